@@ -1,0 +1,130 @@
+//! The interpolants by name, for configuration files and command lines.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Interpolant, Linear, Trigonometric, VariancePreserving};
+use crate::Error;
+
+/// An interpolant that has a name; behaves as the one it names.
+///
+/// ```
+/// use flowmap_core::{Interpolant, InterpolantKind};
+/// let kind: InterpolantKind = "linear".parse()?;
+/// assert_eq!(kind.alpha(0.25), 0.75);
+/// assert_eq!(kind.to_string(), "linear");
+/// # Ok::<(), flowmap_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InterpolantKind {
+    /// [`Linear`].
+    #[default]
+    Linear,
+    /// [`Trigonometric`].
+    Trigonometric,
+    /// [`VariancePreserving`].
+    VariancePreserving,
+}
+
+impl InterpolantKind {
+    /// Every interpolant that has a name.
+    pub const ALL: [Self; 3] = [Self::Linear, Self::Trigonometric, Self::VariancePreserving];
+
+    /// The names of [`Self::ALL`] for messages.
+    const KNOWN: &'static str = "linear, trigonometric, variance_preserving";
+
+    fn interpolant(&self) -> &'static dyn Interpolant {
+        match self {
+            Self::Linear => &Linear,
+            Self::Trigonometric => &Trigonometric,
+            Self::VariancePreserving => &VariancePreserving,
+        }
+    }
+}
+
+impl Interpolant for InterpolantKind {
+    fn alpha(&self, t: f64) -> f64 {
+        self.interpolant().alpha(t)
+    }
+
+    fn beta(&self, t: f64) -> f64 {
+        self.interpolant().beta(t)
+    }
+
+    fn alpha_dot(&self, t: f64) -> f64 {
+        self.interpolant().alpha_dot(t)
+    }
+
+    fn beta_dot(&self, t: f64) -> f64 {
+        self.interpolant().beta_dot(t)
+    }
+}
+
+impl fmt::Display for InterpolantKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Linear => "linear",
+            Self::Trigonometric => "trigonometric",
+            Self::VariancePreserving => "variance_preserving",
+        })
+    }
+}
+
+impl FromStr for InterpolantKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.to_string() == name)
+            .ok_or_else(|| Error::UnknownInterpolant { name: name.to_owned(), known: Self::KNOWN })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Config {
+        interpolant: InterpolantKind,
+    }
+
+    #[test]
+    fn names_round_trip_through_text_and_config() {
+        for kind in InterpolantKind::ALL {
+            assert_eq!(kind.to_string().parse::<InterpolantKind>().unwrap(), kind);
+            let text = format!("interpolant = \"{kind}\"\n");
+            assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config { interpolant: kind });
+            assert_eq!(toml::to_string(&Config { interpolant: kind }).unwrap(), text);
+            assert!(InterpolantKind::KNOWN.split(", ").any(|known| known == kind.to_string()));
+        }
+    }
+
+    #[test]
+    fn unknown_name_is_refused_with_the_known_ones() {
+        let error = "cubic".parse::<InterpolantKind>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown interpolant `cubic`, expected one of linear, trigonometric, variance_preserving"
+        );
+    }
+
+    #[test]
+    fn kind_behaves_as_the_interpolant_it_names() {
+        let named: [&dyn Interpolant; 3] = [&Linear, &Trigonometric, &VariancePreserving];
+        for (kind, interpolant) in InterpolantKind::ALL.iter().zip(named) {
+            for t in [0.0, 0.2, 0.9, 1.0] {
+                assert_eq!(kind.alpha(t), interpolant.alpha(t));
+                assert_eq!(kind.beta(t), interpolant.beta(t));
+                assert_eq!(kind.alpha_dot(t), interpolant.alpha_dot(t));
+                assert_eq!(kind.beta_dot(t), interpolant.beta_dot(t));
+            }
+        }
+    }
+}
