@@ -1,0 +1,107 @@
+//! The steps of the gate as a table, cheapest first.
+
+use anyhow::Result;
+
+use crate::{readme, tidy};
+
+/// One step.
+pub struct Step {
+    pub name: &'static str,
+    pub action: Action,
+}
+
+/// What a step does.
+pub enum Action {
+    /// Runs cargo with these arguments and these additions to the environment.
+    Cargo { args: &'static str, env: &'static [(&'static str, &'static str)] },
+    /// Runs another task of this program, known to people under this name.
+    Task { name: &'static str, check: fn() -> Result<()> },
+}
+
+/// Who runs the tests that are not doctests.
+#[derive(Clone, Copy)]
+pub enum TestRunner {
+    Nextest,
+    Cargo,
+}
+
+impl Step {
+    const fn cargo(name: &'static str, args: &'static str) -> Self {
+        Self { name, action: Action::Cargo { args, env: &[] } }
+    }
+
+    /// The command as a person would type it.
+    pub fn command_line(&self) -> String {
+        match &self.action {
+            Action::Cargo { args, env } => {
+                let env: String = env.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+                format!("{env}cargo {args}")
+            }
+            Action::Task { name, .. } => format!("cargo xtask {name}"),
+        }
+    }
+}
+
+/// The steps, in the order in which they run.
+///
+/// Three sets of dependencies are compiled, and no more: checked ones for clippy and doc, dev ones for the tests,
+/// release ones for the benches and the README.
+pub fn table(runner: TestRunner) -> Vec<Step> {
+    let test = match runner {
+        TestRunner::Nextest => "nextest run --locked --workspace --no-fail-fast",
+        // Without a list of targets this would run the doctests too, and count them twice.
+        TestRunner::Cargo => "test --locked --workspace --lib --bins --tests --examples --no-fail-fast",
+    };
+    vec![
+        Step::cargo("fmt", "fmt --all -- --check"),
+        Step { name: "tidy", action: Action::Task { name: "tidy", check: tidy::check } },
+        // Members that are never published need not be packaged either.
+        Step::cargo(
+            "package",
+            "package --locked --workspace --exclude xtask --exclude flowmap-benches --no-verify --allow-dirty",
+        ),
+        Step::cargo("clippy", "clippy --locked --workspace --all-targets -- -D warnings"),
+        Step {
+            name: "doc",
+            action: Action::Cargo {
+                args: "doc --locked --workspace --no-deps",
+                env: &[("RUSTDOCFLAGS", "-D warnings")],
+            },
+        },
+        Step::cargo("test", test),
+        Step::cargo("doctest", "test --locked --workspace --doc --no-fail-fast"),
+        // `--bench '*'` leaves out the unit tests of the libraries, which `--benches` would build a second time.
+        Step::cargo("bench", "bench --locked --package flowmap-benches --bench * --no-run"),
+        Step { name: "readme", action: Action::Task { name: "readme", check: readme::check } },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_for_both_runners() {
+        for runner in [TestRunner::Nextest, TestRunner::Cargo] {
+            let mut names: Vec<_> = table(runner).iter().map(|step| step.name).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
+    }
+
+    #[test]
+    fn every_step_that_reads_the_lock_file_keeps_it() {
+        for step in table(TestRunner::Nextest) {
+            let command = step.command_line();
+            assert!(
+                step.name == "fmt"
+                    || !command.starts_with("cargo ")
+                    || command.contains("--locked")
+                    || command.starts_with("cargo xtask"),
+                "{command}"
+            );
+        }
+    }
+}
