@@ -43,4 +43,69 @@ pub enum Error {
         /// The value the given derivative has.
         found: f64,
     },
+
+    /// A time is not between noise (0) and data (1), or not a number.
+    #[error("time {name} must lie in [0, 1], found {found}")]
+    TimeOutOfRange {
+        /// Which time: `s`, `u` or `t`.
+        name: &'static str,
+        /// Its value.
+        found: f64,
+    },
+
+    /// A pair of times runs backwards where it must run forwards.
+    #[error("time pair out of order: s = {s} > t = {t}")]
+    TimesOutOfOrder {
+        /// Start time.
+        s: f64,
+        /// End time.
+        t: f64,
+    },
+
+    /// The middle time is not between the other two.
+    #[error("middle time out of order: s = {s}, u = {u}, t = {t}, expected s <= u <= t")]
+    MiddleOutOfOrder {
+        /// Start time.
+        s: f64,
+        /// Middle time.
+        u: f64,
+        /// End time.
+        t: f64,
+    },
+
+    /// A parameter of a distribution, a grid or a solver has no meaning.
+    #[error("`{name}` must be {expected}, found {found}")]
+    Parameter {
+        /// Name of the parameter.
+        name: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// Its value.
+        found: f64,
+    },
+
+    /// A time grid has fewer than two times, so that it has no step.
+    #[error("time grid needs at least 2 times, found {n_times}")]
+    GridTooShort {
+        /// How many times it has.
+        n_times: usize,
+    },
+
+    /// A time grid stands still or changes its direction.
+    #[error("time grid must keep rising or keep falling, found {s} then {t} at step {step_idx}")]
+    GridNotMonotone {
+        /// The first step that does not fit the ones before it, counted from 0.
+        step_idx: usize,
+        /// Where the step starts.
+        s: f64,
+        /// Where it ends.
+        t: f64,
+    },
+
+    /// A time grid written as text has an entry that is no number.
+    #[error("time grid must be numbers separated by commas, found `{entry}`")]
+    GridEntry {
+        /// The entry.
+        entry: String,
+    },
 }

@@ -3,10 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod grid;
 mod interpolant;
 mod noise;
 pub mod normal;
+mod times;
 
 pub use error::{Error, Result};
+pub use grid::TimeGrid;
 pub use interpolant::{Custom, Interpolant, InterpolantKind, Linear, Trigonometric, VariancePreserving};
 pub use noise::{Noise, NoiseStream, Stream};
+pub use times::{DiagonalShare, Jump, MiddleTime, TimeDistribution, Times};

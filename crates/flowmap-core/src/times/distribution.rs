@@ -1,0 +1,125 @@
+//! The distributions of pairs (s, t) with s ≤ t, as a part of a configuration.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Jump, dyadic, fixed_end, logit_normal, uniform};
+use crate::{Noise, Result};
+
+/// A distribution of pairs of times (s, t), 0 ≤ s ≤ t ≤ 1.
+///
+/// In a file it is a table whose `kind` is the name of the variant; unknown keys are refused
+/// (the variants without parameters have braces for that reason).
+///
+/// ```
+/// use flowmap_core::{NoiseStream, Stream, TimeDistribution};
+/// let times = TimeDistribution::LogitNormal { mean: 0.4, std: 1.0 };
+/// times.validate()?;
+/// let jump = times.draw(&mut NoiseStream::new(1, Stream::Times).at(0));
+/// assert!(jump.s() <= jump.t());
+/// # Ok::<(), flowmap_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum TimeDistribution {
+    /// Uniform on the triangle s ≤ t: the smaller and the larger of two uniform times.
+    Uniform {},
+    /// The smaller and the larger of two logit-normal times (MeanFlow).
+    LogitNormal {
+        /// Mean of the logit, finite; positive values favor the data.
+        mean: f64,
+        /// Standard deviation of the logit, positive.
+        std: f64,
+    },
+    /// A width from {1, ½, …, 1/n_steps} and a start on the grid of that width (shortcut models).
+    Dyadic {
+        /// One over the smallest width; a power of two.
+        n_steps: u32,
+    },
+    /// t = 1 and s uniform (consistency models).
+    FixedEnd {},
+}
+
+impl Default for TimeDistribution {
+    fn default() -> Self {
+        Self::Uniform {}
+    }
+}
+
+impl TimeDistribution {
+    /// Checks the parameters.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a mean that is not finite, a deviation that is not
+    /// positive, or a count that is not a power of two.
+    pub fn validate(&self) -> Result<()> {
+        match *self {
+            Self::Uniform {} | Self::FixedEnd {} => Ok(()),
+            Self::LogitNormal { mean, std } => logit_normal::validate(mean, std),
+            Self::Dyadic { n_steps } => dyadic::validate(n_steps),
+        }
+    }
+
+    /// One pair. With parameters that do not validate it is still a pair in order, without a meaning.
+    pub fn draw(&self, noise: &mut Noise) -> Jump {
+        match *self {
+            Self::Uniform {} => uniform::draw(noise),
+            Self::LogitNormal { mean, std } => logit_normal::draw(mean, std, noise),
+            Self::Dyadic { n_steps } => dyadic::draw(n_steps, noise),
+            Self::FixedEnd {} => fixed_end::draw(noise),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{NoiseStream, Stream};
+
+    #[test]
+    fn distributions_round_trip_through_toml() {
+        for (text, distribution) in [
+            ("kind = \"uniform\"\n", TimeDistribution::Uniform {}),
+            (
+                "kind = \"logit_normal\"\nmean = -0.4\nstd = 1.0\n",
+                TimeDistribution::LogitNormal { mean: -0.4, std: 1.0 },
+            ),
+            ("kind = \"dyadic\"\nn_steps = 128\n", TimeDistribution::Dyadic { n_steps: 128 }),
+            ("kind = \"fixed_end\"\n", TimeDistribution::FixedEnd {}),
+        ] {
+            assert_eq!(toml::from_str::<TimeDistribution>(text).unwrap(), distribution);
+            assert_eq!(toml::to_string(&distribution).unwrap(), text);
+            assert_eq!(distribution.validate(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_kinds_are_refused() {
+        for text in [
+            "kind = \"uniform\"\nmean = 1.0",
+            "kind = \"fixed_end\"\nend = 1.0",
+            "kind = \"logit_normal\"\nmean = 0.0\nstd = 1.0\nsdt = 1.0",
+            "kind = \"dyadic\"",
+            "kind = \"triangle\"",
+        ] {
+            assert!(toml::from_str::<TimeDistribution>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid_parameter_is_named_in_the_message() {
+        let error = TimeDistribution::LogitNormal { mean: 0.0, std: -1.0 }.validate().unwrap_err();
+        assert_eq!(error.to_string(), "`std` must be positive and finite, found -1");
+        let error = TimeDistribution::Dyadic { n_steps: 12 }.validate().unwrap_err();
+        assert_eq!(error.to_string(), "`n_steps` must be a power of two, found 12");
+    }
+
+    #[test]
+    fn a_draw_depends_on_its_noise_alone() {
+        let stream = NoiseStream::new(3, Stream::Times);
+        let uniform = TimeDistribution::default();
+        assert_eq!(uniform.draw(&mut stream.at(9)), uniform.draw(&mut stream.at(9)));
+        assert_ne!(uniform.draw(&mut stream.at(9)), uniform.draw(&mut stream.at(8)));
+    }
+}
