@@ -1,0 +1,2 @@
+//! The flowmap program.
+fn main() {}

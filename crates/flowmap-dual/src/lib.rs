@@ -1,0 +1,12 @@
+//! Forward-mode differentiation for Candle.
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod activation;
+mod dual;
+mod error;
+mod ops;
+
+pub use activation::Activation;
+pub use dual::Dual;
+pub use error::{Error, Result};

@@ -1,0 +1,15 @@
+//! Differentiable operations that carry a tangent, composed from Candle's own.
+//!
+//! Every rule here is built from Candle operations whose backward pass is right (see clippy.toml for those that are not),
+//! and so is the oracle that fused kernels are tested against.
+
+mod arithmetic;
+mod attention;
+mod conv;
+mod elementwise;
+mod linear;
+mod norm;
+mod reduce;
+mod resize;
+mod shape;
+mod softmax;

@@ -1,0 +1,104 @@
+//! Elementwise functions: y = f(x), ẏ = f'(x) ẋ.
+
+use candle_core::Tensor;
+
+use crate::{Dual, Result};
+
+impl Dual {
+    /// e^x.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn exp(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::exp, |_, y| Ok(y.clone()))
+    }
+
+    /// ln x, for x > 0.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn ln(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::log, |x, _| x.recip())
+    }
+
+    /// sin x.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn sin(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::sin, |x, _| x.cos())
+    }
+
+    /// cos x.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn cos(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::cos, |x, _| x.sin()?.neg())
+    }
+
+    /// x².
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn sqr(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::sqr, |x, _| x * 2.0)
+    }
+
+    /// √x, for x > 0: the derivative at zero is infinite.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn sqrt(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::sqrt, |_, y| y.recip()? * 0.5)
+    }
+
+    /// 1/x.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn recip(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::recip, |_, y| y.sqr()?.neg())
+    }
+
+    /// x^e for a constant exponent, x > 0 or e a whole number.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn powf(&self, e: f64) -> Result<Self> {
+        self.map_elementwise(|x| x.powf(e), |x, _| x.powf(e - 1.0)? * e)
+    }
+
+    /// tanh x.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn tanh(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::tanh, |_, y| 1.0 - y.sqr()?)
+    }
+
+    /// The logistic function 1 / (1 + e^−x), as (1 + tanh(x/2)) / 2, which overflows nowhere.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn sigmoid(&self) -> Result<Self> {
+        self.scale(0.5)?.tanh()?.shift(1.0)?.scale(0.5)
+    }
+
+    /// The error function.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn erf(&self) -> Result<Self> {
+        let slope = std::f64::consts::FRAC_2_SQRT_PI; // erf'(0) = 2/√π
+        self.map_elementwise(Tensor::erf, |x, _| x.sqr()?.neg()?.exp()? * slope)
+    }
+
+    /// max(x, 0); the derivative at zero counts as one, as in Candle.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn relu(&self) -> Result<Self> {
+        self.map_elementwise(Tensor::relu, |x, _| x.ge(0.0)?.to_dtype(x.dtype()))
+    }
+}

@@ -1,0 +1,31 @@
+//! Nearest-neighbor up-sampling and mean down-sampling by whole factors.
+//!
+//! Both are made of reshapes, broadcasts and sums: Candle's own up-sampling overwrites gradients,
+//! and its pooling divides them wrongly.
+
+use crate::{Dual, Error, Result};
+
+impl Dual {
+    /// Repeats each pixel of `(B, C, H, W)` in a `factor` x `factor` square.
+    ///
+    /// # Errors
+    /// For a rank other than four.
+    pub fn upsample_nearest2d(&self, factor: usize) -> Result<Self> {
+        let (b, c, h, w) = self.primal().dims4()?;
+        let repeated = self.reshape(&[b * c, h, 1, w, 1])?.broadcast_as(&[b * c, h, factor, w, factor])?;
+        repeated.reshape(&[b, c, h * factor, w * factor])
+    }
+
+    /// The mean of each `factor` x `factor` square of `(B, C, H, W)`.
+    ///
+    /// # Errors
+    /// [`Error::Pooling`] where the factor does not divide height and width.
+    pub fn avg_pool2d(&self, factor: usize) -> Result<Self> {
+        let (b, c, h, w) = self.primal().dims4()?;
+        if factor == 0 || h % factor != 0 || w % factor != 0 {
+            return Err(Error::Pooling { factor, height: h, width: w });
+        }
+        let squares = self.reshape(&[b * c, h / factor, factor, w / factor, factor])?;
+        squares.mean_keepdim(4)?.mean_keepdim(2)?.reshape(&[b, c, h / factor, w / factor])
+    }
+}

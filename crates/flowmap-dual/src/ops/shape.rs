@@ -1,0 +1,123 @@
+//! Reshaping, slicing and joining: linear maps that move numbers about.
+
+use candle_core::{D, DType, Tensor};
+
+use crate::{Dual, Error, Result};
+
+impl Dual {
+    /// The same numbers in another shape.
+    ///
+    /// # Errors
+    /// Where the number of elements differs.
+    pub fn reshape(&self, dims: &[usize]) -> Result<Self> {
+        self.map_linear(|x| x.reshape(dims))
+    }
+
+    /// Exchanges two dimensions.
+    ///
+    /// # Errors
+    /// Where a dimension does not exist.
+    pub fn transpose(&self, first: usize, second: usize) -> Result<Self> {
+        self.map_linear(|x| x.transpose(first, second))
+    }
+
+    /// Reorders the dimensions.
+    ///
+    /// # Errors
+    /// Where `order` is no permutation of the dimensions.
+    pub fn permute(&self, order: &[usize]) -> Result<Self> {
+        self.map_linear(|x| x.permute(order))
+    }
+
+    /// `len` entries of dimension `dim` from `start` on.
+    ///
+    /// # Errors
+    /// Where the range leaves the dimension.
+    pub fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Self> {
+        self.map_linear(|x| x.narrow(dim, start, len))
+    }
+
+    /// Inserts a dimension of size one.
+    ///
+    /// # Errors
+    /// Where `dim` is beyond the rank.
+    pub fn unsqueeze(&self, dim: usize) -> Result<Self> {
+        self.map_linear(|x| x.unsqueeze(dim))
+    }
+
+    /// Repeats dimensions of size one to a shape.
+    ///
+    /// # Errors
+    /// Where the shape does not broadcast.
+    pub fn broadcast_as(&self, dims: &[usize]) -> Result<Self> {
+        self.map_linear(|x| x.broadcast_as(dims))
+    }
+
+    /// Both parts laid out in memory in the order of their dimensions.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn contiguous(&self) -> Result<Self> {
+        self.map_linear(Tensor::contiguous)
+    }
+
+    /// The rows of dimension `dim` named by `ids` (u32), such as the rows of an embedding table.
+    ///
+    /// # Errors
+    /// Where an index lies outside the dimension.
+    pub fn index_select(&self, ids: &Tensor, dim: usize) -> Result<Self> {
+        self.map_linear(|x| x.index_select(ids, dim))
+    }
+
+    /// Both parts in another element type.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        self.map_linear(|x| x.to_dtype(dtype))
+    }
+
+    /// Joins along dimension `dim`; zeros stand in for missing tangents where any part has one.
+    ///
+    /// # Errors
+    /// [`Error::EmptyCat`] for an empty list; where the other dimensions differ.
+    pub fn cat(parts: &[Self], dim: usize) -> Result<Self> {
+        if parts.is_empty() {
+            return Err(Error::EmptyCat);
+        }
+        let primals: Vec<_> = parts.iter().map(Self::primal).collect();
+        let primal = Tensor::cat(&primals, dim)?;
+        if parts.iter().all(|p| p.tangent().is_none()) {
+            return Ok(Self::constant(primal));
+        }
+        let tangents = parts.iter().map(Self::tangent_or_zeros).collect::<Result<Vec<_>>>()?;
+        Ok(Self::from_parts(primal, Some(Tensor::cat(&tangents, dim)?)))
+    }
+
+    /// Joins along the last dimension.
+    ///
+    /// # Errors
+    /// As [`Dual::cat`].
+    pub fn cat_last(parts: &[Self]) -> Result<Self> {
+        let rank = parts.first().ok_or(Error::EmptyCat)?.dims().len();
+        Self::cat(parts, rank.saturating_sub(1))
+    }
+
+    /// A column `(B,)` as `(B, 1, ..., 1)`, to broadcast against a sample of the given rank.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn column(&self, rank: usize) -> Result<Self> {
+        let mut dims = vec![1; rank.max(1)];
+        dims[0] = self.primal().elem_count();
+        self.reshape(&dims)
+    }
+
+    /// Reverses the last two dimensions.
+    ///
+    /// # Errors
+    /// For a rank below two.
+    pub fn t(&self) -> Result<Self> {
+        self.map_linear(|x| x.transpose(D::Minus2, D::Minus1))
+    }
+}
