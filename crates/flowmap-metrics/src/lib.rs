@@ -1,0 +1,24 @@
+//! Distances between samples: histogram KL, Wasserstein, energy, MMD, law errors.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod energy;
+mod error;
+mod histogram_kl;
+mod laws;
+mod mmd;
+mod pairwise;
+mod samples;
+mod sliced_wasserstein;
+mod wasserstein;
+
+pub use energy::{EnergyDistance, energy_distance};
+pub use error::{Error, Result};
+pub use histogram_kl::{
+    CellMasses, Checkerboard, ExactKl, PaperKl, PaperTarget, SquareGrid, exact_kl, paper_kl,
+};
+pub use laws::{SquaredError, mean_squared_error};
+pub use mmd::{Bandwidths, Mmd2, mmd2};
+pub use samples::Samples;
+pub use sliced_wasserstein::{Directions, SlicedWasserstein, sliced_wasserstein};
+pub use wasserstein::{Wasserstein, wasserstein};
