@@ -34,7 +34,10 @@ impl Dual {
     /// [`Error::TangentShape`] or [`Error::TangentDType`] where the two do not fit.
     pub fn new(primal: Tensor, tangent: Tensor) -> Result<Self> {
         if primal.shape() != tangent.shape() {
-            return Err(Error::TangentShape { primal: primal.shape().clone(), tangent: tangent.shape().clone() });
+            return Err(Error::TangentShape {
+                primal: primal.shape().clone(),
+                tangent: tangent.shape().clone(),
+            });
         }
         if primal.dtype() != tangent.dtype() {
             return Err(Error::TangentDType { primal: primal.dtype(), tangent: tangent.dtype() });

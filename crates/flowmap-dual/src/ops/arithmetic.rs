@@ -22,7 +22,8 @@ impl Dual {
     /// Where the shapes do not broadcast.
     pub fn add(&self, rhs: &Self) -> Result<Self> {
         let primal = self.primal().broadcast_add(rhs.primal())?;
-        let to_output = |tangent: Option<&Tensor>| tangent.map(|t| t.broadcast_as(primal.shape())).transpose();
+        let to_output =
+            |tangent: Option<&Tensor>| tangent.map(|t| t.broadcast_as(primal.shape())).transpose();
         let tangent = add_tangents(to_output(self.tangent())?, to_output(rhs.tangent())?)?;
         Ok(Self::from_parts(primal, tangent))
     }

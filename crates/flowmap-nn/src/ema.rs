@@ -1,0 +1,69 @@
+//! Exponential moving averages of the parameters.
+//!
+//! θ̄ ← d θ̄ + (1 − d) θ,  d = min(decay, (1 + k)/(10 + k)) with warm-up, k the number of updates so far.
+//!
+//! The warm-up keeps a young average from remembering the random start.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use crate::optim::lerp;
+use crate::{Params, Result};
+
+/// One moving average of all parameters.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    decay: f64,
+    n_updates: u64,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Ema {
+    /// An average that starts at the present parameters.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn new(decay: f64, params: &Params) -> Result<Self> {
+        Ok(Self { decay, n_updates: 0, tensors: params.copied_tensors()? })
+    }
+
+    /// An average read back from a checkpoint.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn resume(decay: f64, n_updates: u64, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
+        Ok(Self { decay, n_updates, tensors })
+    }
+
+    /// Takes the present parameters into the average.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn update(&mut self, params: &Params) -> Result<()> {
+        let k = self.n_updates as f64;
+        let decay = self.decay.min((1.0 + k) / (10.0 + k));
+        for (name, var) in params.vars() {
+            if let Some(average) = self.tensors.get(name) {
+                lerp(average, var.as_tensor(), decay)?;
+            }
+        }
+        self.n_updates += 1;
+        Ok(())
+    }
+
+    /// The decay.
+    pub fn decay(&self) -> f64 {
+        self.decay
+    }
+
+    /// Number of updates so far, which the warm-up depends on.
+    pub fn n_updates(&self) -> u64 {
+        self.n_updates
+    }
+
+    /// The averaged tensors by name; they share their memory with the average and follow it.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
+    }
+}

@@ -1,0 +1,121 @@
+//! The flow map and its derivatives.
+//!
+//! X_{s,t}(x) = x + (t − s) v_{s,t}(x)
+//!
+//! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825.
+//! The tangent condition lim_{s→t} ∂_t X_{s,t}(x) = b_t(x) then reads v_{t,t} = b_t.
+
+use candle_core::Tensor;
+use flowmap_dual::Dual;
+
+use crate::Result;
+
+/// A network that computes the average velocity v_{s,t}(x) of a jump from s to t.
+///
+/// It is written once for dual tensors and serves plain ones at the cost of a plain network.
+pub trait AverageVelocity {
+    /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and labels `(B,)` of u32.
+    ///
+    /// # Errors
+    /// Where shapes do not fit, or labels are missing or unexpected.
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual>;
+}
+
+impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+        (**self).average_velocity(s, t, x, labels)
+    }
+}
+
+/// The flow map of a network, its labels fixed.
+///
+/// Times are `(B,)` tensors, samples `(B, ...)`.
+#[derive(Debug)]
+pub struct FlowMap<'a, M: ?Sized> {
+    net: &'a M,
+    labels: Option<&'a Tensor>,
+}
+
+impl<M: ?Sized> Clone for FlowMap<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: ?Sized> Copy for FlowMap<'_, M> {}
+
+impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
+    /// The flow map of an unconditional network.
+    pub fn new(net: &'a M) -> Self {
+        Self { net, labels: None }
+    }
+
+    /// The flow map of a network given labels `(B,)` of u32.
+    pub fn given(net: &'a M, labels: Option<&'a Tensor>) -> Self {
+        Self { net, labels }
+    }
+
+    /// v_{s,t}(x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn average_velocity(&self, s: &Tensor, t: &Tensor, x: &Tensor) -> Result<Tensor> {
+        Ok(self.net.average_velocity(&s.into(), &t.into(), &x.into(), self.labels)?.into_parts().0)
+    }
+
+    /// b_t(x) = v_{t,t}(x), the velocity field of the probability flow.
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn velocity(&self, t: &Tensor, x: &Tensor) -> Result<Tensor> {
+        self.average_velocity(t, t, x)
+    }
+
+    /// X_{s,t}(x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn jump(&self, s: &Tensor, t: &Tensor, x: &Tensor) -> Result<Tensor> {
+        Ok(self.jump_dual(&s.into(), &t.into(), &x.into())?.into_parts().0)
+    }
+
+    /// X_{s,t}(x) and ∂_t X_{s,t}(x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn jump_dt(&self, s: &Tensor, t: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        value_and_tangent(self.jump_dual(&s.into(), &Dual::variable(t.clone())?, &x.into())?)
+    }
+
+    /// X_{s,t}(x) and ∂_s X_{s,t}(x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn jump_ds(&self, s: &Tensor, t: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        value_and_tangent(self.jump_dual(&Dual::variable(s.clone())?, &t.into(), &x.into())?)
+    }
+
+    /// X_{s,t}(x) and ∇X_{s,t}(x) · `direction`.
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn jvp(&self, s: &Tensor, t: &Tensor, x: &Tensor, direction: &Tensor) -> Result<(Tensor, Tensor)> {
+        value_and_tangent(self.jump_dual(&s.into(), &t.into(), &Dual::new(x.clone(), direction.clone())?)?)
+    }
+
+    /// X_{s,t}(x) and its derivative along any direction of (s, t, x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn jump_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
+        let v_st = self.net.average_velocity(s, t, x, self.labels)?;
+        let rank = x.dims().len();
+        Ok(x.add(&t.sub(s)?.column(rank)?.mul(&v_st)?)?)
+    }
+}
+
+/// Both parts of a dual, a zero tangent written out.
+fn value_and_tangent(dual: Dual) -> Result<(Tensor, Tensor)> {
+    let tangent = dual.tangent_or_zeros()?;
+    Ok((dual.into_parts().0, tangent))
+}

@@ -1,0 +1,22 @@
+//! Networks, objectives and optimizers for flow maps on Candle.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod batch;
+mod ema;
+mod error;
+mod flow_map;
+mod guidance;
+mod loss;
+pub mod net;
+pub mod objective;
+pub mod optim;
+mod params;
+
+pub use batch::{Batch, TimeColumn, Times};
+pub use ema::Ema;
+pub use error::{Error, Result};
+pub use flow_map::{AverageVelocity, FlowMap};
+pub use guidance::Guided;
+pub use loss::PerSample;
+pub use params::{Init, ParamBuilder, Params};

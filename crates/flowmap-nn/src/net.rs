@@ -1,0 +1,5 @@
+//! Networks, written once for plain and dual tensors.
+
+mod mlp;
+
+pub use mlp::{Mlp, MlpConfig};

@@ -1,0 +1,193 @@
+//! The multilayer perceptron of the papers, with optional features of the input.
+//!
+//! v_{s,t}(x) = σ · MLP( [s, t, x/σ] )
+//!
+//! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825, appendix G:
+//! Linear → activation, then `hidden` times Linear → activation, then Linear, with σ the standard deviation of the data.
+//! The options add inputs: cos(kπs) and cos(kπt) for k = 1..K, and random Fourier features sin(Ω x/σ), cos(Ω x/σ)
+//! with Ω drawn once from N(0, scale²) (Tancik and others 2020, arXiv:2006.10739), and an embedding of the label.
+
+use std::f64::consts::PI;
+
+use candle_core::Tensor;
+use flowmap_dual::{Activation, Dual};
+use serde::{Deserialize, Serialize};
+
+use crate::{AverageVelocity, Error, Init, ParamBuilder, Result};
+
+/// Sizes and options of an [`Mlp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlpConfig {
+    /// Width of every hidden layer.
+    pub width: usize,
+    /// Number of hidden Linear → activation layers between the first and the last.
+    pub hidden: usize,
+    /// Activation function.
+    pub activation: Activation,
+    /// Whether each hidden layer adds to its input instead of replacing it.
+    pub residual: bool,
+    /// Number K of cosines cos(kπs) and cos(kπt) given beside the raw times.
+    pub time_features: usize,
+    /// Number of random frequencies Ω of x/σ, each giving a sine and a cosine.
+    pub x_features: usize,
+    /// Standard deviation of the random frequencies.
+    pub x_scale: f64,
+    /// Size of the embedding of a label; used where the data have labels.
+    pub label_features: usize,
+}
+
+impl Default for MlpConfig {
+    /// The network of the papers, four hidden layers of 512.
+    fn default() -> Self {
+        Self {
+            width: 512,
+            hidden: 3,
+            activation: Activation::GeluTanh,
+            residual: false,
+            time_features: 0,
+            x_features: 0,
+            x_scale: 2.0,
+            label_features: 32,
+        }
+    }
+}
+
+impl MlpConfig {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the key at fault.
+    pub fn validate(&self) -> Result<()> {
+        let range = |key, good, expected, found| {
+            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
+        };
+        range("width", self.width > 0, "at least 1", self.width as f64)?;
+        range("label_features", self.label_features > 0, "at least 1", self.label_features as f64)?;
+        range("x_scale", self.x_scale > 0.0 && self.x_scale.is_finite(), "a positive number", self.x_scale)
+    }
+}
+
+/// One Linear layer.
+#[derive(Clone, Debug)]
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn new(i: usize, d_in: usize, d_out: usize, builder: &mut ParamBuilder) -> Result<Self> {
+        Ok(Self {
+            weight: builder.param(&format!("layers.{i}.weight"), (d_out, d_in), Init::LecunNormal)?,
+            bias: builder.param(&format!("layers.{i}.bias"), d_out, Init::Zeros)?,
+        })
+    }
+
+    fn forward(&self, h: &Dual) -> Result<Dual> {
+        Ok(h.linear(&self.weight, Some(&self.bias))?)
+    }
+}
+
+/// The multilayer perceptron; see the module for its formula.
+///
+/// Tensors: `layers.{i}.weight` `(out, in)`, `layers.{i}.bias` `(out,)`, and where asked for
+/// `x_frequencies` `(x_features, D)` (not trained) and `label_embedding.weight` `(n_classes + 1, label_features)`.
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    config: MlpConfig,
+    shape: Vec<usize>,
+    n_classes: usize,
+    sigma_data: f64,
+    layers: Vec<Linear>,
+    x_frequencies: Option<Tensor>,
+    label_embedding: Option<Tensor>,
+}
+
+impl Mlp {
+    /// Builds the network for samples of `shape` (all dimensions are flattened),
+    /// `n_classes` labels (0 for none) and data of standard deviation `sigma_data`.
+    ///
+    /// The label `n_classes` itself stands for "no label".
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a bad config; what `builder` finds wrong with a checkpoint.
+    pub fn new(
+        config: &MlpConfig,
+        shape: &[usize],
+        n_classes: usize,
+        sigma_data: f64,
+        builder: &mut ParamBuilder,
+    ) -> Result<Self> {
+        config.validate()?;
+        let dim: usize = shape.iter().product();
+        let x_frequencies = match config.x_features {
+            0 => None,
+            n => Some(builder.buffer("x_frequencies", (n, dim), Init::Normal(config.x_scale))?),
+        };
+        let label_embedding = match n_classes {
+            0 => None,
+            n => {
+                let size = (n + 1, config.label_features);
+                Some(builder.param("label_embedding.weight", size, Init::Normal(1.0))?)
+            }
+        };
+        let label_features = if n_classes > 0 { config.label_features } else { 0 };
+        let d_in = 2 + dim + 2 * config.time_features + 2 * config.x_features + label_features;
+        let mut layers = vec![Linear::new(0, d_in, config.width, builder)?];
+        for i in 0..config.hidden {
+            layers.push(Linear::new(i + 1, config.width, config.width, builder)?);
+        }
+        layers.push(Linear::new(config.hidden + 1, config.width, dim, builder)?);
+        Ok(Self {
+            config: config.clone(),
+            shape: shape.to_vec(),
+            n_classes,
+            sigma_data,
+            layers,
+            x_frequencies,
+            label_embedding,
+        })
+    }
+
+    /// The input of the first layer, `(B, d_in)`; `x` is `(B, D)`, already divided by σ.
+    fn features(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+        let (s, t) = (s.column(2)?, t.column(2)?);
+        let mut parts = vec![s.clone(), t.clone(), x.clone()];
+        for time in [&s, &t] {
+            for k in 1..=self.config.time_features {
+                parts.push(time.scale(PI * k as f64)?.cos()?);
+            }
+        }
+        if let Some(frequencies) = &self.x_frequencies {
+            let phase = x.linear(frequencies, None)?;
+            parts.extend([phase.sin()?, phase.cos()?]);
+        }
+        match (&self.label_embedding, labels) {
+            (Some(table), Some(labels)) => parts.push(Dual::constant(table.index_select(labels, 0)?)),
+            (None, None) => {}
+            (_, found) => {
+                let found = if found.is_some() { "with" } else { "without" };
+                return Err(Error::Labels { n_classes: self.n_classes, found });
+            }
+        }
+        Ok(Dual::cat_last(&parts)?)
+    }
+}
+
+impl AverageVelocity for Mlp {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+        let dims = x.dims().to_vec();
+        if dims.get(1..) != Some(&self.shape) {
+            let found = dims.get(1..).unwrap_or_default().to_vec();
+            return Err(Error::SampleShape { expected: self.shape.clone(), found });
+        }
+        let flat = x.reshape(&[dims[0], self.shape.iter().product()])?.scale(self.sigma_data.recip())?;
+        let mut h = self.features(s, t, &flat, labels)?;
+        let (last, inner) = self.layers.split_last().expect("the network has at least two layers");
+        for (i, layer) in inner.iter().enumerate() {
+            let y = self.config.activation.apply(&layer.forward(&h)?)?;
+            h = if self.config.residual && i > 0 { h.add(&y)? } else { y };
+        }
+        Ok(last.forward(&h)?.scale(self.sigma_data)?.reshape(&dims)?)
+    }
+}

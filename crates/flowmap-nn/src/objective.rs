@@ -1,0 +1,17 @@
+//! Training objectives: one file each, named as the paper names it.
+//!
+//! Each is a function of the model, a teacher for its stopped terms, a batch and times, and returns one loss per sample.
+//! For self-distillation the teacher is the model itself off the tape ([`crate::ParamBuilder::frozen`]), or its average.
+//! Sums over all dimensions of a sample, no weight; [`Combination`] weighs and averages.
+
+mod combination;
+mod esd;
+mod flow_matching;
+mod lsd;
+mod psd;
+
+pub use combination::{Combination, CombinationLoss, Objective, Term};
+pub use esd::{EsdStop, esd};
+pub use flow_matching::flow_matching;
+pub use lsd::{LsdStop, lsd};
+pub use psd::{PsdForm, PsdStop, psd};

@@ -1,0 +1,292 @@
+//! A weighted combination of objectives over one batch.
+//!
+//! L = (1/B) Σ_k λ_k Σ_{i in the rows of k} L_k,i        (1)
+//!
+//! Each term takes its share of the rows, in order; shares sum to one.
+//! With flow matching at share η and one other term this is the batch loss of the official code of arXiv:2505.18825:
+//! the two means weighed by their numbers of samples.
+
+use candle_core::Tensor;
+use flowmap_core::{MiddleTime, NoiseStream, TimeDistribution};
+use serde::{Deserialize, Serialize};
+
+use super::{EsdStop, LsdStop, PsdForm, PsdStop, esd, flow_matching, lsd, psd};
+use crate::{AverageVelocity, Batch, Error, FlowMap, PerSample, Result, Times};
+
+/// How far the shares may sum from one, for shares written with few decimals such as 0.333.
+const SHARE_TOLERANCE: f64 = 2e-3;
+
+/// One objective and its choices.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Objective {
+    /// Flow matching on the diagonal.
+    FlowMatching {},
+    /// Lagrangian self-distillation.
+    Lsd {
+        /// Where the gradient stops.
+        #[serde(default)]
+        stop: LsdStop,
+    },
+    /// Eulerian self-distillation.
+    Esd {
+        /// Where the gradient stops.
+        #[serde(default)]
+        stop: EsdStop,
+    },
+    /// Progressive self-distillation.
+    Psd {
+        /// What is compared.
+        #[serde(default)]
+        form: PsdForm,
+        /// Where the gradient stops.
+        #[serde(default)]
+        stop: PsdStop,
+    },
+}
+
+impl Objective {
+    /// The name in configs and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FlowMatching {} => "flow_matching",
+            Self::Lsd { .. } => "lsd",
+            Self::Esd { .. } => "esd",
+            Self::Psd { .. } => "psd",
+        }
+    }
+
+    /// The loss of each sample.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub fn per_sample<M, T>(
+        &self,
+        model: FlowMap<'_, M>,
+        teacher: FlowMap<'_, T>,
+        batch: &Batch<'_>,
+        times: &Times,
+    ) -> Result<PerSample>
+    where
+        M: AverageVelocity + ?Sized,
+        T: AverageVelocity + ?Sized,
+    {
+        match *self {
+            Self::FlowMatching {} => flow_matching(model, batch, times),
+            Self::Lsd { stop } => lsd(model, teacher, batch, times, stop),
+            Self::Esd { stop } => esd(model, teacher, batch, times, stop),
+            Self::Psd { form, stop } => psd(model, teacher, batch, times, form, stop),
+        }
+    }
+}
+
+/// One term of a [`Combination`]: an objective, its weight, its share of the batch and its times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// λ, the weight of each sample's loss.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Share of the batch's rows, between 0 and 1.
+    #[serde(default = "one")]
+    pub share: f64,
+    /// How the pairs (s, t) are drawn; flow matching draws t uniformly and ignores this.
+    #[serde(default = "uniform")]
+    pub times: TimeDistribution,
+    /// How the middle time u is drawn between s and t; PSD uses it.
+    #[serde(default = "midpoint")]
+    pub middle: MiddleTime,
+    /// The objective; its keys stand beside the others.
+    #[serde(flatten)]
+    pub objective: Objective,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn uniform() -> TimeDistribution {
+    TimeDistribution::Uniform {}
+}
+
+fn midpoint() -> MiddleTime {
+    MiddleTime::Midpoint
+}
+
+impl Term {
+    /// An objective on `share` of the batch: weight one, times uniform on the triangle, u the midpoint.
+    pub fn new(objective: Objective, share: f64) -> Self {
+        Self { weight: one(), share, times: uniform(), middle: midpoint(), objective }
+    }
+
+    /// Draws the times of one sample.
+    fn draw(&self, noise: &mut flowmap_core::Noise) -> Result<flowmap_core::Times> {
+        if let Objective::FlowMatching {} = self.objective {
+            let t = noise.uniform();
+            return Ok(flowmap_core::Times::forward(t, t, t)?);
+        }
+        Ok(self.middle.draw(self.times.draw(noise), noise))
+    }
+}
+
+/// A weighted combination of objectives; see the module for its formula.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combination {
+    terms: Vec<Term>,
+}
+
+/// The value of a [`Combination`] on one batch.
+#[derive(Clone, Debug)]
+pub struct CombinationLoss {
+    /// L, eq. (1), a scalar on the tape.
+    pub total: Tensor,
+    /// The mean loss of each term over its rows, unweighted, a scalar off the tape; `None` where it got no rows.
+    pub terms: Vec<Option<Tensor>>,
+}
+
+impl Combination {
+    /// Checks weights, shares and times.
+    ///
+    /// # Errors
+    /// [`Error::NoObjective`], [`Error::OutOfRange`] or [`Error::Shares`].
+    pub fn new(terms: Vec<Term>) -> Result<Self> {
+        if terms.is_empty() {
+            return Err(Error::NoObjective);
+        }
+        for term in &terms {
+            if !(0.0..=1.0).contains(&term.share) {
+                let expected = "a number from 0 to 1";
+                return Err(Error::OutOfRange { key: "share", expected, found: term.share });
+            }
+            if !term.weight.is_finite() || term.weight < 0.0 {
+                let expected = "a finite number of at least 0";
+                return Err(Error::OutOfRange { key: "weight", expected, found: term.weight });
+            }
+            term.times.validate()?;
+        }
+        let found: f64 = terms.iter().map(|t| t.share).sum();
+        if (found - 1.0).abs() > SHARE_TOLERANCE {
+            return Err(Error::Shares { found });
+        }
+        Ok(Self { terms })
+    }
+
+    /// The terms.
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// Number of rows of each term in a batch: the floor of its share, the last term takes the rest.
+    pub fn rows(&self, batch: usize) -> Vec<usize> {
+        // Shares such as 0.7 are not exact: 0.7 * 10 must count as 7.
+        let floor = |share: f64| ((share * batch as f64 + 1e-9).floor() as usize).min(batch);
+        let mut rows: Vec<usize> = self.terms.iter().map(|t| floor(t.share)).collect();
+        if let Some((last, before)) = rows.split_last_mut() {
+            *last = batch.saturating_sub(before.iter().sum());
+        }
+        rows
+    }
+
+    /// The loss (1) of one batch.
+    ///
+    /// Row i draws its times from `times.at(first + i)`, so that they depend on nothing but the row's number.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub fn loss<M, T>(
+        &self,
+        model: &M,
+        teacher: &T,
+        batch: &Batch<'_>,
+        times: &NoiseStream,
+        first: u64,
+    ) -> Result<CombinationLoss>
+    where
+        M: AverageVelocity + ?Sized,
+        T: AverageVelocity + ?Sized,
+    {
+        let n_total = batch.x0.dim(0)?;
+        let (dtype, device) = (batch.x0.dtype(), batch.x0.device());
+        let mut start = 0;
+        let mut total: Option<Tensor> = None;
+        let mut terms = Vec::with_capacity(self.terms.len());
+        for (term, n_rows) in self.terms.iter().zip(self.rows(n_total)) {
+            if n_rows == 0 {
+                terms.push(None);
+                continue;
+            }
+            let rows = Rows::new(batch, start, n_rows)?;
+            let drawn = (start..start + n_rows)
+                .map(|row| term.draw(&mut times.at(first + row as u64)))
+                .collect::<Result<Vec<_>>>()?;
+            let drawn = Times::new(&drawn, dtype, device)?;
+            let labels = rows.labels.as_ref();
+            let losses = term.objective.per_sample(
+                FlowMap::given(model, labels),
+                FlowMap::given(teacher, labels),
+                &rows.batch(batch),
+                &drawn,
+            )?;
+            let mean = losses.mean()?;
+            terms.push(Some(mean.detach()));
+            let part = (mean * (term.weight * n_rows as f64 / n_total as f64))?;
+            total = Some(match total {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+            start += n_rows;
+        }
+        let total = match total {
+            Some(total) => total,
+            None => Tensor::zeros((), dtype, device)?,
+        };
+        Ok(CombinationLoss { total, terms })
+    }
+}
+
+/// Some rows of a batch.
+struct Rows {
+    x0: Tensor,
+    x1: Tensor,
+    labels: Option<Tensor>,
+}
+
+impl Rows {
+    fn new(batch: &Batch<'_>, start: usize, len: usize) -> Result<Self> {
+        let rows = |x: &Tensor| x.narrow(0, start, len);
+        Ok(Self { x0: rows(batch.x0)?, x1: rows(batch.x1)?, labels: batch.labels.map(rows).transpose()? })
+    }
+
+    fn batch<'a>(&'a self, whole: &Batch<'a>) -> Batch<'a> {
+        Batch { x0: &self.x0, x1: &self.x1, labels: self.labels.as_ref(), interpolant: whole.interpolant }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_follow_the_shares_and_use_the_whole_batch() {
+        let terms = |a, b| {
+            vec![
+                Term::new(Objective::FlowMatching {}, a),
+                Term::new(Objective::Lsd { stop: LsdStop::Teacher }, b),
+            ]
+        };
+        assert_eq!(Combination::new(terms(0.7, 0.3)).unwrap().rows(10), [7, 3]);
+        assert_eq!(Combination::new(terms(0.75, 0.25)).unwrap().rows(3), [2, 1]);
+        assert_eq!(Combination::new(terms(1.0, 0.0)).unwrap().rows(5), [5, 0]);
+    }
+
+    #[test]
+    fn bad_shares_and_weights_are_refused() {
+        let term = |share| Term::new(Objective::FlowMatching {}, share);
+        assert!(matches!(Combination::new(vec![]), Err(Error::NoObjective)));
+        assert!(matches!(Combination::new(vec![term(0.5)]), Err(Error::Shares { .. })));
+        assert!(matches!(Combination::new(vec![term(1.5)]), Err(Error::OutOfRange { key: "share", .. })));
+        let negative = Term { weight: -1.0, ..term(1.0) };
+        assert!(matches!(Combination::new(vec![negative]), Err(Error::OutOfRange { key: "weight", .. })));
+    }
+}

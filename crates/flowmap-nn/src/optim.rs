@@ -1,0 +1,108 @@
+//! Optimizers with their state in the open, learning-rate schedules, and clipping.
+
+mod adamw;
+mod clip;
+mod inplace;
+mod moments;
+mod radam;
+mod schedule;
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use serde::{Deserialize, Serialize};
+
+pub use adamw::AdamW;
+pub use clip::global_norm;
+pub(crate) use inplace::lerp;
+pub use radam::RAdam;
+pub use schedule::Schedule;
+
+use crate::{Params, Result};
+
+/// An optimizer: a rule to update parameters from gradients, with state that can be saved and restored.
+pub trait Optimizer: Send {
+    /// One update with learning rate `lr`, the gradients multiplied by `gradient_scale` first (clipping).
+    ///
+    /// # Errors
+    /// As Candle.
+    fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()>;
+
+    /// Number of updates so far.
+    fn n_steps(&self) -> u64;
+
+    /// The state by name, `first.{parameter}` and `second.{parameter}`; shares memory with the optimizer.
+    fn state(&self) -> BTreeMap<String, Tensor>;
+
+    /// Restores what [`Optimizer::state`] and [`Optimizer::n_steps`] gave.
+    ///
+    /// # Errors
+    /// Where a tensor is missing, misshapen or unexpected.
+    fn restore(&mut self, state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()>;
+}
+
+/// Which optimizer, and its constants.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay.
+    Adamw {
+        /// Decay of the first moment.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// Decay of the second moment.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// Added to the root of the second moment.
+        #[serde(default = "eps")]
+        eps: f64,
+        /// Decoupled weight decay, per unit of learning rate.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Rectified Adam.
+    Radam {
+        /// Decay of the first moment.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// Decay of the second moment.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// Added to the root of the second moment.
+        #[serde(default = "eps")]
+        eps: f64,
+    },
+}
+
+fn beta1() -> f64 {
+    0.9
+}
+fn beta2() -> f64 {
+    0.999
+}
+fn eps() -> f64 {
+    1e-8
+}
+
+impl Default for OptimizerConfig {
+    /// Adam without weight decay.
+    fn default() -> Self {
+        Self::Adamw { beta1: beta1(), beta2: beta2(), eps: eps(), weight_decay: 0.0 }
+    }
+}
+
+impl OptimizerConfig {
+    /// Builds the optimizer for `params`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfRange`] for a bad constant.
+    pub fn build(&self, params: &Params) -> Result<Box<dyn Optimizer>> {
+        match *self {
+            Self::Adamw { beta1, beta2, eps, weight_decay } => {
+                Ok(Box::new(AdamW::new(params, beta1, beta2, eps, weight_decay)?))
+            }
+            Self::Radam { beta1, beta2, eps } => Ok(Box::new(RAdam::new(params, beta1, beta2, eps)?)),
+        }
+    }
+}

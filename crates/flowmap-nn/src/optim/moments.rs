@@ -1,0 +1,95 @@
+//! First and second moments of the gradients, the state that Adam's family shares.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+
+use crate::{Error, Params, Result};
+
+/// A parameter and its two moments.
+#[derive(Debug)]
+struct Moment {
+    name: String,
+    theta: Var,
+    first: Tensor,
+    second: Tensor,
+}
+
+/// The moments of every parameter and the number of steps.
+#[derive(Debug)]
+pub(super) struct Moments {
+    moments: Vec<Moment>,
+    n_steps: u64,
+}
+
+impl Moments {
+    /// Zeros.
+    pub(super) fn new(params: &Params) -> Result<Self> {
+        let moment = |(name, theta): (&String, &Var)| {
+            let (first, second) = (theta.zeros_like()?, theta.zeros_like()?);
+            Ok(Moment { name: name.clone(), theta: theta.clone(), first, second })
+        };
+        Ok(Self { moments: params.vars().iter().map(moment).collect::<Result<_>>()?, n_steps: 0 })
+    }
+
+    /// Counts a step and gives its number k, from one.
+    pub(super) fn next_step(&mut self) -> f64 {
+        self.n_steps += 1;
+        self.n_steps as f64
+    }
+
+    pub(super) fn n_steps(&self) -> u64 {
+        self.n_steps
+    }
+
+    /// Every parameter with its first and second moment.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Var, &Tensor, &Tensor)> {
+        self.moments.iter().map(|m| (&m.theta, &m.first, &m.second))
+    }
+
+    pub(super) fn state(&self) -> BTreeMap<String, Tensor> {
+        let both = |m: &Moment| {
+            [(format!("first.{}", m.name), m.first.clone()), (format!("second.{}", m.name), m.second.clone())]
+        };
+        self.moments.iter().flat_map(both).collect()
+    }
+
+    pub(super) fn restore(&mut self, mut state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
+        let mut take = |name: String, like: &Tensor| -> Result<Tensor> {
+            let Some(found) = state.remove(&name) else {
+                return Err(Error::MissingTensor { name, expected: like.shape().clone() });
+            };
+            if found.shape() != like.shape() {
+                let (expected, found) = (like.shape().clone(), found.shape().clone());
+                return Err(Error::TensorShape { name, expected, found });
+            }
+            Ok(found.to_device(like.device())?.to_dtype(like.dtype())?.copy()?)
+        };
+        for m in &mut self.moments {
+            m.first = take(format!("first.{}", m.name), &m.first)?;
+            m.second = take(format!("second.{}", m.name), &m.second)?;
+        }
+        if let Some((name, tensor)) = state.into_iter().next() {
+            return Err(Error::UnexpectedTensor { name, found: tensor.shape().clone() });
+        }
+        self.n_steps = n_steps;
+        Ok(())
+    }
+}
+
+/// Refuses constants for which the moments are undefined.
+pub(super) fn check_constants(beta1: f64, beta2: f64, eps: f64, weight_decay: f64) -> Result<()> {
+    let unit = "a number from 0 to 1, 1 excluded";
+    let range = |key, good, expected, found| {
+        if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
+    };
+    range("beta1", (0.0..1.0).contains(&beta1), unit, beta1)?;
+    range("beta2", (0.0..1.0).contains(&beta2), unit, beta2)?;
+    range("eps", eps > 0.0, "a positive number", eps)?;
+    range(
+        "weight_decay",
+        weight_decay >= 0.0 && weight_decay.is_finite(),
+        "a number of at least 0",
+        weight_decay,
+    )
+}

@@ -1,0 +1,79 @@
+//! Rectified Adam: no second moment until its variance is known.
+//!
+//! ρ∞ = 2/(1 − β₂) − 1,  ρ = ρ∞ − 2 k β₂ᵏ/(1 − β₂ᵏ)
+//! θ ← θ − lr r m̂ / (√v̂ + eps),  r² = (ρ − 4)(ρ − 2) ρ∞ / ((ρ∞ − 4)(ρ∞ − 2) ρ)  where ρ ≥ 5
+//! θ ← θ − lr m̂  elsewhere
+//!
+//! Liu and others 2019, arXiv:1908.03265, algorithm 2; the threshold 5 is that of the code the flow-map papers trained with.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+
+use super::Optimizer;
+use super::inplace::{adam_step, lerp_scaled, lerp_squared};
+use super::moments::Moments;
+use crate::{Params, Result};
+
+/// From this length of the moving average on, the second moment is used.
+const THRESHOLD: f64 = 5.0;
+
+/// Rectified Adam.
+#[derive(Debug)]
+pub struct RAdam {
+    moments: Moments,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+}
+
+impl RAdam {
+    /// Zero moments for every parameter.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfRange`] for a bad constant.
+    pub fn new(params: &Params, beta1: f64, beta2: f64, eps: f64) -> Result<Self> {
+        super::moments::check_constants(beta1, beta2, eps, 0.0)?;
+        Ok(Self { moments: Moments::new(params)?, beta1, beta2, eps })
+    }
+
+    /// The rectification r at step k, `None` while the variance of the second moment is not known.
+    fn rectification(&self, k: f64) -> Option<f64> {
+        let rho_inf = 2.0 / (1.0 - self.beta2) - 1.0;
+        let beta2_k = self.beta2.powf(k);
+        let rho = rho_inf - 2.0 * k * beta2_k / (1.0 - beta2_k);
+        let r = (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho);
+        (rho >= THRESHOLD).then(|| r.sqrt())
+    }
+}
+
+impl Optimizer for RAdam {
+    fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()> {
+        let k = self.moments.next_step();
+        let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
+        let rectification = self.rectification(k);
+        for (theta, m, v) in self.moments.iter() {
+            let Some(g) = gradients.get(theta) else { continue };
+            lerp_scaled(m, g, self.beta1, gradient_scale)?;
+            lerp_squared(v, g, self.beta2, gradient_scale)?;
+            match rectification {
+                Some(r) => adam_step(theta, m, v, lr * r / bias1, bias2.sqrt(), self.eps, 0.0)?,
+                None => theta.set(&(theta.as_detached_tensor() - (m * (lr / bias1))?)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn n_steps(&self) -> u64 {
+        self.moments.n_steps()
+    }
+
+    fn state(&self) -> BTreeMap<String, Tensor> {
+        self.moments.state()
+    }
+
+    fn restore(&mut self, state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
+        self.moments.restore(state, n_steps)
+    }
+}

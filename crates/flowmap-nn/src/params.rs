@@ -1,0 +1,221 @@
+//! Named parameters: made from a seed, or taken from a checkpoint.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use flowmap_core::{NoiseStream, Stream};
+
+use crate::{Error, Result};
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Init {
+    /// All zeros.
+    Zeros,
+    /// Normal with this standard deviation.
+    Normal(f64),
+    /// Normal with variance 1/fan_in, LeCun and others 1998, with fan_in the product of all sizes but the first.
+    LecunNormal,
+}
+
+/// The parameters of a network by name, in alphabetical order.
+///
+/// Trainable ones are variables; buffers are part of the model but have no gradient.
+#[derive(Clone, Debug, Default)]
+pub struct Params {
+    vars: BTreeMap<String, Var>,
+    buffers: BTreeMap<String, Tensor>,
+}
+
+impl Params {
+    /// The trainable parameters.
+    pub fn vars(&self) -> &BTreeMap<String, Var> {
+        &self.vars
+    }
+
+    /// Number of trainable numbers.
+    pub fn n_elements(&self) -> usize {
+        self.vars.values().map(|v| v.elem_count()).sum()
+    }
+
+    /// All tensors by name, buffers included, off the tape.
+    /// They share their memory with the parameters and follow their updates.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let vars = self.vars.iter().map(|(name, v)| (name.clone(), v.as_detached_tensor()));
+        vars.chain(self.buffers.iter().map(|(name, b)| (name.clone(), b.clone()))).collect()
+    }
+
+    /// All tensors by name, buffers included, in memory of their own.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn copied_tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.tensors().into_iter().map(|(name, t)| Ok((name, t.copy()?))).collect()
+    }
+}
+
+/// Where the parameters of a network come from.
+enum Source {
+    /// Drawn anew; each parameter has its own noise, keyed by its name.
+    Fresh { seed: u64 },
+    /// Copied from tensors, trainable.
+    Trainable(BTreeMap<String, Tensor>),
+    /// Taken as they are, sharing memory, not trainable.
+    Frozen(BTreeMap<String, Tensor>),
+}
+
+/// Hands parameters to a network while it is built.
+pub struct ParamBuilder {
+    source: Source,
+    dtype: DType,
+    device: Device,
+    params: Params,
+}
+
+impl ParamBuilder {
+    /// Draws every parameter anew from the noise of `seed`.
+    /// A parameter's start depends on its name and shape alone, not on the other parameters.
+    pub fn fresh(seed: u64, dtype: DType, device: &Device) -> Self {
+        Self::new(Source::Fresh { seed }, dtype, device)
+    }
+
+    /// Trains on from `tensors`, which are copied.
+    pub fn trainable(tensors: BTreeMap<String, Tensor>, dtype: DType, device: &Device) -> Self {
+        Self::new(Source::Trainable(tensors), dtype, device)
+    }
+
+    /// Uses `tensors` as they are: nothing is recorded for a backward pass.
+    /// Where type and device already fit, memory is shared, so the network follows updates of a [`Params`].
+    pub fn frozen(tensors: BTreeMap<String, Tensor>, dtype: DType, device: &Device) -> Self {
+        Self::new(Source::Frozen(tensors), dtype, device)
+    }
+
+    fn new(source: Source, dtype: DType, device: &Device) -> Self {
+        Self { source, dtype, device: device.clone(), params: Params::default() }
+    }
+
+    /// A trainable parameter.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`] or [`Error::TensorShape`] where a checkpoint does not have it.
+    pub fn param<S: Into<Shape>>(&mut self, name: &str, shape: S, init: Init) -> Result<Tensor> {
+        let tensor = self.tensor(name, shape.into(), init)?;
+        if matches!(self.source, Source::Frozen(_)) {
+            self.params.buffers.insert(name.to_owned(), tensor.clone());
+            return Ok(tensor);
+        }
+        let var = Var::from_tensor(&tensor)?;
+        let tensor = var.as_tensor().clone();
+        self.params.vars.insert(name.to_owned(), var);
+        Ok(tensor)
+    }
+
+    /// A tensor that belongs to the model but is not trained.
+    ///
+    /// # Errors
+    /// As [`ParamBuilder::param`].
+    pub fn buffer<S: Into<Shape>>(&mut self, name: &str, shape: S, init: Init) -> Result<Tensor> {
+        let tensor = self.tensor(name, shape.into(), init)?;
+        self.params.buffers.insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+
+    fn tensor(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor> {
+        let tensors = match &mut self.source {
+            Source::Fresh { seed } => return draw(*seed, name, shape, init, self.dtype, &self.device),
+            Source::Trainable(tensors) | Source::Frozen(tensors) => tensors,
+        };
+        let Some(tensor) = tensors.remove(name) else {
+            return Err(Error::MissingTensor { name: name.to_owned(), expected: shape });
+        };
+        if tensor.shape() != &shape {
+            return Err(Error::TensorShape {
+                name: name.to_owned(),
+                expected: shape,
+                found: tensor.shape().clone(),
+            });
+        }
+        Ok(tensor.to_device(&self.device)?.to_dtype(self.dtype)?)
+    }
+
+    /// The parameters handed out.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedTensor`] where the checkpoint has one that the network did not ask for.
+    pub fn finish(self) -> Result<Params> {
+        if let Source::Trainable(rest) | Source::Frozen(rest) = self.source
+            && let Some((name, tensor)) = rest.into_iter().next()
+        {
+            return Err(Error::UnexpectedTensor { name, found: tensor.shape().clone() });
+        }
+        Ok(self.params)
+    }
+}
+
+/// The starting value of the parameter `name`.
+fn draw(seed: u64, name: &str, shape: Shape, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+    let fan_in: usize = shape.dims().iter().skip(1).product();
+    let std = match init {
+        Init::Zeros => return Ok(Tensor::zeros(shape, dtype, device)?),
+        Init::Normal(std) => std,
+        Init::LecunNormal => (fan_in.max(1) as f64).sqrt().recip(),
+    };
+    let mut values = vec![0f64; shape.elem_count()];
+    NoiseStream::new(seed, Stream::Init).at(fnv1a(name)).fill_normal(&mut values);
+    values.iter_mut().for_each(|v| *v *= std);
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+}
+
+/// The 64-bit FNV-1a hash of a name: stable across versions, unlike the standard library's.
+fn fnv1a(name: &str) -> u64 {
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn build(mut builder: ParamBuilder) -> Result<Params> {
+        builder.param("w", (2, 3), Init::LecunNormal)?;
+        builder.param("b", 2, Init::Zeros)?;
+        builder.buffer("f", 4, Init::Normal(1.0))?;
+        builder.finish()
+    }
+
+    #[test]
+    fn missing_misshapen_and_extra_tensors_are_named() {
+        let device = Device::Cpu;
+        let good = build(ParamBuilder::fresh(1, DType::F32, &device)).unwrap().copied_tensors().unwrap();
+        let reload = |t| build(ParamBuilder::trainable(t, DType::F32, &device));
+        assert_eq!(reload(good.clone()).unwrap().n_elements(), 8);
+
+        let mut missing = good.clone();
+        missing.remove("b");
+        assert_eq!(reload(missing).unwrap_err().to_string(), "tensor `b` of shape [2] is missing");
+
+        let mut misshapen = good.clone();
+        misshapen.insert("w".into(), Tensor::zeros((3, 2), DType::F32, &device).unwrap());
+        assert_eq!(
+            reload(misshapen).unwrap_err().to_string(),
+            "tensor `w` has shape [3, 2], expected [2, 3]"
+        );
+
+        let mut extra = good;
+        extra.insert("x".into(), Tensor::zeros(1, DType::F32, &device).unwrap());
+        assert!(reload(extra).unwrap_err().to_string().starts_with("unexpected tensor `x`"));
+    }
+
+    #[test]
+    fn frozen_network_follows_updates_of_its_source() {
+        let device = Device::Cpu;
+        let params = build(ParamBuilder::fresh(1, DType::F32, &device)).unwrap();
+        let mut frozen = ParamBuilder::frozen(params.tensors(), DType::F32, &device);
+        let b = frozen.param("b", 2, Init::Zeros).unwrap();
+        params.vars()["b"].set(&Tensor::new(&[1f32, 2.0], &device).unwrap()).unwrap();
+        assert_eq!(b.to_vec1::<f32>().unwrap(), [1.0, 2.0]);
+        assert!(!b.is_variable());
+    }
+}
