@@ -108,4 +108,22 @@ pub enum Error {
         /// The entry.
         entry: String,
     },
+
+    /// The integrator has shrunk its step to nothing: a singularity, or values that are not finite.
+    #[error("integrator cannot go on at t = {t}: its step has shrunk to {width:e}")]
+    StepTooSmall {
+        /// Where it stopped.
+        t: f64,
+        /// The width it would have tried next.
+        width: f64,
+    },
+
+    /// The integrator has not arrived within its number of steps.
+    #[error("integrator has not arrived after {max_steps} steps, stopped at t = {t}")]
+    TooManySteps {
+        /// How many steps it was given.
+        max_steps: u32,
+        /// Where it stopped.
+        t: f64,
+    },
 }

@@ -7,10 +7,12 @@ mod grid;
 mod interpolant;
 mod noise;
 pub mod normal;
+mod ode;
 mod times;
 
 pub use error::{Error, Result};
 pub use grid::TimeGrid;
 pub use interpolant::{Custom, Interpolant, InterpolantKind, Linear, Trigonometric, VariancePreserving};
 pub use noise::{Noise, NoiseStream, Stream};
+pub use ode::Dop853;
 pub use times::{DiagonalShare, Jump, MiddleTime, TimeDistribution, Times};
