@@ -1,0 +1,13 @@
+//! Samplers for flow maps and their velocity fields on Candle.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod error;
+mod noise;
+mod sampler;
+
+pub use error::{Error, Result};
+pub use noise::base_noise;
+pub use sampler::{
+    ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind, sample, trajectory,
+};

@@ -1,0 +1,139 @@
+//! Samplers: from noise along a grid of times.
+
+mod euler;
+mod flow_map_jump;
+mod heun;
+mod midpoint;
+mod rk4;
+mod runge_kutta;
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::Tensor;
+use flowmap_core::TimeGrid;
+use flowmap_nn::{AverageVelocity, FlowMap};
+
+pub use euler::EULER;
+pub use flow_map_jump::FlowMapJump;
+pub use heun::HEUN;
+pub use midpoint::MIDPOINT;
+pub use rk4::RK4;
+pub use runge_kutta::{ButcherTableau, RungeKutta};
+
+use crate::{Error, Result};
+
+/// One step from time s to time t, in either direction.
+pub trait Sampler: fmt::Debug + Send + Sync {
+    /// x at time `t`, from `x` `(B, ...)` at time `s`.
+    ///
+    /// # Errors
+    /// As the network.
+    fn step(&self, model: FlowMap<'_, dyn AverageVelocity + '_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor>;
+
+    /// Evaluations of the network that a step costs.
+    fn evaluations_per_step(&self) -> usize;
+}
+
+/// Runs `x0` along the grid and returns the end.
+///
+/// A reversed grid inverts: it leads from data to noise.
+///
+/// # Errors
+/// As the network.
+pub fn sample(
+    sampler: &dyn Sampler,
+    model: FlowMap<'_, dyn AverageVelocity + '_>,
+    x0: &Tensor,
+    grid: &TimeGrid,
+) -> Result<Tensor> {
+    let mut x = x0.clone();
+    for (s, t) in grid.steps() {
+        x = sampler.step(model, s, t, &x)?.detach();
+    }
+    Ok(x)
+}
+
+/// Runs `x0` along the grid and returns x at every time of it, the start included.
+///
+/// # Errors
+/// As the network.
+pub fn trajectory(
+    sampler: &dyn Sampler,
+    model: FlowMap<'_, dyn AverageVelocity + '_>,
+    x0: &Tensor,
+    grid: &TimeGrid,
+) -> Result<Vec<Tensor>> {
+    let mut path = vec![x0.clone()];
+    for (s, t) in grid.steps() {
+        let next = sampler.step(model, s, t, &path[path.len() - 1])?.detach();
+        path.push(next);
+    }
+    Ok(path)
+}
+
+/// A time for every sample of `x`, `(B,)`.
+fn time_column(t: f64, x: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::full(t, x.dim(0)?, x.device())?.to_dtype(x.dtype())?)
+}
+
+/// The samplers by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SamplerKind {
+    /// Jumps of the flow map.
+    #[default]
+    FlowMap,
+    /// Euler's method on the velocity field.
+    Euler,
+    /// The midpoint method on the velocity field.
+    Midpoint,
+    /// Heun's method on the velocity field.
+    Heun,
+    /// The classical Runge-Kutta method on the velocity field.
+    Rk4,
+}
+
+impl SamplerKind {
+    /// All samplers, in the order of their declaration.
+    pub const ALL: [Self; 5] = [Self::FlowMap, Self::Euler, Self::Midpoint, Self::Heun, Self::Rk4];
+
+    /// The name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FlowMap => "flow_map",
+            Self::Euler => "euler",
+            Self::Midpoint => "midpoint",
+            Self::Heun => "heun",
+            Self::Rk4 => "rk4",
+        }
+    }
+
+    /// The sampler of this name.
+    pub fn build(self) -> Box<dyn Sampler> {
+        match self {
+            Self::FlowMap => Box::new(FlowMapJump),
+            Self::Euler => Box::new(RungeKutta(EULER)),
+            Self::Midpoint => Box::new(RungeKutta(MIDPOINT)),
+            Self::Heun => Box::new(RungeKutta(HEUN)),
+            Self::Rk4 => Box::new(RungeKutta(RK4)),
+        }
+    }
+}
+
+impl fmt::Display for SamplerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for SamplerKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| Error::UnknownSampler {
+            name: name.to_owned(),
+            known: Self::ALL.map(|kind| format!("`{kind}`")).join(", "),
+        })
+    }
+}

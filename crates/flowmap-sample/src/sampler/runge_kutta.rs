@@ -1,0 +1,56 @@
+//! Explicit Runge-Kutta methods on the velocity field dx/dt = b_t(x).
+//!
+//! k_i = b_{s + c_i h}(x + h Σ_{j<i} a_ij k_j),  x ← x + h Σ_i w_i k_i,  h = t − s
+//!
+//! Hairer, Nørsett, Wanner, Solving Ordinary Differential Equations I, section II.1, eq. (1.8).
+//! The method is the table; this file is the engine.
+//! Cost: one evaluation per stage.
+
+use candle_core::Tensor;
+use flowmap_nn::{AverageVelocity, FlowMap};
+
+use super::{Sampler, time_column};
+use crate::Result;
+
+/// The coefficients of an explicit Runge-Kutta method.
+#[derive(Clone, Copy, Debug)]
+pub struct ButcherTableau {
+    /// Order of convergence.
+    pub order: usize,
+    /// c_i, the times of the stages.
+    pub c: &'static [f64],
+    /// a_ij, row i for stage i, j < i.
+    pub a: &'static [&'static [f64]],
+    /// w_i, the weights of the result.
+    pub w: &'static [f64],
+}
+
+/// A Runge-Kutta method as a sampler.
+#[derive(Clone, Copy, Debug)]
+pub struct RungeKutta(pub ButcherTableau);
+
+impl Sampler for RungeKutta {
+    fn step(&self, model: FlowMap<'_, dyn AverageVelocity + '_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor> {
+        let ButcherTableau { c, a, w, .. } = self.0;
+        let h = t - s;
+        let mut k: Vec<Tensor> = Vec::with_capacity(c.len());
+        for (c_i, a_i) in c.iter().zip(a) {
+            let x_i = advance(x, h, a_i, &k)?;
+            k.push(model.velocity(&time_column(s + c_i * h, x)?, &x_i)?);
+        }
+        advance(x, h, w, &k)
+    }
+
+    fn evaluations_per_step(&self) -> usize {
+        self.0.c.len()
+    }
+}
+
+/// x + h Σ_j a_j k_j.
+fn advance(x: &Tensor, h: f64, a: &[f64], k: &[Tensor]) -> Result<Tensor> {
+    let mut x = x.clone();
+    for (a_j, k_j) in a.iter().zip(k).filter(|(a_j, _)| **a_j != 0.0) {
+        x = (x + (k_j * (h * a_j))?)?;
+    }
+    Ok(x)
+}
