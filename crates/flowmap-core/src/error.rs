@@ -126,4 +126,53 @@ pub enum Error {
         /// Where it stopped.
         t: f64,
     },
+
+    /// A point, a mean or a covariance has the wrong number of entries.
+    #[error("dimension mismatch: expected {expected}, found {found}")]
+    Dimension {
+        /// Dimension of the space.
+        expected: usize,
+        /// How many entries came.
+        found: usize,
+    },
+
+    /// A covariance matrix differs from its transpose.
+    #[error("covariance is not symmetric: entry ({row}, {column}) is {upper}, ({column}, {row}) is {lower}")]
+    NotSymmetric {
+        /// Row of the first entry.
+        row: usize,
+        /// Column of the first entry.
+        column: usize,
+        /// The entry at (row, column).
+        upper: f64,
+        /// The entry at (column, row).
+        lower: f64,
+    },
+
+    /// A covariance matrix has a negative eigenvalue.
+    #[error("covariance has the negative eigenvalue {eigenvalue}")]
+    NotSemidefinite {
+        /// The eigenvalue.
+        eigenvalue: f64,
+    },
+
+    /// A mixture has no component.
+    #[error("mixture needs at least 1 component, found 0")]
+    NoComponents,
+
+    /// The distribution at this time has no density: its variance vanishes in some direction.
+    #[error("distribution at t = {t} is degenerate: it has no density")]
+    Degenerate {
+        /// The time.
+        t: f64,
+    },
+
+    /// f64 cannot tell the probability beyond this point, or the density at it, from 0.
+    #[error("distribution at t = {t} has no mass at x = {x} that f64 could hold")]
+    NoMass {
+        /// The time.
+        t: f64,
+        /// The point.
+        x: f64,
+    },
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod exact;
 mod grid;
 mod interpolant;
 mod noise;
