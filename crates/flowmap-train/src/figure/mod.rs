@@ -2,7 +2,7 @@
 //!
 //! Every function takes plain slices and returns an [`image::RgbImage`]; nothing here touches the file system,
 //! a font of the system or a tensor.
-//! The same input gives the same pixels on every machine.
+//! The same input gives the same pixels in every run.
 //! Values that are not finite are left out and counted in the figure, since a figure is where a person looks for them.
 //!
 //! | function | shows |

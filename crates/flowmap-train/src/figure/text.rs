@@ -1,4 +1,4 @@
-//! Text in the bundled font: the same pixels on every machine.
+//! Text in the bundled font: no font of the system is needed.
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 
