@@ -1,0 +1,151 @@
+//! The config of a data set: which one, and its options.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Checkerboard, CheckerboardConfig, DataSet, DigitsConfig, EightGaussiansConfig, GaussianMixtureConfig,
+    MoonsConfig, PinwheelConfig, PointsConfig, Result, RingsConfig, SpiralsConfig, SwissRollConfig, digits,
+};
+
+/// Which data set, with its options; in a file, `kind` says which, and every option has a default.
+///
+/// The default is the checkerboard.
+///
+/// ```
+/// use flowmap_data::{DataConfig, DataSet};
+///
+/// let config: DataConfig = toml::from_str("kind = 'moons'\nnoise = 0.1")?;
+/// let moons = config.build(None)?;
+/// assert_eq!((moons.shape(), moons.n_classes()), (&[2][..], 2));
+///
+/// // What cannot be is refused by its key.
+/// let config: DataConfig = toml::from_str("kind = 'moons'\nnoise = -1.0")?;
+/// let error = config.build(None).unwrap_err();
+/// assert_eq!(error.to_string(), "`noise`: expected a number from 0 to 1e6, found -1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum DataConfig {
+    /// Uniform on the white cells of a 4 x 4 board on [−1, 1]².
+    Checkerboard(CheckerboardConfig),
+    /// Eight Gaussians on a circle.
+    EightGaussians(EightGaussiansConfig),
+    /// Two half circles.
+    Moons(MoonsConfig),
+    /// Bent arms.
+    Pinwheel(PinwheelConfig),
+    /// Two spirals.
+    Spirals(SpiralsConfig),
+    /// One spiral.
+    SwissRoll(SwissRollConfig),
+    /// Rings about the origin.
+    Rings(RingsConfig),
+    /// Isotropic Gaussians of any number, in any dimension.
+    GaussianMixture(GaussianMixtureConfig),
+    /// Samples from an NPZ, NPY or CSV file.
+    Points(PointsConfig),
+    /// The 1797 handwritten digits of scikit-learn.
+    Digits(DigitsConfig),
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self::Checkerboard(CheckerboardConfig::default())
+    }
+}
+
+impl DataConfig {
+    /// Every value of `kind`.
+    pub const KINDS: [&'static str; 10] = [
+        "checkerboard",
+        "eight_gaussians",
+        "moons",
+        "pinwheel",
+        "spirals",
+        "swiss_roll",
+        "rings",
+        "gaussian_mixture",
+        "points",
+        "digits",
+    ];
+
+    /// The value of `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Checkerboard(_) => "checkerboard",
+            Self::EightGaussians(_) => "eight_gaussians",
+            Self::Moons(_) => "moons",
+            Self::Pinwheel(_) => "pinwheel",
+            Self::Spirals(_) => "spirals",
+            Self::SwissRoll(_) => "swiss_roll",
+            Self::Rings(_) => "rings",
+            Self::GaussianMixture(_) => "gaussian_mixture",
+            Self::Points(_) => "points",
+            Self::Digits(_) => "digits",
+        }
+    }
+
+    /// The data set; relative paths start at `base_dir`, or at the current directory where that is `None`.
+    ///
+    /// # Errors
+    /// An option that is out of its range, by its key; a file that cannot be read, is malformed, or holds no samples.
+    pub fn build(&self, base_dir: Option<&Path>) -> Result<Box<dyn DataSet>> {
+        Ok(match self {
+            Self::Checkerboard(CheckerboardConfig {}) => Box::new(Checkerboard),
+            Self::EightGaussians(config) => Box::new(config.checked()?),
+            Self::Moons(config) => Box::new(config.checked()?),
+            Self::Pinwheel(config) => Box::new(config.checked()?),
+            Self::Spirals(config) => Box::new(config.checked()?),
+            Self::SwissRoll(config) => Box::new(config.checked()?),
+            Self::Rings(config) => Box::new(config.checked()?),
+            Self::GaussianMixture(config) => Box::new(config.checked()?),
+            Self::Points(config) => Box::new(config.read(base_dir)?),
+            Self::Digits(DigitsConfig {}) => Box::new(digits()?),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_builds_from_its_name_alone_and_survives_a_round_trip() {
+        for kind in DataConfig::KINDS {
+            let config: DataConfig = toml::from_str(&format!("kind = '{kind}'")).unwrap();
+            assert_eq!(config.kind(), kind);
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<DataConfig>(&written).unwrap(), config, "{written}");
+            match config.build(None) {
+                Ok(set) => assert!(set.sigma() > 0.0 && set.sigma().is_finite()),
+                // Points need a path.
+                Err(error) => assert_eq!((kind, error.to_string().contains("`path`")), ("points", true)),
+            }
+        }
+    }
+
+    #[test]
+    fn written_configs_spell_out_every_default() {
+        let written = toml::to_string(&DataConfig::Rings(RingsConfig::default())).unwrap();
+        assert_eq!(written, "kind = \"rings\"\nradii = [0.75, 1.5, 2.25, 3.0]\nnoise = 0.08\n");
+    }
+
+    #[test]
+    fn unknown_keys_and_kinds_are_refused() {
+        let refusal = |text: &str| toml::from_str::<DataConfig>(text).unwrap_err().message().to_owned();
+        for kind in DataConfig::KINDS {
+            let message = refusal(&format!("kind = '{kind}'\nnoize = 1"));
+            assert!(message.contains("unknown field `noize`"), "{kind}: {message}");
+        }
+        assert!(
+            refusal("kind = 'chess'").contains("unknown variant `chess`, expected one of `checkerboard`")
+        );
+        assert!(refusal("noise = 1.0").contains("missing field `kind`"));
+        assert!(refusal("kind = 'moons'\nnoise = 'much'").contains("invalid type: string \"much\""));
+    }
+}

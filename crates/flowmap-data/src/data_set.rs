@@ -1,0 +1,54 @@
+//! The one interface of all data sets.
+
+use flowmap_core::NoiseStream;
+
+/// A source of samples of the law that a flow map is to learn.
+///
+/// A set is an endless sequence of samples for every [`NoiseStream`]; sample `index` of it is a pure function
+/// of the set, the stream and the index, whatever else was drawn, in whatever order.
+///
+/// ```
+/// use flowmap_core::{NoiseStream, Stream};
+/// use flowmap_data::{DataConfig, DataSet};
+///
+/// let rings = DataConfig::Rings(Default::default()).build(None)?;
+/// let mut x = [0.0; 2];
+/// let ring = rings.draw(&NoiseStream::new(1, Stream::Data), 12, &mut x);
+/// assert!(x[0].hypot(x[1]) < 4.0 && ring.is_some_and(|ring| ring < 4));
+/// # Ok::<(), flowmap_data::Error>(())
+/// ```
+pub trait DataSet: std::fmt::Debug + Send + Sync {
+    /// Shape of one sample: `[D]` for points, `[C, H, W]` for images.
+    fn shape(&self) -> &[usize];
+
+    /// Number of distinct samples, `None` where they are generated without end.
+    fn n_samples(&self) -> Option<u64>;
+
+    /// Number of classes, labels being 0 to one less; 0 where there are no labels.
+    fn n_classes(&self) -> usize;
+
+    /// Standard deviation of all coordinates about their common mean, sigma_data; always positive and finite.
+    ///
+    /// One mean for all coordinates, as in `numpy.std` of the whole array.
+    fn sigma(&self) -> f64;
+
+    /// Writes sample `index` of the sequence of `stream` into `out` and returns its label, if it has one.
+    ///
+    /// `out` holds as many values as the product of [`shape`](Self::shape).
+    /// Of a longer slice the rest is left as it is, a shorter one gets the first coordinates.
+    ///
+    /// Where the number of samples is finite, every run of [`n_samples`](Self::n_samples) indices that starts at
+    /// a multiple of it, an epoch, has each sample exactly once, in an order of its own.
+    fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32>;
+
+    /// Exact probability of each cell of a grid of `bins` x `bins` cells on `[lo, hi]²`, row-major `[ix * bins + iy]`.
+    ///
+    /// What is missing to 1 lies outside of the square.
+    /// `None` where it is not known in closed form, and where `lo`, `hi` and `bins` make no grid.
+    fn cell_masses(&self, _lo: f64, _hi: f64, _bins: usize) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// Half-width of the square about the origin in which to plot points of the plane, `None` for anything else.
+    fn extent(&self) -> Option<f64>;
+}

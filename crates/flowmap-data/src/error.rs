@@ -1,0 +1,307 @@
+//! What can be wrong with a data set: its config or its file.
+
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with a config or a data file: where, what was expected and what came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value of the config is out of its range.
+    #[error("`{key}`: expected {expected}, found {found}")]
+    Config {
+        /// The key, as it is written in the config, with an index where it is a list.
+        key: String,
+        /// What the key may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// Two lists of the config must have the same length.
+    #[error("`{key}`: expected {expected} entries as in `{other}`, or a single one, found {found}")]
+    ConfigLength {
+        /// The key of the list at fault.
+        key: &'static str,
+        /// The key of the list that sets the length.
+        other: &'static str,
+        /// Length of the other list.
+        expected: usize,
+        /// Length of the list at fault.
+        found: usize,
+    },
+    /// The operating system refused to read the file.
+    #[error("reading {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The path leads to a folder or a device.
+    #[error("{}: expected a file, found something else", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The extension names no format that can be read.
+    #[error("{}: expected a file that ends in .npz, .npy or .csv (also .tsv, .txt), found {found}", path.display())]
+    UnknownExtension {
+        /// The file.
+        path: PathBuf,
+        /// Its extension, or words saying that it has none.
+        found: String,
+    },
+    /// An option makes no sense for the format of the file.
+    #[error("`{key}`: does not apply to {}", path.display())]
+    OptionDoesNotApply {
+        /// The key of the config.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not what its extension says, or is damaged.
+    #[error("{place}: {fault}")]
+    Format {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// What is wrong.
+        fault: FormatFault,
+    },
+    /// An array has a type that is not read.
+    #[error("{place}: expected values of type {expected}, found {found}")]
+    WrongDtype {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The types that are read.
+        expected: &'static str,
+        /// The type in the file, in the notation of NumPy.
+        found: String,
+    },
+    /// An array has a shape that is not read.
+    #[error("{place}: expected shape {expected}, found {found:?}")]
+    WrongShape {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The shapes that are read.
+        expected: &'static str,
+        /// The shape in the file.
+        found: Vec<u64>,
+    },
+    /// The length of the data is not what the header says.
+    #[error("{place}: the header promises {expected} bytes of data, found {}{found}",
+            if *.is_at_least { "at least " } else { "" })]
+    WrongLength {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// What shape and type need, in bytes.
+        expected: u128,
+        /// What there is, in bytes.
+        found: u64,
+        /// True if reading stopped at the first byte too many.
+        is_at_least: bool,
+    },
+    /// An array inflates to far more than any data would.
+    #[error("{place}: {expected} bytes packed into {found}: expected at most {limit}-fold compression")]
+    ZipBomb {
+        /// The file and the array in it.
+        place: String,
+        /// Bytes when unpacked.
+        expected: u64,
+        /// Bytes in the file.
+        found: u64,
+        /// The largest ratio that is read.
+        limit: u64,
+    },
+    /// The NPZ file lacks the array asked for, or has several and none was asked for.
+    #[error("{}: expected {wanted}, found {}", path.display(), list(found))]
+    MissingArray {
+        /// The file.
+        path: PathBuf,
+        /// The name looked for, or words saying how one is chosen.
+        wanted: String,
+        /// Names of the arrays that are there.
+        found: Vec<String>,
+    },
+    /// The file lacks a column that was asked for.
+    #[error("{place}: expected column {wanted}, found {}", list(found))]
+    MissingColumn {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The name in quotes, or the number looked for.
+        wanted: String,
+        /// Names of the columns, or their numbers where they have no names.
+        found: Vec<String>,
+    },
+    /// There is no sample.
+    #[error("{place}: expected at least one sample, found none")]
+    Empty {
+        /// The file, with the array in it where there is one.
+        place: String,
+    },
+    /// A row is shorter or longer than those above it.
+    #[error("{}, line {line}: expected {expected} values, found {found}", path.display())]
+    Ragged {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// Number of values in the first row.
+        expected: usize,
+        /// Number of values in this one.
+        found: usize,
+    },
+    /// A field of a text file is no number, or none that f32 can hold.
+    #[error("{}, line {line}, column {column}: expected a finite number, found {found:?}", path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column, counted from 1.
+        column: usize,
+        /// The field.
+        found: String,
+    },
+    /// A value is NaN, infinite or beyond the range of f32.
+    #[error(
+        "{place}, sample {sample}, coordinate {coordinate}: expected a finite number (f32), found {found}"
+    )]
+    NotFinite {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The sample, counted from 0.
+        sample: u64,
+        /// The coordinate of the flattened sample, counted from 0.
+        coordinate: u64,
+        /// The value.
+        found: f64,
+    },
+    /// A label is no class number.
+    #[error("{place}, sample {sample}: expected a whole number from 0 to {max}, found {found}")]
+    BadLabel {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The sample, counted from 0.
+        sample: u64,
+        /// The largest label that is read.
+        max: u32,
+        /// The value.
+        found: f64,
+    },
+    /// There is not one label for each sample.
+    #[error("{place}: expected {expected} labels, one for each sample, found {found}")]
+    LabelCount {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// Number of samples.
+        expected: u64,
+        /// Number of labels.
+        found: u64,
+    },
+    /// Number of values and shape do not agree.
+    #[error("{place}: expected a multiple of {expected} values for shape {shape:?}, found {found}")]
+    ValueCount {
+        /// Where the values come from.
+        place: String,
+        /// Shape of a sample.
+        shape: Vec<usize>,
+        /// Values in a sample.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// All values are equal, so that there is no scale to work at.
+    #[error("{place}: expected data that vary, found {found} in every coordinate of every sample")]
+    NoSpread {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The only value.
+        found: f64,
+    },
+}
+
+/// How a file breaks its format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatFault {
+    /// A file that is no NPY file.
+    #[error("expected an NPY file, which starts with \\x93NUMPY, found other bytes")]
+    NpyMagic,
+    /// A version of NPY that is not known.
+    #[error("expected NPY version 1, 2 or 3, found {found}")]
+    NpyVersion {
+        /// The major version in the file.
+        found: u8,
+    },
+    /// A header of NPY that cannot be understood.
+    #[error("expected {expected} in the NPY header, found {found:?}")]
+    NpyHeader {
+        /// What the header needs.
+        expected: &'static str,
+        /// The header from where it goes wrong, cut after some letters.
+        found: String,
+    },
+    /// A header of NPY that is longer than any real one.
+    #[error("expected an NPY header of at most {max} bytes, found {found}")]
+    NpyHeaderLength {
+        /// The longest header that is read.
+        max: u64,
+        /// The length in the file.
+        found: u64,
+    },
+    /// A file that is no zip file.
+    #[error("expected a zip file, found no zip directory")]
+    NotZip,
+    /// A zip file with an inconsistent directory.
+    #[error("the zip directory is damaged: expected {expected}")]
+    ZipDirectory {
+        /// What should have been there.
+        expected: &'static str,
+    },
+    /// A zip file packed by a method that is not read.
+    #[error("expected zip method 0 (stored) or 8 (deflate), found {found}")]
+    ZipMethod {
+        /// The method in the file.
+        found: u16,
+    },
+    /// A zip file with a password.
+    #[error("expected a zip file without a password, found encrypted data")]
+    ZipEncrypted,
+    /// Data that differ from what was packed.
+    #[error("expected checksum {expected:08x}, found {found:08x}")]
+    Checksum {
+        /// The sum in the directory.
+        expected: u32,
+        /// The sum of the data.
+        found: u32,
+    },
+    /// The file ends too early.
+    #[error("the file ends within {within}")]
+    Truncated {
+        /// The part that is cut.
+        within: &'static str,
+    },
+    /// A packed array that cannot be unpacked.
+    #[error("the compressed data are damaged")]
+    Deflate,
+    /// A text file that is not UTF-8.
+    #[error("line {line}: expected text in UTF-8, found other bytes")]
+    NotText {
+        /// The line, counted from 1.
+        line: u64,
+    },
+}
+
+/// A list for a message: the first entries, each in quotes, and how many more.
+fn list(names: &[String]) -> String {
+    const N_SHOWN: usize = 20;
+    if names.is_empty() {
+        return "none".into();
+    }
+    let shown: Vec<String> = names.iter().take(N_SHOWN).map(|name| format!("`{name}`")).collect();
+    let rest = names.len() - shown.len();
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    shown.join(", ") + &more
+}

@@ -1,0 +1,428 @@
+//! NPY, the array files of NumPy, versions 1 to 3.
+//!
+//! The layout: `\x93NUMPY`, version (2 bytes), length of the header (u16, from version 2 on u32, little endian),
+//! the header, a dictionary in the notation of Python with the keys descr, fortran_order and shape; then the values.
+//! What the header says is compared with the number of bytes there are before it is believed.
+
+use std::io::{ErrorKind, Read};
+
+use super::zip;
+use crate::error::FormatFault;
+use crate::{Error, Result};
+
+/// The longest header that is read; NumPy itself stops at 10 000.
+const MAX_HEADER: u64 = 65_536;
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 1 << 16;
+
+/// How much of a bad header a message shows.
+const N_SHOWN: usize = 80;
+
+/// What the header of an NPY file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub dtype: Dtype,
+    pub is_fortran_order: bool,
+    pub shape: Vec<u64>,
+    /// Bytes before the values.
+    pub length: u64,
+}
+
+/// Type of the values: kind and size in bytes as in `<f4`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dtype {
+    /// The descriptor as it is written.
+    pub descr: String,
+    /// `f`, `i`, `u` and `b` are read.
+    pub kind: char,
+    /// Bytes of a value.
+    pub size: u64,
+    pub is_big_endian: bool,
+}
+
+impl Header {
+    /// Bytes that the values take; u128, for a header may say anything.
+    fn data_length(&self) -> u128 {
+        let n_values = self.shape.iter().fold(1u128, |n, extent| n.saturating_mul(u128::from(*extent)));
+        n_values.saturating_mul(u128::from(self.dtype.size))
+    }
+}
+
+/// Reads the header; `place` names the array in messages.
+pub(crate) fn read_header(reader: &mut impl Read, place: &str) -> Result<Header> {
+    let fault = |fault| Error::Format { place: place.into(), fault };
+    let mut start = [0; 8];
+    fill(reader, &mut start, place, "the start of an NPY file")?;
+    let [magic @ .., version, _] = start;
+    if magic != *b"\x93NUMPY" {
+        return Err(fault(FormatFault::NpyMagic));
+    }
+    let n_bytes_of_length: usize = match version {
+        1 => 2,
+        2 | 3 => 4,
+        found => return Err(fault(FormatFault::NpyVersion { found })),
+    };
+    let mut length = [0; 4];
+    fill(reader, &mut length[..n_bytes_of_length], place, "the length of the NPY header")?;
+    let length = u64::from(u32::from_le_bytes(length));
+    if length > MAX_HEADER {
+        return Err(fault(FormatFault::NpyHeaderLength { max: MAX_HEADER, found: length }));
+    }
+    let mut header = vec![0; length as usize];
+    fill(reader, &mut header, place, "the NPY header")?;
+    let (dtype, is_fortran_order, shape) =
+        Dictionary { rest: &String::from_utf8_lossy(&header) }.read().map_err(fault)?;
+    Ok(Header { dtype, is_fortran_order, shape, length: 8 + n_bytes_of_length as u64 + length })
+}
+
+/// How many bytes the values take, by what surrounds them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings {
+    /// Length of the file, or what the directory of a zip file promises, less the header.
+    pub promised: u64,
+    /// Bytes in the file: room is made for these at once, and for more only as they come.
+    pub there: u64,
+}
+
+/// Reads all values in C order; `T` is what each becomes.
+pub(crate) fn read_values<T: Value>(
+    reader: &mut impl Read,
+    header: &Header,
+    Surroundings { promised, there }: Surroundings,
+    place: &str,
+) -> Result<Vec<T>> {
+    let expected = header.data_length();
+    let wrong_length =
+        |found, is_at_least| Error::WrongLength { place: place.into(), expected, found, is_at_least };
+    let Some(decode) = T::decoder(&header.dtype) else {
+        let found = header.dtype.descr.clone();
+        return Err(Error::WrongDtype { place: place.into(), expected: T::EXPECTED, found });
+    };
+    if u128::from(promised) != expected {
+        return Err(wrong_length(promised, false));
+    }
+    let size = header.dtype.size as usize; // 1 to 8, or there would be no decoder
+    let mut values = Vec::with_capacity(promised.min(there) as usize / size);
+    let mut chunk = vec![0; CHUNK];
+    let mut n_read = 0u64;
+    while u128::from(n_read) < expected {
+        let wanted = (expected - u128::from(n_read)).min(CHUNK as u128) as usize;
+        let n = fill_as_far_as_possible(reader, &mut chunk[..wanted], place)?;
+        n_read += n as u64;
+        if n < wanted {
+            return Err(wrong_length(n_read, false));
+        }
+        values.extend(chunk[..n].chunks_exact(size).map(|bytes| {
+            let mut wide = [0; 8];
+            // All to little endian, so that one decoder is enough.
+            for (to, byte) in bytes.iter().enumerate() {
+                wide[if header.dtype.is_big_endian { size - 1 - to } else { to }] = *byte;
+            }
+            decode(wide)
+        }));
+    }
+    if fill_as_far_as_possible(reader, &mut chunk[..1], place)? > 0 {
+        return Err(wrong_length(n_read + 1, true));
+    }
+    Ok(if header.is_fortran_order { to_c_order(values, &header.shape) } else { values })
+}
+
+/// A type of values that arrays are read as.
+pub(crate) trait Value: Copy + Default {
+    /// The types of NumPy that can be read as this one.
+    const EXPECTED: &'static str;
+
+    /// The function from the bytes of a value, little endian and filled up with zeros.
+    fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self>;
+}
+
+/// Floating-point numbers; what f32 cannot hold becomes infinite.
+impl Value for f32 {
+    const EXPECTED: &'static str = "f4 or f8";
+
+    fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self> {
+        match (dtype.kind, dtype.size) {
+            ('f', 4) => Some(|[a, b, c, d, ..]| f32::from_le_bytes([a, b, c, d])),
+            ('f', 8) => Some(|wide| f64::from_le_bytes(wide) as f32),
+            _ => None,
+        }
+    }
+}
+
+/// Whole numbers, widened; unsigned ones above the range of i64 become its largest.
+impl Value for i64 {
+    const EXPECTED: &'static str = "i1, i2, i4, i8, u1, u2, u4, u8 or b1";
+
+    fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self> {
+        match (dtype.kind, dtype.size) {
+            ('i', 1) => Some(|[a, ..]| i8::from_le_bytes([a]).into()),
+            ('i', 2) => Some(|[a, b, ..]| i16::from_le_bytes([a, b]).into()),
+            ('i', 4) => Some(|[a, b, c, d, ..]| i32::from_le_bytes([a, b, c, d]).into()),
+            ('i', 8) => Some(i64::from_le_bytes),
+            ('b', 1) | ('u', 1 | 2 | 4 | 8) => {
+                Some(|wide| i64::try_from(u64::from_le_bytes(wide)).unwrap_or(i64::MAX))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Column-major values brought to row-major order.
+fn to_c_order<T: Value>(values: Vec<T>, shape: &[u64]) -> Vec<T> {
+    let mut out = vec![T::default(); values.len()];
+    let mut index = vec![0u64; shape.len()];
+    for value in values {
+        // The product of the extents is the number of values, so the sum stays below it.
+        let at = index.iter().zip(shape).fold(0, |at, (i, extent)| at * extent + i);
+        out[at as usize] = value;
+        for (i, extent) in index.iter_mut().zip(shape) {
+            *i += 1;
+            if *i < *extent {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    out
+}
+
+/// Fills the buffer or says within what the file ends.
+fn fill(reader: &mut impl Read, buffer: &mut [u8], place: &str, within: &'static str) -> Result<()> {
+    let n = fill_as_far_as_possible(reader, buffer, place)?;
+    let fault = FormatFault::Truncated { within };
+    if n == buffer.len() { Ok(()) } else { Err(Error::Format { place: place.into(), fault }) }
+}
+
+fn fill_as_far_as_possible(reader: &mut impl Read, buffer: &mut [u8], place: &str) -> Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match reader.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(zip::read_error(error, place)),
+        }
+    }
+    Ok(n)
+}
+
+/// The rest of a header that is still to be read.
+struct Dictionary<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Dictionary<'a> {
+    /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`, keys in any order.
+    fn read(&mut self) -> Result<(Dtype, bool, Vec<u64>), FormatFault> {
+        let (mut dtype, mut is_fortran_order, mut shape) = (None, None, None);
+        self.expect('{', "{")?;
+        while !self.take('}') {
+            let start = self.rest;
+            match self.string("a key in quotes")? {
+                "descr" => {
+                    self.expect(':', "`:`")?;
+                    dtype = Some(self.dtype()?);
+                }
+                "fortran_order" => {
+                    self.expect(':', "`:`")?;
+                    is_fortran_order = Some(self.truth()?);
+                }
+                "shape" => {
+                    self.expect(':', "`:`")?;
+                    shape = Some(self.shape()?);
+                }
+                _ => {
+                    self.rest = start;
+                    return Err(self.fault("one of the keys descr, fortran_order and shape"));
+                }
+            }
+            if !self.take(',') {
+                self.expect('}', "`,` or `}`")?;
+                break;
+            }
+        }
+        match (dtype, is_fortran_order, shape) {
+            (Some(dtype), Some(is_fortran_order), Some(shape)) => Ok((dtype, is_fortran_order, shape)),
+            _ => Err(self.fault("the keys descr, fortran_order and shape")),
+        }
+    }
+
+    fn dtype(&mut self) -> Result<Dtype, FormatFault> {
+        self.trim();
+        if !self.rest.starts_with(['\'', '"']) {
+            // The list of a structured type: kept for the message, read by no one.
+            let end = self.rest.find("'fortran_order'").unwrap_or(self.rest.len());
+            let descr = self.rest[..end].trim_end_matches([' ', ',']).chars().take(N_SHOWN).collect();
+            let tail = self.rest[..end].trim_end_matches([' ', ',']).len();
+            self.rest = &self.rest[tail..];
+            return Ok(Dtype { descr, kind: 'V', size: 0, is_big_endian: false });
+        }
+        let descr = self.string("a type in quotes")?;
+        let (order, rest) = match descr.chars().next() {
+            Some(order @ ('<' | '>' | '|' | '=')) => (order, &descr[1..]),
+            _ => ('=', descr),
+        };
+        let kind = rest.chars().next().unwrap_or('?');
+        let size = rest.get(kind.len_utf8()..).and_then(|size| size.parse().ok()).unwrap_or(0);
+        let is_big_endian = order == '>' || (order == '=' && cfg!(target_endian = "big"));
+        Ok(Dtype { descr: descr.chars().take(N_SHOWN).collect(), kind, size, is_big_endian })
+    }
+
+    fn truth(&mut self) -> Result<bool, FormatFault> {
+        self.trim();
+        for (word, truth) in [("True", true), ("False", false)] {
+            if let Some(rest) = self.rest.strip_prefix(word) {
+                self.rest = rest;
+                return Ok(truth);
+            }
+        }
+        Err(self.fault("True or False"))
+    }
+
+    fn shape(&mut self) -> Result<Vec<u64>, FormatFault> {
+        let mut shape = Vec::new();
+        self.expect('(', "`(`")?;
+        while !self.take(')') {
+            self.trim();
+            let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
+            let extent = self.rest[..end].parse().map_err(|_| self.fault("a length below 2^64"))?;
+            shape.push(extent);
+            self.rest = self.rest[end..].strip_prefix('L').unwrap_or(&self.rest[end..]); // Python 2
+            if !self.take(',') {
+                self.expect(')', "`,` or `)`")?;
+                break;
+            }
+        }
+        Ok(shape)
+    }
+
+    fn string(&mut self, expected: &'static str) -> Result<&'a str, FormatFault> {
+        self.trim();
+        let quote = self.rest.chars().next().filter(|c| matches!(c, '\'' | '"'));
+        let quote = quote.ok_or_else(|| self.fault(expected))?;
+        let (inside, rest) = self.rest[1..].split_once(quote).ok_or_else(|| self.fault(expected))?;
+        self.rest = rest;
+        Ok(inside)
+    }
+
+    fn take(&mut self, c: char) -> bool {
+        self.trim();
+        let rest = self.rest.strip_prefix(c);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn expect(&mut self, c: char, expected: &'static str) -> Result<(), FormatFault> {
+        if self.take(c) { Ok(()) } else { Err(self.fault(expected)) }
+    }
+
+    fn trim(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn fault(&self, expected: &'static str) -> FormatFault {
+        FormatFault::NpyHeader { expected, found: self.rest.chars().take(N_SHOWN).collect() }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let length = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+    }
+
+    fn read<T: Value>(bytes: &[u8]) -> Result<(Vec<u64>, Vec<T>)> {
+        let mut rest = bytes;
+        let header = read_header(&mut rest, "x.npy")?;
+        let there = rest.len() as u64;
+        let values = read_values(&mut rest, &header, Surroundings { promised: there, there }, "x.npy")?;
+        Ok((header.shape, values))
+    }
+
+    fn message(bytes: &[u8]) -> String {
+        read::<f32>(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn orders_of_bytes_and_of_dimensions_do_not_matter() {
+        let c = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
+        let data: Vec<u8> = (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect();
+        let values = vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
+        assert_eq!(read::<f32>(&file(c, &data)).unwrap(), (vec![2, 3], values.clone()));
+
+        let fortran = r#"{"shape": (2, 3), "fortran_order": True, "descr": ">f8"}"#;
+        let data: Vec<u8> =
+            [0.0, 3.0, 1.0, 4.0, 2.0, 5.0].iter().flat_map(|v: &f64| v.to_be_bytes()).collect();
+        assert_eq!(read::<f32>(&file(fortran, &data)).unwrap(), (vec![2, 3], values));
+
+        let bytes = "{'descr': '|i1', 'fortran_order': False, 'shape': (2,)}";
+        assert_eq!(read::<i64>(&file(bytes, &[0xff, 3])).unwrap(), (vec![2], vec![-1, 3]));
+        let scalar = "{'descr': '<u8', 'fortran_order': True, 'shape': ()}";
+        assert_eq!(read::<i64>(&file(scalar, &[0xff; 8])).unwrap(), (vec![], vec![i64::MAX]));
+    }
+
+    #[test]
+    fn headers_that_lie_are_refused_before_room_is_made() {
+        let header = |shape: &str| format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}");
+        assert_eq!(
+            message(&file(&header("(4611686018427387904, 1000000)"), &[0; 8])),
+            "x.npy: the header promises 36893488147419103232000000 bytes of data, found 8"
+        );
+        assert_eq!(
+            message(&file(&header("(2, 1)"), &[0; 15])),
+            "x.npy: the header promises 16 bytes of data, found 15"
+        );
+        assert_eq!(
+            message(&file(&header("(1,)"), &[0; 9])),
+            "x.npy: the header promises 8 bytes of data, found 9"
+        );
+        assert!(message(&file(&header("(99999999999999999999,)"), &[])).contains("a length below 2^64"));
+        assert!(message(&file(&header("(-1,)"), &[])).contains("a length below 2^64"));
+        let long = b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}";
+        assert_eq!(message(long), "x.npy: expected an NPY header of at most 65536 bytes, found 4294967295");
+    }
+
+    #[test]
+    fn promises_of_the_directory_are_not_believed_either() {
+        let bytes = file("{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000,)}", &[0; 80]);
+        let mut rest = bytes.as_slice();
+        let header = read_header(&mut rest, "x").unwrap();
+        let surroundings = Surroundings { promised: 800_000_000_000, there: 80 };
+        let error = read_values::<f32>(&mut rest, &header, surroundings, "x").unwrap_err();
+        assert_eq!(error.to_string(), "x: the header promises 800000000000 bytes of data, found 80");
+    }
+
+    #[test]
+    fn other_files_and_damaged_headers_are_named() {
+        let cases = [
+            (message(b""), "x.npy: the file ends within the start of an NPY file"),
+            (
+                message(b"PK\x03\x04 something else"),
+                "x.npy: expected an NPY file, which starts with \\x93NUMPY, found other bytes",
+            ),
+            (message(b"\x93NUMPY\x07\x00\x00\x00"), "x.npy: expected NPY version 1, 2 or 3, found 7"),
+            (message(b"\x93NUMPY\x01\x00\x40\x00{"), "x.npy: the file ends within the NPY header"),
+            (message(&file("descr", &[])), "x.npy: expected { in the NPY header, found \"descr\""),
+            (
+                message(&file("{'descr': '<f8', 'shape': ()}", &[])),
+                "x.npy: expected the keys descr, fortran_order and shape in the NPY header, found \"\"",
+            ),
+            (
+                message(&file("{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", &[0; 8])),
+                "x.npy: expected values of type f4 or f8, found <c8",
+            ),
+            (
+                message(&file("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", &[0; 4])),
+                "x.npy: expected values of type f4 or f8, found [('a', '<f4')]",
+            ),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Sets of finitely many samples held in memory, visited in shuffled epochs.
+
+use flowmap_core::NoiseStream;
+
+use crate::{DataSet, Error, Permutation, Result};
+
+/// Samples held in memory: images, points of a file, anything that fits.
+///
+/// Index i belongs to epoch ⌊i / n⌋, and each epoch visits each of the n samples once, in the order of a
+/// [`Permutation`] that is keyed by the stream at the number of the epoch.
+///
+/// ```
+/// use flowmap_data::{DataSet, FiniteSet};
+///
+/// let set = FiniteSet::new("corners", vec![2], vec![0.0, 0.0, 0.0, 1.0, 1.0, 1.0], None)?;
+/// assert_eq!(set.n_samples(), Some(3));
+/// assert_eq!(set.sigma(), 0.5);
+/// # Ok::<(), flowmap_data::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct FiniteSet {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+    labels: Option<Vec<u32>>,
+    n_samples: u64,
+    n_classes: usize,
+    sigma: f64,
+    extent: Option<f64>,
+}
+
+impl FiniteSet {
+    /// The largest label that is accepted; the number of classes is one more than the largest label there is.
+    pub const MAX_LABEL: u32 = 65_535;
+
+    /// A set of the samples in `values`, one after the other, each of the given shape, row-major.
+    ///
+    /// The name says in error messages where the values come from.
+    ///
+    /// # Errors
+    /// No sample, a number of values that the shape does not divide, a value that is not finite, values that are
+    /// all equal, a number of labels other than that of samples, a label above [`MAX_LABEL`](Self::MAX_LABEL).
+    pub fn new(
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        values: Vec<f32>,
+        labels: Option<Vec<u32>>,
+    ) -> Result<Self> {
+        let name = name.into();
+        let n_values = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
+        let n_values = n_values.unwrap_or(usize::MAX);
+        if values.is_empty() {
+            return Err(Error::Empty { place: name });
+        }
+        if n_values == 0 || !values.len().is_multiple_of(n_values) {
+            let (expected, found) = (n_values, values.len());
+            return Err(Error::ValueCount { place: name, shape, expected, found });
+        }
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let (sample, coordinate) = ((at / n_values) as u64, (at % n_values) as u64);
+            return Err(Error::NotFinite { place: name, sample, coordinate, found: values[at].into() });
+        }
+        let n_samples = (values.len() / n_values) as u64;
+        let n_classes = match &labels {
+            Some(labels) => count_classes(&name, labels, n_samples)?,
+            None => 0,
+        };
+        let sigma = standard_deviation(&values);
+        if sigma == 0.0 {
+            return Err(Error::NoSpread { place: name, found: values[0].into() });
+        }
+        let reach = values.iter().fold(0.0f32, |reach, value| reach.max(value.abs()));
+        let extent = (shape == [2]).then_some(PLOT_MARGIN * f64::from(reach));
+        Ok(Self { name, shape, values, labels, n_samples, n_classes, sigma, extent })
+    }
+
+    /// All values, sample after sample.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The label of each sample, if there are labels.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
+    }
+}
+
+/// Plots leave this much room around the outermost point.
+const PLOT_MARGIN: f64 = 1.1;
+
+/// Thousands of numbers in a log help nobody: only what they are.
+impl std::fmt::Debug for FiniteSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FiniteSet")
+            .field("name", &self.name)
+            .field("shape", &self.shape)
+            .field("n_samples", &self.n_samples)
+            .field("n_classes", &self.n_classes)
+            .field("sigma", &self.sigma)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DataSet for FiniteSet {
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn n_samples(&self) -> Option<u64> {
+        Some(self.n_samples)
+    }
+
+    fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    fn sigma(&self) -> f64 {
+        self.sigma
+    }
+
+    fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
+        let (epoch, position) = (index / self.n_samples, index % self.n_samples);
+        let order = Permutation::new(self.n_samples, &mut stream.at(epoch));
+        let sample = order.apply(position) as usize;
+        let n_values = self.values.len() / self.n_samples as usize;
+        let row = &self.values[sample * n_values..][..n_values];
+        for (out, value) in out.iter_mut().zip(row) {
+            *out = *value;
+        }
+        self.labels.as_ref().map(|labels| labels[sample])
+    }
+
+    fn extent(&self) -> Option<f64> {
+        self.extent
+    }
+}
+
+/// Checks the labels; one more than the largest.
+fn count_classes(name: &str, labels: &[u32], n_samples: u64) -> Result<usize> {
+    let max = FiniteSet::MAX_LABEL;
+    if labels.len() as u64 != n_samples {
+        let found = labels.len() as u64;
+        return Err(Error::LabelCount { place: name.into(), expected: n_samples, found });
+    }
+    if let Some(sample) = labels.iter().position(|label| *label > max) {
+        let found = labels[sample].into();
+        return Err(Error::BadLabel { place: name.into(), sample: sample as u64, max, found });
+    }
+    Ok(labels.iter().max().map_or(0, |label| *label as usize + 1))
+}
+
+/// Standard deviation (divided by n) of the values about their mean, in two passes.
+fn standard_deviation(values: &[f32]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / n;
+    let variance = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / n;
+    // Equal values may leave a rounding error of the mean.
+    if values.iter().all(|value| *value == values[0]) { 0.0 } else { variance.sqrt() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use flowmap_core::Stream;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stream(seed: u64) -> NoiseStream {
+        NoiseStream::new(seed, Stream::Data)
+    }
+
+    /// n points (i, -i) with label i modulo 3.
+    fn numbered(n: u16) -> FiniteSet {
+        let values = (0..n).flat_map(|i| [f32::from(i), -f32::from(i)]).collect();
+        let labels = (0..n).map(|i| u32::from(i) % 3).collect();
+        FiniteSet::new("numbered", vec![2], values, Some(labels)).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn each_epoch_visits_each_sample_once(n in 2u16..200, epoch in 0u64..1_000_000, seed: u64) {
+            let set = numbered(n);
+            let first = epoch * u64::from(n);
+            let mut seen: Vec<u32> = (first..first + u64::from(n))
+                .map(|index| {
+                    let mut x = [0.0; 2];
+                    let label = set.draw(&stream(seed), index, &mut x).unwrap();
+                    assert_eq!((x[0], label), (-x[1], x[0] as u32 % 3));
+                    x[0] as u32
+                })
+                .collect();
+            seen.sort_unstable();
+            prop_assert!(seen.into_iter().eq(0..u32::from(n)));
+        }
+    }
+
+    #[test]
+    fn epochs_and_streams_differ_in_order() {
+        let set = numbered(50);
+        let order = |stream: NoiseStream, epoch: u64| -> Vec<f32> {
+            let mut x = [0.0; 2];
+            (0..50).map(|i| (set.draw(&stream, 50 * epoch + i, &mut x), x[0]).1).collect()
+        };
+        let base = order(stream(1), 0);
+        assert_ne!(base, order(stream(1), 1));
+        assert_ne!(base, order(stream(2), 0));
+        assert_ne!(base, order(NoiseStream::new(1, Stream::Evaluation), 0));
+        assert_eq!(base, order(stream(1), 0));
+    }
+
+    #[test]
+    fn a_slice_of_the_wrong_length_is_no_panic() {
+        let mut long = [7.0; 4];
+        numbered(5).draw(&stream(1), 0, &mut long);
+        assert_eq!(long[2..], [7.0, 7.0]);
+        numbered(5).draw(&stream(1), 0, &mut []);
+    }
+
+    #[test]
+    fn sigma_is_that_of_all_coordinates_about_one_mean() {
+        let set = FiniteSet::new("x", vec![2], vec![0.0, 10.0, 0.0, 10.0], None).unwrap();
+        assert_eq!(set.sigma(), 5.0);
+        assert!(set.extent().is_some_and(|extent| extent > 10.0));
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let message = |shape: Vec<usize>, values: Vec<f32>, labels: Option<Vec<u32>>| {
+            FiniteSet::new("x.npy", shape, values, labels).unwrap_err().to_string()
+        };
+        let cases = [
+            (message(vec![2], vec![], None), "x.npy: expected at least one sample, found none"),
+            (
+                message(vec![2], vec![1.0; 3], None),
+                "x.npy: expected a multiple of 2 values for shape [2], found 3",
+            ),
+            (
+                message(vec![0], vec![1.0; 3], None),
+                "x.npy: expected a multiple of 0 values for shape [0], found 3",
+            ),
+            (
+                message(vec![2], vec![1.0, 2.0, 3.0, f32::NAN], None),
+                "x.npy, sample 1, coordinate 1: expected a finite number (f32), found NaN",
+            ),
+            (
+                message(vec![1], vec![0.1; 3], None),
+                "x.npy: expected data that vary, found 0.10000000149011612 in every coordinate of every sample",
+            ),
+            (
+                message(vec![1], vec![1.0, 2.0], Some(vec![0])),
+                "x.npy: expected 2 labels, one for each sample, found 1",
+            ),
+            (
+                message(vec![1], vec![1.0, 2.0], Some(vec![0, 65_536])),
+                "x.npy, sample 1: expected a whole number from 0 to 65535, found 65536",
+            ),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found, expected);
+        }
+        assert!(FiniteSet::new("x", vec![usize::MAX, 2], vec![1.0, 2.0], None).is_err());
+    }
+}

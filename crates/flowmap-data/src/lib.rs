@@ -1,0 +1,28 @@
+//! Data sets for flow maps: generated, shipped and from files, as a pure function of (seed, index).
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod batch;
+mod config;
+mod data_set;
+mod digits;
+mod error;
+mod file;
+mod finite;
+mod generated;
+mod points;
+mod shuffle;
+
+pub use batch::{Batch, batch};
+pub use config::DataConfig;
+pub use data_set::DataSet;
+pub use digits::{DigitsConfig, digits};
+pub use error::{Error, Result};
+pub use finite::FiniteSet;
+pub use generated::{
+    Checkerboard, CheckerboardConfig, EightGaussiansConfig, GaussianMixture, GaussianMixtureConfig, Moons,
+    MoonsConfig, Pinwheel, PinwheelConfig, Rings, RingsConfig, Spirals, SpiralsConfig, SwissRoll,
+    SwissRollConfig,
+};
+pub use points::{Column, PointsConfig};
+pub use shuffle::Permutation;
