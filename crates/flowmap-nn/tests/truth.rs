@@ -1,0 +1,271 @@
+//! The closed-form flow map of a Gaussian: what the objectives say at the truth, and away from it.
+//!
+//! At the truth the residual of LSD, ESD and PSD is zero for every sample, and so is every gradient.
+//! Flow matching is not zero there: its minimum is the conditional variance
+//! E|İ_t − b_t(I_t)|² = Σ_i σ0² sd_i² (α β̇ − α̇ β)² / var_t,i, and only its mean gradient vanishes.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/gaussian_net.rs"]
+mod gaussian_net;
+
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::{Interpolant, NoiseStream, Stream};
+use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
+use flowmap_nn::{AverageVelocity, Batch, FlowMap, Params, TimeColumn, Times};
+use gaussian_net::{Path, Truth};
+use proptest::prelude::*;
+
+/// Residuals at the truth are some 1e-14 of rounding; this is their square with room to spare.
+const ZERO_LOSS: f64 = 1e-20;
+/// A gradient is residual times derivative, so first order in the rounding.
+const ZERO_GRADIENT: f64 = 1e-11;
+/// Rounding of the closed form where t − s is small and divides a difference.
+const CLOSED_FORM: f64 = 1e-11;
+/// Fixed seeds, so that a test at this many standard errors holds always or never.
+const N_STANDARD_ERRORS: f64 = 4.0;
+const SEED: u64 = 2025;
+
+const SELF_DISTILLATION: [Objective; 9] = [
+    Objective::Lsd { stop: LsdStop::Teacher },
+    Objective::Lsd { stop: LsdStop::None },
+    Objective::Esd { stop: EsdStop::Advection },
+    Objective::Esd { stop: EsdStop::Velocity },
+    Objective::Esd { stop: EsdStop::None },
+    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
+    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::None },
+    Objective::Psd { form: PsdForm::Map, stop: PsdStop::Teacher },
+    Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
+];
+
+/// Whether the objective compares the model with the teacher, not with itself.
+fn has_teacher(objective: &Objective) -> bool {
+    !matches!(
+        objective,
+        Objective::Lsd { stop: LsdStop::None }
+            | Objective::Esd { stop: EsdStop::None }
+            | Objective::Psd { stop: PsdStop::None, .. }
+    )
+}
+
+/// Pairs (x_0, x_1) from N(0, σ0² I) and N(m, diag(sd²)), `(n, D)` each.
+fn pairs(truth: &Truth, n: usize) -> (Tensor, Tensor) {
+    let dim = truth.mean.len();
+    let draw = |stream| {
+        let mut z = vec![0.0; n * dim];
+        let stream = NoiseStream::new(SEED, stream);
+        z.chunks_exact_mut(dim).enumerate().for_each(|(i, row)| stream.at(i as u64).fill_normal(row));
+        z
+    };
+    let x0 = draw(Stream::Base).into_iter().map(|z| truth.sigma0 * z).collect();
+    let x1 = draw(Stream::Data).chunks_exact(dim).flat_map(|z| target(truth, z)).collect();
+    let tensor = |values: Vec<f64>| Tensor::from_vec(values, (n, dim), &Device::Cpu).unwrap();
+    (tensor(x0), tensor(x1))
+}
+
+/// m + sd z.
+fn target(truth: &Truth, z: &[f64]) -> Vec<f64> {
+    z.iter().zip(truth.mean.iter().zip(&truth.sd)).map(|(z, (m, sd))| m + sd * z).collect()
+}
+
+fn triples(times: &[[f64; 3]]) -> Times {
+    let triple = |&[s, u, t]: &[f64; 3]| flowmap_core::Times::forward(s, u, t).unwrap();
+    Times::new(&times.iter().map(triple).collect::<Vec<_>>(), DType::F64, &Device::Cpu).unwrap()
+}
+
+fn column(times: &[f64]) -> Tensor {
+    Tensor::from_slice(times, times.len(), &Device::Cpu).unwrap()
+}
+
+fn max_abs(x: &Tensor) -> f64 {
+    x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+}
+
+/// The largest loss of a sample, and the largest component of its gradient; none where nothing is on the tape.
+fn loss_and_gradient(
+    objective: &Objective,
+    (model, params): (&dyn AverageVelocity, &Params),
+    teacher: &dyn AverageVelocity,
+    truth: &Truth,
+    times: &Times,
+) -> (f64, f64) {
+    let (x0, x1) = pairs(truth, times.s.host().len());
+    let interpolant = truth.path.interpolant();
+    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let losses = objective.per_sample(FlowMap::new(model), FlowMap::new(teacher), &batch, times).unwrap();
+    let gradients = losses.mean().unwrap().backward().unwrap();
+    let largest = |var| gradients.get(var).map_or(0.0, max_abs);
+    (max_abs(losses.tensor()), params.vars().values().map(|v| largest(v.as_tensor())).fold(0.0, f64::max))
+}
+
+/// Any truth in two dimensions.
+fn truths() -> impl Strategy<Value = Truth> {
+    let path = prop_oneof![Just(Path::Linear), Just(Path::Trigonometric)];
+    let plane = |range: std::ops::Range<f64>| prop::collection::vec(range, 2);
+    (path, 0.4..2.0, plane(-2.0..2.0), plane(0.3..2.0)).prop_map(|(path, sigma0, mean, sd)| Truth {
+        path,
+        sigma0,
+        mean,
+        sd,
+        defect: 0.0,
+    })
+}
+
+/// Triples s <= u <= t, the edges of the triangle among them.
+fn ordered_times() -> impl Strategy<Value = Vec<[f64; 3]>> {
+    let triple = prop::array::uniform3(0.0..=1.0).prop_map(|mut times: [f64; 3]| {
+        times.sort_by(f64::total_cmp);
+        times
+    });
+    let edges = [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 1.0], [0.4, 0.4, 0.4 + 1e-9]];
+    prop::collection::vec(triple, 6).prop_map(move |mut times| {
+        times.extend(edges);
+        times
+    })
+}
+
+fn example(path: Path) -> Truth {
+    Truth { path, sigma0: 0.8, mean: vec![1.5, -0.5], sd: vec![0.5, 1.3], defect: 0.0 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn self_distillation_and_its_gradient_vanish_at_the_truth(truth in truths(), times in ordered_times()) {
+        let (model, params) = truth.trainable();
+        for objective in &SELF_DISTILLATION {
+            let (loss, gradient) =
+                loss_and_gradient(objective, (&model, &params), &truth.frozen(), &truth, &triples(&times));
+            prop_assert!(loss < ZERO_LOSS, "{objective:?}: loss {loss:e}");
+            prop_assert!(gradient < ZERO_GRADIENT, "{objective:?}: gradient {gradient:e}");
+        }
+    }
+
+    #[test]
+    fn jumps_and_velocities_are_those_of_the_closed_form(truth in truths(), times in ordered_times()) {
+        let net = truth.frozen();
+        let (x0, _) = pairs(&truth, times.len());
+        let (s, t): (Vec<f64>, Vec<f64>) = times.iter().map(|&[s, _, t]| (s, t)).unzip();
+        let jump = FlowMap::new(&net).jump(&column(&s), &column(&t), &x0).unwrap().to_vec2::<f64>().unwrap();
+        let velocity = FlowMap::new(&net).velocity(&column(&t), &x0).unwrap().to_vec2::<f64>().unwrap();
+        let interpolant = truth.path.interpolant();
+        for (row, x) in x0.to_vec2::<f64>().unwrap().iter().enumerate() {
+            for i in 0..2 {
+                let (sd, m) = (truth.sd[i], truth.mean[i]);
+                let (a, b) = (|t| interpolant.alpha(t) * truth.sigma0, |t| interpolant.beta(t));
+                let (da, db) = (interpolant.alpha_dot(t[row]) * truth.sigma0, interpolant.beta_dot(t[row]));
+                let sd_at = |t: f64| a(t).hypot(b(t) * sd);
+                let x_st = b(t[row]) * m + sd_at(t[row]) / sd_at(s[row]) * (x[i] - b(s[row]) * m);
+                prop_assert!((jump[row][i] - x_st).abs() < CLOSED_FORM);
+                let rate = (a(t[row]) * da + b(t[row]) * db * sd * sd) / sd_at(t[row]).powi(2);
+                let b_t = db * m + rate * (x[i] - b(t[row]) * m);
+                prop_assert!((velocity[row][i] - b_t).abs() < CLOSED_FORM);
+            }
+        }
+    }
+}
+
+/// Times that fill the triangle, none of them on its edges.
+fn inner_times(n: usize) -> Times {
+    let stream = NoiseStream::new(SEED, Stream::Times);
+    let triple = |i| {
+        let mut noise = stream.at(i);
+        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
+        times.sort_by(f64::total_cmp);
+        times
+    };
+    triples(&(0..n as u64).map(triple).collect::<Vec<_>>())
+}
+
+#[test]
+fn maps_that_disagree_with_one_another_cost_every_objective() {
+    for path in [Path::Linear, Path::Trigonometric] {
+        let broken = Truth { defect: 0.1, ..example(path) };
+        let (model, params) = broken.trainable();
+        for objective in &SELF_DISTILLATION {
+            let (loss, gradient) =
+                loss_and_gradient(objective, (&model, &params), &broken.frozen(), &broken, &inner_times(32));
+            assert!(loss > 1e-4, "{path:?}, {objective:?}: loss {loss:e}");
+            assert!(gradient > 1e-4, "{path:?}, {objective:?}: gradient {gradient:e}");
+        }
+    }
+}
+
+/// The flow of another Gaussian is a flow: only a teacher, or flow matching, knows that it is the wrong one.
+#[test]
+fn wrong_flow_costs_exactly_the_objectives_with_a_teacher() {
+    for path in [Path::Linear, Path::Trigonometric] {
+        let truth = example(path);
+        for wrong in
+            [Truth { mean: vec![1.6, -0.5], ..truth.clone() }, Truth { sd: vec![0.5, 1.2], ..truth.clone() }]
+        {
+            let (model, params) = wrong.trainable();
+            for objective in &SELF_DISTILLATION {
+                let (loss, gradient) = loss_and_gradient(
+                    objective,
+                    (&model, &params),
+                    &truth.frozen(),
+                    &truth,
+                    &inner_times(32),
+                );
+                if has_teacher(objective) {
+                    assert!(loss > 1e-4 && gradient > 1e-4, "{objective:?}: {loss:e}, {gradient:e}");
+                } else {
+                    assert!(loss < ZERO_LOSS && gradient < ZERO_GRADIENT, "{objective:?}: {loss:e}");
+                }
+            }
+        }
+    }
+}
+
+/// Checks that the mean of `values` is `expected` within [`N_STANDARD_ERRORS`].
+fn mean_is(expected: f64, values: &[f64], what: &str) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let bound = N_STANDARD_ERRORS * (variance / n).sqrt();
+    assert!((mean - expected).abs() <= bound, "{what}: mean {mean}, expected {expected}, bound {bound:e}");
+}
+
+const N_SAMPLES: usize = 20_000;
+
+#[test]
+fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_vanishes() {
+    for path in [Path::Linear, Path::Trigonometric] {
+        let truth = example(path);
+        let interpolant = path.interpolant();
+        let stream = NoiseStream::new(SEED, Stream::Times);
+        let t: Vec<f64> = (0..N_SAMPLES as u64).map(|i| stream.at(i).uniform()).collect();
+        let time = || TimeColumn::new(t.clone(), DType::F64, &Device::Cpu).unwrap();
+        let times = Times { s: time(), u: time(), t: time() };
+        let (x0, x1) = pairs(&truth, N_SAMPLES);
+        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+        let (model, params) = truth.trainable_per_sample(N_SAMPLES);
+        let model = FlowMap::new(&model);
+        let losses = Objective::FlowMatching {}.per_sample(model, model, &batch, &times).unwrap();
+
+        let conditional_variance = |&t: &f64| -> f64 {
+            let (a, b) = (interpolant.alpha(t), interpolant.beta(t));
+            let wronskian = a * interpolant.beta_dot(t) - interpolant.alpha_dot(t) * b;
+            let of = |sd: f64| {
+                (truth.sigma0 * sd * wronskian).powi(2) / ((a * truth.sigma0).powi(2) + (b * sd).powi(2))
+            };
+            truth.sd.iter().copied().map(of).sum()
+        };
+        let losses_1d: Vec<f64> = losses.tensor().to_vec1().unwrap();
+        let excess: Vec<f64> =
+            losses_1d.iter().zip(&t).map(|(loss, t)| loss - conditional_variance(t)).collect();
+        mean_is(0.0, &excess, "excess of flow matching over the conditional variance");
+        let mean = losses_1d.iter().sum::<f64>() / N_SAMPLES as f64;
+        assert!(mean > 0.5, "{path:?}: flow matching is {mean}, far from zero");
+
+        let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
+        for name in ["mean", "sd"] {
+            let gradient = gradients.get(&params.vars()[name]).unwrap().t().unwrap();
+            for (i, values) in gradient.to_vec2::<f64>().unwrap().iter().enumerate() {
+                assert!(values.iter().any(|g| g.abs() > 0.1), "{name}[{i}]: no sample has a gradient");
+                mean_is(0.0, values, &format!("{path:?}: gradient of {name}[{i}]"));
+            }
+        }
+    }
+}
