@@ -17,7 +17,7 @@ pub use batch::{Batch, batch};
 pub use config::DataConfig;
 pub use data_set::DataSet;
 pub use digits::{DigitsConfig, digits};
-pub use error::{Error, Result};
+pub use error::{Error, FormatFault, Result};
 pub use finite::FiniteSet;
 pub use generated::{
     Checkerboard, CheckerboardConfig, EightGaussiansConfig, GaussianMixture, GaussianMixtureConfig, Moons,
