@@ -5,6 +5,8 @@
 //! with C = V diag(λ) Vᵀ; the other formulas are in the module `path`, where they are derived.
 //! The map is affine and, as the covariances at all times commute, also the optimal one in W₂.
 
+use std::sync::Arc;
+
 use super::covariance::Covariance;
 use super::path::{GaussianPath, Instant};
 use super::{ExactFlow, checked_sigma0};
@@ -27,29 +29,35 @@ use crate::{Interpolant, Result};
 /// # Ok::<(), flowmap_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct GaussianFlow<I> {
-    interpolant: I,
+pub struct GaussianFlow {
+    interpolant: Arc<dyn Interpolant>,
     sigma0: f64,
     path: GaussianPath,
 }
 
-impl<I: Interpolant> GaussianFlow<I> {
+impl GaussianFlow {
     /// The flow for this interpolant, standard deviation of the base, and mean and covariance of the target.
     ///
     /// # Errors
     /// [`Error::Parameter`](crate::Error::Parameter) unless σ0 is positive and the mean finite, and
     /// the errors of [`Covariance::validate`].
-    pub fn new(interpolant: I, sigma0: f64, mean: Vec<f64>, covariance: &Covariance) -> Result<Self> {
+    pub fn new(
+        interpolant: impl Interpolant + 'static,
+        sigma0: f64,
+        mean: Vec<f64>,
+        covariance: &Covariance,
+    ) -> Result<Self> {
         let sigma0 = checked_sigma0(sigma0)?;
+        let interpolant = Arc::new(interpolant);
         Ok(Self { interpolant, sigma0, path: GaussianPath::new(mean, covariance)? })
     }
 
     fn at(&self, t: f64) -> Result<Instant> {
-        Instant::at(t, &self.interpolant, self.sigma0)
+        Instant::at(t, &*self.interpolant, self.sigma0)
     }
 }
 
-impl<I: Interpolant> ExactFlow for GaussianFlow<I> {
+impl ExactFlow for GaussianFlow {
     fn dim(&self) -> usize {
         self.path.dim()
     }

@@ -12,6 +12,8 @@
 //! X_{s,t} solves ẋ = b_t(x) by [`Dop853`], with rtol 1e-10 and atol 1e-12 a step unless told otherwise;
 //! the error of the map is a small multiple of that, more where the flow stretches.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::covariance::Covariance;
@@ -47,8 +49,8 @@ pub struct Component {
 /// # Ok::<(), flowmap_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct MixtureFlow<I> {
-    interpolant: I,
+pub struct MixtureFlow {
+    interpolant: Arc<dyn Interpolant>,
     sigma0: f64,
     weights: Vec<f64>,
     paths: Vec<GaussianPath>,
@@ -62,13 +64,17 @@ struct Share<'a> {
     path: &'a GaussianPath,
 }
 
-impl<I: Interpolant> MixtureFlow<I> {
+impl MixtureFlow {
     /// The flow for this interpolant, standard deviation of the base, and components of the target.
     ///
     /// # Errors
     /// [`Error::NoComponents`], [`Error::Dimension`] where means differ in length, [`Error::Parameter`] for
     /// a weight or σ0 that is not positive, and the errors of [`Covariance::validate`].
-    pub fn new(interpolant: I, sigma0: f64, components: &[Component]) -> Result<Self> {
+    pub fn new(
+        interpolant: impl Interpolant + 'static,
+        sigma0: f64,
+        components: &[Component],
+    ) -> Result<Self> {
         let sigma0 = checked_sigma0(sigma0)?;
         let first = components.first().ok_or(Error::NoComponents)?;
         let mut paths = Vec::with_capacity(components.len());
@@ -77,6 +83,7 @@ impl<I: Interpolant> MixtureFlow<I> {
             paths.push(GaussianPath::new(component.mean.clone(), &component.covariance)?);
         }
         let weights = normalized(components.iter().map(|component| component.weight))?;
+        let interpolant = Arc::new(interpolant);
         Ok(Self { interpolant, sigma0, weights, paths, solver: Dop853::default() })
     }
 
@@ -101,7 +108,7 @@ impl<I: Interpolant> MixtureFlow<I> {
     }
 
     fn at(&self, t: f64) -> Result<Instant> {
-        Instant::at(t, &self.interpolant, self.sigma0)
+        Instant::at(t, &*self.interpolant, self.sigma0)
     }
 
     /// ln ρ_t(x) and the responsibilities.
@@ -133,7 +140,7 @@ impl<I: Interpolant> MixtureFlow<I> {
     }
 }
 
-impl<I: Interpolant> ExactFlow for MixtureFlow<I> {
+impl ExactFlow for MixtureFlow {
     fn dim(&self) -> usize {
         self.paths[0].dim()
     }

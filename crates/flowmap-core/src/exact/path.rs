@@ -31,7 +31,7 @@ pub(super) struct Instant {
 }
 
 impl Instant {
-    pub fn at(t: f64, interpolant: &impl Interpolant, sigma0: f64) -> Result<Self> {
+    pub fn at(t: f64, interpolant: &dyn Interpolant, sigma0: f64) -> Result<Self> {
         let t = checked("t", t)?;
         Ok(Self {
             t,

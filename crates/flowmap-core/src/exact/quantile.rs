@@ -8,6 +8,8 @@
 //! Tolerance: the root is found to rounding, so the error of X_{s,t}(x) is that of F,
 //! about 1e-15 F_t / ρ_t plus 1e-15 times the width of the distribution; large only where ρ_t is nearly 0.
 
+use std::sync::Arc;
+
 use super::part::{Local, Part};
 use super::path::Instant;
 use super::{ExactFlow, checked_dim, checked_sigma0, normalized};
@@ -28,8 +30,8 @@ const MAX_ITERATIONS: usize = 400;
 /// # Ok::<(), flowmap_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct QuantileFlow<I> {
-    interpolant: I,
+pub struct QuantileFlow {
+    interpolant: Arc<dyn Interpolant>,
     sigma0: f64,
     parts: Vec<(f64, Part)>,
 }
@@ -41,7 +43,7 @@ enum Tail {
     Upper,
 }
 
-impl<I: Interpolant> QuantileFlow<I> {
+impl QuantileFlow {
     /// The flow for this interpolant, standard deviation of the base, and weighted parts of the target.
     ///
     /// Weights need not sum to 1.
@@ -49,7 +51,7 @@ impl<I: Interpolant> QuantileFlow<I> {
     /// # Errors
     /// [`Error::NoComponents`], and [`Error::Parameter`] for a weight, a standard deviation, a length or σ0
     /// that is not positive and finite.
-    pub fn new(interpolant: I, sigma0: f64, parts: &[(f64, Part)]) -> Result<Self> {
+    pub fn new(interpolant: impl Interpolant + 'static, sigma0: f64, parts: &[(f64, Part)]) -> Result<Self> {
         let sigma0 = checked_sigma0(sigma0)?;
         if parts.is_empty() {
             return Err(Error::NoComponents);
@@ -59,11 +61,12 @@ impl<I: Interpolant> QuantileFlow<I> {
             part.validate()?;
         }
         let parts = weights.into_iter().zip(parts).map(|(weight, (_, part))| (weight, *part)).collect();
+        let interpolant = Arc::new(interpolant);
         Ok(Self { interpolant, sigma0, parts })
     }
 
     fn at(&self, t: f64) -> Result<Instant> {
-        Instant::at(t, &self.interpolant, self.sigma0)
+        Instant::at(t, &*self.interpolant, self.sigma0)
     }
 
     /// P(I_t < x) or P(I_t > x).
@@ -126,7 +129,7 @@ impl<I: Interpolant> QuantileFlow<I> {
     }
 }
 
-impl<I: Interpolant> ExactFlow for QuantileFlow<I> {
+impl ExactFlow for QuantileFlow {
     fn dim(&self) -> usize {
         1
     }
