@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use crate::optim::lerp;
+use crate::params::{refuse_rest, take_like};
 use crate::{Params, Result};
 
 /// One moving average of all parameters.
@@ -28,12 +29,22 @@ impl Ema {
         Ok(Self { decay, n_updates: 0, tensors: params.copied_tensors()? })
     }
 
-    /// An average read back from a checkpoint.
+    /// An average of `params` read back from a checkpoint, copied.
     ///
     /// # Errors
-    /// As Candle.
-    pub fn resume(decay: f64, n_updates: u64, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
-        Ok(Self { decay, n_updates, tensors })
+    /// Where a tensor is missing, misshapen or unexpected.
+    pub fn resume(
+        decay: f64,
+        n_updates: u64,
+        params: &Params,
+        mut tensors: BTreeMap<String, Tensor>,
+    ) -> Result<Self> {
+        let mut average = Self::new(decay, params)?;
+        for (name, like) in &mut average.tensors {
+            *like = take_like(&mut tensors, name, like)?;
+        }
+        refuse_rest(tensors)?;
+        Ok(Self { n_updates, ..average })
     }
 
     /// Takes the present parameters into the average.

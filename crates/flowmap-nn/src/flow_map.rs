@@ -27,6 +27,12 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
     }
 }
 
+impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+        (**self).average_velocity(s, t, x, labels)
+    }
+}
+
 /// The flow map of a network, its labels fixed.
 ///
 /// Times are `(B,)` tensors, samples `(B, ...)`.

@@ -126,17 +126,7 @@ impl ParamBuilder {
             Source::Fresh { seed } => return draw(*seed, name, shape, init, self.dtype, &self.device),
             Source::Trainable(tensors) | Source::Frozen(tensors) => tensors,
         };
-        let Some(tensor) = tensors.remove(name) else {
-            return Err(Error::MissingTensor { name: name.to_owned(), expected: shape });
-        };
-        if tensor.shape() != &shape {
-            return Err(Error::TensorShape {
-                name: name.to_owned(),
-                expected: shape,
-                found: tensor.shape().clone(),
-            });
-        }
-        Ok(tensor.to_device(&self.device)?.to_dtype(self.dtype)?)
+        Ok(take(tensors, name, &shape)?.to_device(&self.device)?.to_dtype(self.dtype)?)
     }
 
     /// The parameters handed out.
@@ -144,12 +134,35 @@ impl ParamBuilder {
     /// # Errors
     /// [`Error::UnexpectedTensor`] where the checkpoint has one that the network did not ask for.
     pub fn finish(self) -> Result<Params> {
-        if let Source::Trainable(rest) | Source::Frozen(rest) = self.source
-            && let Some((name, tensor)) = rest.into_iter().next()
-        {
-            return Err(Error::UnexpectedTensor { name, found: tensor.shape().clone() });
+        if let Source::Trainable(rest) | Source::Frozen(rest) = self.source {
+            refuse_rest(rest)?;
         }
         Ok(self.params)
+    }
+}
+
+/// Takes the tensor `name` of the given shape out of a checkpoint.
+fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str, shape: &Shape) -> Result<Tensor> {
+    let Some(tensor) = tensors.remove(name) else {
+        return Err(Error::MissingTensor { name: name.to_owned(), expected: shape.clone() });
+    };
+    if tensor.shape() != shape {
+        let (expected, found) = (shape.clone(), tensor.shape().clone());
+        return Err(Error::TensorShape { name: name.to_owned(), expected, found });
+    }
+    Ok(tensor)
+}
+
+/// Takes the tensor `name` out of a checkpoint, a copy in the shape, type and place of `like`.
+pub(crate) fn take_like(tensors: &mut BTreeMap<String, Tensor>, name: &str, like: &Tensor) -> Result<Tensor> {
+    Ok(take(tensors, name, like.shape())?.to_device(like.device())?.to_dtype(like.dtype())?.copy()?)
+}
+
+/// Refuses tensors that nothing took out of a checkpoint.
+pub(crate) fn refuse_rest(rest: BTreeMap<String, Tensor>) -> Result<()> {
+    match rest.into_iter().next() {
+        Some((name, tensor)) => Err(Error::UnexpectedTensor { name, found: tensor.shape().clone() }),
+        None => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 
+use crate::params::{refuse_rest, take_like};
 use crate::{Error, Params, Result};
 
 /// A parameter and its two moments.
@@ -55,23 +56,11 @@ impl Moments {
     }
 
     pub(super) fn restore(&mut self, mut state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
-        let mut take = |name: String, like: &Tensor| -> Result<Tensor> {
-            let Some(found) = state.remove(&name) else {
-                return Err(Error::MissingTensor { name, expected: like.shape().clone() });
-            };
-            if found.shape() != like.shape() {
-                let (expected, found) = (like.shape().clone(), found.shape().clone());
-                return Err(Error::TensorShape { name, expected, found });
-            }
-            Ok(found.to_device(like.device())?.to_dtype(like.dtype())?.copy()?)
-        };
         for m in &mut self.moments {
-            m.first = take(format!("first.{}", m.name), &m.first)?;
-            m.second = take(format!("second.{}", m.name), &m.second)?;
+            m.first = take_like(&mut state, &format!("first.{}", m.name), &m.first)?;
+            m.second = take_like(&mut state, &format!("second.{}", m.name), &m.second)?;
         }
-        if let Some((name, tensor)) = state.into_iter().next() {
-            return Err(Error::UnexpectedTensor { name, found: tensor.shape().clone() });
-        }
+        refuse_rest(state)?;
         self.n_steps = n_steps;
         Ok(())
     }

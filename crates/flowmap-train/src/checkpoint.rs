@@ -1,0 +1,92 @@
+//! Checkpoints: everything needed to go on, written whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::{create_dir_atomically, write_atomically};
+use crate::model::{FORMAT_VERSION, read_tensors};
+use crate::{Error, ModelConfig, Result};
+
+/// state.json: where the run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Version of the format.
+    pub format_version: u32,
+    /// Steps done; noise, data and times are functions of the seed and the step, so this is all the randomness there is.
+    pub step: u64,
+    /// Steps of the optimizer, fewer than `step` where bad ones were skipped.
+    pub optimizer_steps: u64,
+    /// Updates of the moving averages.
+    pub ema_updates: u64,
+    /// Seconds of training so far.
+    pub wall_s: f64,
+}
+
+/// A checkpoint in memory.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The model's sizes and conventions.
+    pub config: ModelConfig,
+    /// Its parameters.
+    pub model: BTreeMap<String, Tensor>,
+    /// Its moving averages by decay.
+    pub emas: Vec<(f64, BTreeMap<String, Tensor>)>,
+    /// The optimizer's state.
+    pub optimizer: BTreeMap<String, Tensor>,
+    /// Where the run stands.
+    pub state: State,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint as the directory `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; nothing half-written stays.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        create_dir_atomically(path, |dir| {
+            let json = |value: serde_json::Result<Vec<u8>>| value.map_err(Error::json(path));
+            write_atomically(&dir.join("config.json"), &json(serde_json::to_vec_pretty(&self.config))?)?;
+            write_tensors(&dir.join("model.safetensors"), &self.model)?;
+            for (decay, tensors) in &self.emas {
+                write_tensors(&dir.join(format!("ema-{decay}.safetensors")), tensors)?;
+            }
+            write_tensors(&dir.join("optimizer.safetensors"), &self.optimizer)?;
+            write_atomically(&dir.join("state.json"), &json(serde_json::to_vec_pretty(&self.state))?)
+        })
+    }
+
+    /// Reads a checkpoint directory, with the moving averages of `decays`.
+    ///
+    /// # Errors
+    /// Where a file is missing or malformed.
+    pub fn read(path: &Path, decays: &[f64]) -> Result<Self> {
+        let state_path = path.join("state.json");
+        let text = fs::read(&state_path).map_err(Error::io("reading", &state_path))?;
+        let state: State = serde_json::from_slice(&text).map_err(Error::json(&state_path))?;
+        if state.format_version != FORMAT_VERSION {
+            let found = state.format_version;
+            return Err(Error::FormatVersion { path: state_path, expected: FORMAT_VERSION, found });
+        }
+        let ema = |decay: &f64| Ok((*decay, read_tensors(&path.join(format!("ema-{decay}.safetensors")))?));
+        Ok(Self {
+            config: ModelConfig::read(&path.join("config.json"))?,
+            model: read_tensors(&path.join("model.safetensors"))?,
+            emas: decays.iter().map(ema).collect::<Result<_>>()?,
+            optimizer: read_tensors(&path.join("optimizer.safetensors"))?,
+            state,
+        })
+    }
+}
+
+fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    // The key that PyTorch's readers ask for.
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let bytes = safetensors::serialize(tensors.iter(), Some(metadata))
+        .map_err(|e| Error::Safetensors { path: path.to_owned(), message: e.to_string() })?;
+    write_atomically(path, &bytes)
+}

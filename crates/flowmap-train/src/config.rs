@@ -1,0 +1,203 @@
+//! The config of a run: everything that decides its numbers.
+
+mod layers;
+
+use std::path::Path;
+
+use flowmap_core::InterpolantKind;
+use flowmap_data::DataConfig;
+use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::objective::{Combination, Term};
+use flowmap_nn::optim::{OptimizerConfig, Schedule};
+use flowmap_nn::{AverageVelocity, ParamBuilder};
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigSource, resolve};
+
+use crate::{Error, Result};
+
+/// The config of a run, every default filled in.
+///
+/// In a file each part is a table of its own; `flowmap train --dry-run` prints it whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of the run and of its directory.
+    pub name: String,
+    /// Seed of everything random in the run.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// The interpolant between noise and data.
+    #[serde(default)]
+    pub interpolant: InterpolantKind,
+    /// Whether the network is given the labels of the data.
+    #[serde(default)]
+    pub conditional: bool,
+    /// The data set.
+    pub data: DataConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// The objectives with their shares of the batch.
+    pub objective: Vec<Term>,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over the run.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// The loop.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// The judgement at the end.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+/// Which network, with its sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum NetworkConfig {
+    /// The multilayer perceptron of the papers.
+    Mlp(MlpConfig),
+}
+
+impl NetworkConfig {
+    /// Builds the network for samples of `shape`, with `n_classes` labels and data of standard deviation `sigma_data`.
+    ///
+    /// # Errors
+    /// For a size out of range, and what `builder` finds wrong with a checkpoint.
+    pub fn build(
+        &self,
+        shape: &[usize],
+        n_classes: usize,
+        sigma_data: f64,
+        builder: &mut ParamBuilder,
+    ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
+        match self {
+            Self::Mlp(config) => Ok(Box::new(Mlp::new(config, shape, n_classes, sigma_data, builder)?)),
+        }
+    }
+}
+
+/// The training loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Number of optimizer steps.
+    pub steps: u64,
+    /// Samples in a step.
+    pub batch: usize,
+    /// Base learning rate, which the schedule multiplies.
+    pub lr: f64,
+    /// Gradients are scaled down to this global norm; 0 for no clipping.
+    pub clip_norm: f64,
+    /// Decays of the moving averages of the parameters.
+    pub ema: Vec<f64>,
+    /// Probability that the label of a sample is hidden, for classifier-free guidance.
+    pub label_dropout: f64,
+    /// Steps between lines of metrics.jsonl.
+    pub log_every: u64,
+    /// Steps between checkpoints; one is always written at the end.
+    pub checkpoint_every: u64,
+    /// How many checkpoints are kept.
+    pub keep_checkpoints: usize,
+    /// Steps in a row without a finite loss and gradient after which the run ends; until then they are skipped.
+    pub max_bad_steps: u32,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 10_000,
+            batch: 1024,
+            lr: 1e-3,
+            clip_norm: 1.0,
+            ema: vec![0.999],
+            label_dropout: 0.0,
+            log_every: 50,
+            checkpoint_every: 5_000,
+            keep_checkpoints: 2,
+            max_bad_steps: 20,
+        }
+    }
+}
+
+/// How a run is judged at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Numbers of sampling steps N.
+    pub steps: Vec<u32>,
+    /// Number of samples.
+    pub num: usize,
+    /// Metrics by name; empty for those that suit the data.
+    pub metrics: Vec<String>,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { steps: vec![1, 2, 4, 8, 16], num: 100_000, metrics: Vec::new() }
+    }
+}
+
+impl Config {
+    /// Checks everything that needs no file and no device.
+    ///
+    /// # Errors
+    /// The first key whose value is out of its range.
+    pub fn validate(&self) -> Result<()> {
+        let range = |key, good, expected, found: String| {
+            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
+        };
+        let train = &self.train;
+        let a_name = !self.name.is_empty() && !self.name.contains(['/', '\\']) && !self.name.starts_with('.');
+        range("name", a_name, "a name for a directory", format!("{:?}", self.name))?;
+        range("train.steps", train.steps > 0, "at least 1", train.steps.to_string())?;
+        range("train.batch", train.batch > 0, "at least 1", train.batch.to_string())?;
+        let lr_fits = train.lr > 0.0 && train.lr.is_finite();
+        range("train.lr", lr_fits, "a positive number", train.lr.to_string())?;
+        let clip_fits = train.clip_norm >= 0.0 && train.clip_norm.is_finite();
+        range("train.clip_norm", clip_fits, "a number of at least 0", train.clip_norm.to_string())?;
+        let decays_fit = train.ema.iter().all(|d| (0.0..1.0).contains(d));
+        range("train.ema", decays_fit, "numbers from 0 to 1, 1 excluded", format!("{:?}", train.ema))?;
+        let dropout_fits = (0.0..=1.0).contains(&train.label_dropout);
+        range("train.label_dropout", dropout_fits, "a number from 0 to 1", train.label_dropout.to_string())?;
+        range("train.log_every", train.log_every > 0, "at least 1", train.log_every.to_string())?;
+        let every = train.checkpoint_every;
+        range("train.checkpoint_every", every > 0, "at least 1", every.to_string())?;
+        range("train.keep_checkpoints", train.keep_checkpoints > 0, "at least 1", "0".into())?;
+        range("train.max_bad_steps", train.max_bad_steps > 0, "at least 1", "0".into())?;
+        let steps_fit = !self.eval.steps.is_empty() && self.eval.steps.iter().all(|n| *n > 0);
+        range("eval.steps", steps_fit, "one number of at least 1 or more", format!("{:?}", self.eval.steps))?;
+        range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
+        self.schedule.validate()?;
+        match &self.network {
+            NetworkConfig::Mlp(config) => config.validate()?,
+        }
+        Combination::new(self.objective.clone())?;
+        crate::evaluation::parse_metrics(&self.eval.metrics)?;
+        Ok(())
+    }
+
+    /// The config as TOML, every default spelled out.
+    ///
+    /// # Errors
+    /// [`Error::Toml`] where a number does not fit TOML, such as a seed of 2⁶³ or more.
+    pub fn to_toml(&self) -> Result<String> {
+        let origin = || "the config".to_owned();
+        toml::to_string(self).map_err(|e| Error::Toml { origin: origin(), message: e.to_string() })
+    }
+
+    /// Reads the resolved config of a run.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn read(path: &Path) -> Result<Self> {
+        resolve(&[ConfigSource::file(path)?])
+    }
+}

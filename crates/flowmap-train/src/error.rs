@@ -1,0 +1,218 @@
+//! What can go wrong in a run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate; every one names the file or the key at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file is not TOML.
+    #[error("{origin} is not valid TOML: {message}")]
+    Toml {
+        /// The file, or the argument.
+        origin: String,
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// A key of the config is unknown or its value is wrong.
+    #[error("{origin}: key `{key}`: {message}")]
+    ConfigKey {
+        /// The file, preset or argument that set the key.
+        origin: String,
+        /// The key, with dots.
+        key: String,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// `--set` got something else than KEY=VALUE.
+    #[error("expected KEY=VALUE, found `{0}`")]
+    SetArgument(String),
+    /// No preset has this name.
+    #[error("unknown preset `{name}`{hint}, expected one of {known}")]
+    UnknownPreset {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The operating system refused to read or write.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// `reading`, `writing`, `creating`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A JSON file is malformed or lacks a key.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why, with line and column.
+        source: serde_json::Error,
+    },
+    /// A file of tensors is truncated or malformed.
+    #[error("{} is no valid safetensors file: {message}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        message: String,
+    },
+    /// A file of tensors does not fit the network of its config.
+    #[error("{}: {source}", path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// Which tensor, expected and found.
+        source: flowmap_nn::Error,
+    },
+    /// A path is neither a run, a checkpoint nor a file of tensors.
+    #[error("{}: {reason}; expected a run directory, a checkpoint directory, or a .safetensors file with config.json beside it", path.display())]
+    NoModel {
+        /// The path given.
+        path: PathBuf,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// A checkpoint comes from another version of the format.
+    #[error("{}: format version {found}, this program reads version {expected}", path.display())]
+    FormatVersion {
+        /// The config.json.
+        path: PathBuf,
+        /// The version this program writes.
+        expected: u32,
+        /// The version found.
+        found: u32,
+    },
+    /// A run directory already holds a run.
+    #[error("{} already holds a run; continue it with --resume or choose another --out", path.display())]
+    RunExists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is nothing to resume.
+    #[error("{} holds no checkpoint to resume from", path.display())]
+    NothingToResume {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no moving average with this decay.
+    #[error("{}: no moving average of decay {found}, expected one of {known}", path.display())]
+    UnknownEma {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The decay asked for.
+        found: String,
+        /// Those there are.
+        known: String,
+    },
+    /// The loss or the gradient stopped being a number.
+    #[error("training diverged: {n_bad} steps in a row without a finite loss and gradient, the last at step {step} with loss {loss} and gradient norm {grad_norm}; the last good checkpoint stays")]
+    Diverged {
+        /// How many steps in a row.
+        n_bad: u32,
+        /// The last of them.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// Its gradient norm.
+        grad_norm: f64,
+    },
+    /// A metric cannot be computed for these data.
+    #[error("metric `{metric}` {reason}")]
+    MetricUnavailable {
+        /// The metric.
+        metric: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A conditional network needs labels.
+    #[error("`conditional` = true, but the data set `{kind}` has no labels")]
+    NoLabels {
+        /// The data set.
+        kind: &'static str,
+    },
+    /// A class was asked for that the model does not have.
+    #[error("class {found} is out of range: the model has {n_classes} classes")]
+    Class {
+        /// The class asked for.
+        found: u32,
+        /// The number of classes; 0 for a model without.
+        n_classes: usize,
+    },
+    /// Guidance needs a model with classes.
+    #[error("guidance needs a class-conditional model, this one has no classes")]
+    NotConditional,
+    /// No metric has this name.
+    #[error("unknown metric `{name}`{hint}, expected one of {known}")]
+    UnknownMetric {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Samples and reference have different shapes.
+    #[error("samples have shape {found:?}, the reference has {expected:?}")]
+    SampleShape {
+        /// Shape of one sample of the reference.
+        expected: Vec<usize>,
+        /// Shape of one sample given.
+        found: Vec<usize>,
+    },
+    /// A number lies outside its range.
+    #[error("`{key}`: expected {expected}, found {found}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        found: String,
+    },
+    /// The data set refused its config or its file.
+    #[error(transparent)]
+    Data(#[from] flowmap_data::Error),
+    /// A network, objective or optimizer failed.
+    #[error(transparent)]
+    Network(#[from] flowmap_nn::Error),
+    /// A sampler failed.
+    #[error(transparent)]
+    Sampler(#[from] flowmap_sample::Error),
+    /// A metric failed.
+    #[error(transparent)]
+    Metrics(#[from] flowmap_metrics::Error),
+    /// The math failed.
+    #[error(transparent)]
+    Core(#[from] flowmap_core::Error),
+    /// A figure failed.
+    #[error(transparent)]
+    Figure(#[from] crate::figure::FigureError),
+    /// Candle refused an operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// An error of the operating system at `path`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// A malformed JSON file at `path`.
+    pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Json { path, source }
+    }
+}

@@ -1,0 +1,97 @@
+//! Judging samples against data, and a flow map against its laws.
+
+mod laws;
+mod metric;
+mod reference;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use candle_core::Device;
+use flowmap_core::TimeGrid;
+use serde::Serialize;
+
+pub use laws::LawErrors;
+pub use metric::{Measured, Metric};
+pub(crate) use metric::parse_metrics;
+pub use reference::Reference;
+
+use crate::generate::{Generation, generate};
+use crate::{Model, Result};
+
+/// The numbers of one model, or of one file of samples.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// What was judged: the file of the tensors or of the samples.
+    pub subject: String,
+    /// What it was judged against.
+    pub reference: String,
+    /// Number of samples.
+    pub num: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// One row per number of steps; one without for a file of samples.
+    pub rows: Vec<StepsRow>,
+    /// How far the map is from its own laws, for a model.
+    pub laws: Option<LawErrors>,
+}
+
+/// The metrics at one number of steps.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepsRow {
+    /// Number N of steps; `None` for a file of samples.
+    pub steps: Option<u32>,
+    /// The metrics by name.
+    pub metrics: BTreeMap<Metric, Measured>,
+}
+
+impl Evaluation {
+    /// The metrics of the rows, in order.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.rows.first().map_or(Vec::new(), |row| row.metrics.keys().copied().collect())
+    }
+}
+
+/// Judges `model` with `how.num` samples for each number of steps; `progress` is told of every sample made.
+///
+/// # Errors
+/// Where a metric cannot be computed for these data.
+pub fn evaluate(
+    model: &Model,
+    reference: &Reference,
+    metrics: &[Metric],
+    steps: &[u32],
+    how: &Generation,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Evaluation> {
+    let mut rows = Vec::new();
+    for n in steps {
+        let grid = TimeGrid::uniform(NonZeroU32::new(*n).unwrap_or(NonZeroU32::MIN));
+        let samples = generate(model, &grid, how, device, progress)?;
+        let metrics = judge(&samples.x, Some(&samples.noise), reference, metrics, how.seed)?;
+        rows.push(StepsRow { steps: Some(*n), metrics });
+    }
+    Ok(Evaluation {
+        subject: model.path.display().to_string(),
+        reference: reference.name().to_owned(),
+        num: how.num,
+        seed: how.seed,
+        rows,
+        laws: Some(LawErrors::of(model, reference, how.seed, device)?),
+    })
+}
+
+/// Judges samples `x` `(n, ...)` row-major; `noise` are their starting points, where they are known.
+///
+/// # Errors
+/// Where a metric cannot be computed for these data.
+pub fn judge(
+    x: &[f32],
+    noise: Option<&[f32]>,
+    reference: &Reference,
+    metrics: &[Metric],
+    seed: u64,
+) -> Result<BTreeMap<Metric, Measured>> {
+    metrics.iter().map(|metric| Ok((*metric, metric.measure(x, noise, reference, seed)?))).collect()
+}

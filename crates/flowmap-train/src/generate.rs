@@ -1,0 +1,116 @@
+//! Samples of a model, in chunks.
+
+use candle_core::{Device, Tensor};
+use flowmap_core::{NoiseStream, Stream, TimeGrid};
+use flowmap_nn::{AverageVelocity, FlowMap, Guided};
+use flowmap_sample::{SamplerKind, base_noise, trajectory};
+
+use crate::{Error, Model, Result};
+
+/// Rows that go through the network at once; larger chunks are no faster and need more memory.
+const CHUNK: usize = 4096;
+
+/// How to sample.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// Number of samples.
+    pub num: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// The sampler.
+    pub sampler: SamplerKind,
+    /// The class of every sample; all classes in turn where none is given.
+    pub class: Option<u32>,
+    /// Scale of classifier-free guidance; 1 where none is given.
+    pub guidance: Option<f64>,
+}
+
+impl Generation {
+    /// `num` samples by jumps of the flow map, classes in turn, no guidance.
+    pub fn new(num: usize, seed: u64) -> Self {
+        Self { num, seed, sampler: SamplerKind::FlowMap, class: None, guidance: None }
+    }
+
+    /// The label of each sample `first..first + n` of a model with `n_classes` classes.
+    fn labels(&self, first: usize, n: usize, n_classes: usize) -> Option<Vec<u32>> {
+        let label = |i: usize| self.class.unwrap_or((i % n_classes.max(1)) as u32);
+        (n_classes > 0).then(|| (first..first + n).map(label).collect())
+    }
+}
+
+/// Samples, and where they came from.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// The samples, `(num, ...)` row-major.
+    pub x: Vec<f32>,
+    /// The noise they started from, in the same rows.
+    pub noise: Vec<f32>,
+    /// Their classes, where the model has any.
+    pub labels: Option<Vec<u32>>,
+    /// Shape of one sample.
+    pub shape: Vec<usize>,
+}
+
+impl Samples {
+    /// Numbers in one sample.
+    pub fn dim(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Samples of `model` along `grid`; `progress` is told how many samples each chunk made.
+///
+/// Sample i depends on the seed and on i alone.
+///
+/// # Errors
+/// [`Error::Class`] and [`Error::NotConditional`] where the model has no such class.
+pub fn generate(
+    model: &Model,
+    grid: &TimeGrid,
+    how: &Generation,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Samples> {
+    let mut samples =
+        Samples { x: Vec::new(), noise: Vec::new(), labels: None, shape: model.config.shape.clone() };
+    samples.labels = how.labels(0, how.num, model.config.n_classes);
+    for first in (0..how.num).step_by(CHUNK) {
+        let n = CHUNK.min(how.num - first);
+        let path = generate_paths(model, grid, how, first, n, device)?;
+        samples.noise.extend(path[0].flatten_all()?.to_vec1::<f32>()?);
+        samples.x.extend(path[path.len() - 1].flatten_all()?.to_vec1::<f32>()?);
+        progress(n);
+    }
+    Ok(samples)
+}
+
+/// The samples `first..first + n` at every time of `grid`, noise included.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_paths(
+    model: &Model,
+    grid: &TimeGrid,
+    how: &Generation,
+    first: usize,
+    n: usize,
+    device: &Device,
+) -> Result<Vec<Tensor>> {
+    let config = &model.config;
+    let n_classes = config.n_classes;
+    if let Some(found) = how.class.filter(|class| *class as usize >= n_classes) {
+        return Err(Error::Class { found, n_classes });
+    }
+    let stream = NoiseStream::new(how.seed, Stream::Base);
+    let dtype = candle_core::DType::F32;
+    let x0 = base_noise(&stream, first as u64, n, &config.shape, config.sigma_data, dtype, device)?;
+    let labels = how.labels(first, n, n_classes).map(|l| Tensor::from_vec(l, n, device)).transpose()?;
+    let run = |net: &dyn AverageVelocity| {
+        trajectory(how.sampler.build().as_ref(), FlowMap::given(net, labels.as_ref()), &x0, grid)
+    };
+    Ok(match how.guidance {
+        Some(_) if n_classes == 0 => return Err(Error::NotConditional),
+        Some(scale) => run(&Guided::new(&*model.net as &dyn AverageVelocity, scale, n_classes as u32))?,
+        None => run(&*model.net)?,
+    })
+}

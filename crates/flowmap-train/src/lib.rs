@@ -1,0 +1,33 @@
+//! Training runs of flow maps: the loop, run directories, checkpoints, figures and reports.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod checkpoint;
+mod config;
+mod error;
+mod evaluation;
+pub mod figure;
+mod generate;
+mod metrics_log;
+mod model;
+mod presets;
+pub mod report;
+mod run_dir;
+mod run_figures;
+mod run_report;
+mod trainer;
+
+pub use atomic::write_atomically;
+pub use checkpoint::{Checkpoint, State};
+pub use config::{Config, ConfigSource, EvalConfig, NetworkConfig, TrainConfig, resolve};
+pub use error::{Error, Result};
+pub use evaluation::{Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
+pub use generate::{Generation, Samples, generate, generate_paths};
+pub use metrics_log::{Record, read_log};
+pub use model::{Model, ModelConfig, Weights};
+pub use presets::{PRESETS, Preset, preset};
+pub use run_dir::RunDir;
+pub use run_figures::draw_figures;
+pub use run_report::write_report;
+pub use trainer::{Observer, StepReport, Trainer, train};

@@ -1,0 +1,203 @@
+//! A trained model: its network, and the conventions that a foreign reader needs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::InterpolantKind;
+use flowmap_data::DataConfig;
+use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
+use serde::{Deserialize, Serialize};
+
+use crate::config::NetworkConfig;
+use crate::{Config, Error, Result, RunDir};
+
+/// The version of config.json and of the files beside it.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// config.json: everything that is needed to use the tensors beside it, every convention stated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Version of the format.
+    pub format_version: u32,
+    /// Name of the run.
+    pub name: String,
+    /// `noise at 0, data at 1`.
+    pub time_direction: String,
+    /// `x + (t - s) v(s, t, x)`: how the tensors make the flow map.
+    pub parametrization: String,
+    /// `t`: the network's second time is the end of the jump, not its length.
+    pub second_time: String,
+    /// The interpolant between noise and data.
+    pub interpolant: InterpolantKind,
+    /// Standard deviation of the data and of the base N(0, sigma_data² I).
+    pub sigma_data: f64,
+    /// Shape of one sample.
+    pub shape: Vec<usize>,
+    /// Number of classes, 0 for none; the label `n_classes` stands for no label.
+    pub n_classes: usize,
+    /// The network and its sizes.
+    pub network: NetworkConfig,
+    /// The data it was trained on.
+    pub data: DataConfig,
+}
+
+impl ModelConfig {
+    /// The model that a run on these data trains.
+    pub fn new(config: &Config, shape: &[usize], n_classes: usize, sigma_data: f64) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            name: config.name.clone(),
+            time_direction: "noise at 0, data at 1".into(),
+            parametrization: "x + (t - s) v(s, t, x)".into(),
+            second_time: "t".into(),
+            interpolant: config.interpolant,
+            sigma_data,
+            shape: shape.to_vec(),
+            n_classes,
+            network: config.network.clone(),
+            data: config.data.clone(),
+        }
+    }
+
+    /// Reads a config.json.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is malformed, or has another format version.
+    pub fn read(path: &Path) -> Result<Self> {
+        /// What every version of the format has.
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let text = fs::read(path).map_err(Error::io("reading", path))?;
+        let Version { format_version: found } = serde_json::from_slice(&text).map_err(Error::json(path))?;
+        if found != FORMAT_VERSION {
+            return Err(Error::FormatVersion { path: path.to_owned(), expected: FORMAT_VERSION, found });
+        }
+        serde_json::from_slice(&text).map_err(Error::json(path))
+    }
+
+    /// Builds the network from `builder`.
+    ///
+    /// # Errors
+    /// As [`NetworkConfig::build`].
+    pub fn build(
+        &self,
+        mut builder: ParamBuilder,
+    ) -> Result<(Box<dyn AverageVelocity + Send + Sync>, Params), flowmap_nn::Error> {
+        let net = self.network.build(&self.shape, self.n_classes, self.sigma_data, &mut builder)?;
+        Ok((net, builder.finish()?))
+    }
+}
+
+/// Which of a checkpoint's tensors to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Weights {
+    /// The moving average of the largest decay, or the parameters where there is none.
+    #[default]
+    Best,
+    /// The moving average of this decay.
+    Ema(f64),
+    /// The parameters of the last step.
+    Live,
+}
+
+/// A model ready to be sampled: nothing is recorded for a backward pass.
+pub struct Model {
+    /// Its conventions and sizes.
+    pub config: ModelConfig,
+    /// Its network.
+    pub net: Box<dyn AverageVelocity + Send + Sync>,
+    /// Its tensors, buffers included.
+    pub params: Params,
+    /// The file that the tensors came from.
+    pub path: PathBuf,
+}
+
+impl Model {
+    /// Opens a run directory, a checkpoint directory, or a .safetensors file with its config.json beside it.
+    ///
+    /// # Errors
+    /// Where there is no such model, or a file is malformed or does not fit; each names its file.
+    pub fn open(path: &Path, weights: Weights, device: &Device) -> Result<Self> {
+        let missing = |reason| Error::NoModel { path: path.to_owned(), reason };
+        if !path.exists() {
+            return Err(missing("no such file or directory"));
+        }
+        let file = if path.is_dir() {
+            let checkpoint = match RunDir::new(path).latest_checkpoint()? {
+                Some(checkpoint) => checkpoint,
+                None if path.join("config.json").is_file() => path.to_owned(),
+                None => return Err(missing("no checkpoint inside")),
+            };
+            weights_file(&checkpoint, weights)?
+        } else if path.extension().is_some_and(|e| e == "safetensors") {
+            path.to_owned()
+        } else {
+            return Err(missing("not a .safetensors file"));
+        };
+        let config_path = file.with_file_name("config.json");
+        if !config_path.is_file() {
+            return Err(missing("no config.json beside the tensors"));
+        }
+        let config = ModelConfig::read(&config_path)?;
+        let tensors = read_tensors(&file)?;
+        let (net, params) = config
+            .build(ParamBuilder::frozen(tensors, DType::F32, device))
+            .map_err(|source| Error::Tensors { path: file.clone(), source })?;
+        Ok(Self { config, net, params, path: file })
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("config", &self.config).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The decays of the moving averages in a checkpoint, the largest first, with their files.
+fn ema_files(checkpoint: &Path) -> Result<Vec<(f64, PathBuf)>> {
+    let entries = fs::read_dir(checkpoint).map_err(Error::io("reading", checkpoint))?;
+    let decay = |path: PathBuf| {
+        let decay = path.file_name()?.to_str()?.strip_prefix("ema-")?.strip_suffix(".safetensors")?.parse().ok()?;
+        Some((decay, path))
+    };
+    let mut files: Vec<(f64, PathBuf)> = entries.filter_map(|e| decay(e.ok()?.path())).collect();
+    files.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(files)
+}
+
+fn weights_file(checkpoint: &Path, weights: Weights) -> Result<PathBuf> {
+    let files = ema_files(checkpoint)?;
+    let live = checkpoint.join("model.safetensors");
+    match weights {
+        Weights::Live => Ok(live),
+        Weights::Best => Ok(files.into_iter().next().map_or(live, |(_, path)| path)),
+        Weights::Ema(decay) => {
+            let known = files.iter().map(|(d, _)| d.to_string()).collect::<Vec<_>>().join(", ");
+            files.into_iter().find(|(d, _)| *d == decay).map(|(_, path)| path).ok_or_else(|| Error::UnknownEma {
+                path: checkpoint.to_owned(),
+                found: decay.to_string(),
+                known: if known.is_empty() { "none".into() } else { known },
+            })
+        }
+    }
+}
+
+/// The tensors of a safetensors file; what is cut short, malformed or not finite is refused.
+pub(crate) fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
+        .map_err(|e| Error::Safetensors { path: path.to_owned(), message: e.to_string() })?;
+    for (name, tensor) in &tensors {
+        let sum = tensor.abs()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !sum.is_finite() {
+            let source = flowmap_nn::Error::NotFiniteTensor { name: name.clone() };
+            return Err(Error::Tensors { path: path.to_owned(), source });
+        }
+    }
+    Ok(tensors.into_iter().collect())
+}

@@ -1,0 +1,80 @@
+//! Configs that are known to work, by name.
+
+use crate::{Error, Result};
+
+/// A config by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// Its name, for `--preset`.
+    pub name: &'static str,
+    /// What it trains, in one line.
+    pub about: &'static str,
+    /// The config, TOML.
+    pub toml: &'static str,
+}
+
+/// All presets.
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "checkerboard",
+        about: "LSD on the 4x4 checkerboard of arXiv:2505.18825; MLP, 3 minutes on 2 cores",
+        toml: include_str!("../presets/checkerboard.toml"),
+    },
+    Preset {
+        name: "gaussian-mixture",
+        about: "LSD on 8 Gaussians on a circle, judged against the exact flow map; MLP, 2 minutes on 2 cores",
+        toml: include_str!("../presets/gaussian-mixture.toml"),
+    },
+    Preset {
+        name: "digits",
+        about: "LSD on 1797 real 8x8 digits, class-conditional; MLP, 3 minutes on 2 cores",
+        toml: include_str!("../presets/digits.toml"),
+    },
+];
+
+/// The preset of this name.
+///
+/// # Errors
+/// [`Error::UnknownPreset`] with the nearest name.
+pub fn preset(name: &str) -> Result<&'static Preset> {
+    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownPreset {
+        name: name.to_owned(),
+        hint: nearest(name, PRESETS.iter().map(|p| p.name)).map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
+        known: PRESETS.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// The known name nearest to `name`, if one is near: at most a third of its letters differ.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |k: &&str| distance(name, k) <= 1 + k.len().max(name.len()) / 3;
+    known.filter(near).min_by_key(|k| distance(name, k))
+}
+
+/// The Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name_forgives_slips_and_refuses_strangers() {
+        assert_eq!(nearest("widht", ["width", "hidden"].into_iter()), Some("width"));
+        assert_eq!(nearest("zzz", ["width", "hidden"].into_iter()), None);
+        assert!(preset("checkerbord").unwrap_err().to_string().contains("did you mean `checkerboard`?"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The figures of a run.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use candle_core::Device;
+use flowmap_core::TimeGrid;
+use image::RgbImage;
+use serde_json::Value;
+
+use crate::figure::{
+    ImageGroup, Panel2d, Scale, Series, curves, encode_png, film_strip, images_grid, quality_vs_steps, samples_2d,
+    trajectories_2d,
+};
+use crate::generate::{Generation, generate, generate_paths};
+use crate::{Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically};
+
+/// Points in a density panel.
+const N_POINTS: usize = 50_000;
+/// Images in a group, rows of ten.
+const N_IMAGES: usize = 50;
+/// Paths in the figure of trajectories, and steps of each.
+const N_PATHS: usize = 60;
+const PATH_STEPS: NonZeroU32 = NonZeroU32::new(32).unwrap();
+/// Film strips, and frames of each.
+const N_STRIPS: usize = 8;
+const STRIP_STEPS: NonZeroU32 = NonZeroU32::new(8).unwrap();
+
+/// A figure on disk and the line below it.
+#[derive(Clone, Debug)]
+pub struct DrawnFigure {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The bytes of the PNG.
+    pub png: Vec<u8>,
+    /// What it shows.
+    pub caption: String,
+}
+
+/// Draws the figures of a run that suit its data and writes them below `figures/`.
+///
+/// # Errors
+/// Where sampling fails or a file cannot be written.
+pub fn draw_figures(
+    run: &RunDir,
+    model: &Model,
+    reference: &Reference,
+    evaluation: &Evaluation,
+    device: &Device,
+) -> Result<Vec<DrawnFigure>> {
+    let mut figures = Vec::new();
+    let mut draw = |name: &str, image: &RgbImage, caption: &str| -> Result<()> {
+        let (path, png) = (run.figure(name), encode_png(image)?);
+        let dir = path.parent().unwrap_or(run.path());
+        fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
+        write_atomically(&path, &png)?;
+        figures.push(DrawnFigure { path, png, caption: caption.to_owned() });
+        Ok(())
+    };
+    let how = Generation::new(0, evaluation.seed);
+    let shape = &model.config.shape;
+    match (&shape[..], reference.data().extent()) {
+        ([2], Some(extent)) => {
+            let image = densities(model, reference, evaluation, extent, &how, device)?;
+            draw("samples.png", &image, "The data beside samples of the model after N steps.")?;
+            let image = paths_2d(model, reference, extent, &how, device)?;
+            draw("trajectories.png", &image, "From noise to data along the learned map, in 32 jumps.")?;
+        }
+        (&[c @ (1 | 3), h, w], _) => {
+            let image = grids(model, reference, evaluation, [c, h, w], &how, device)?;
+            draw("samples.png", &image, "The data beside samples of the model after N steps, one column per class where there are classes.")?;
+            let image = strips(model, [c, h, w], &how, device)?;
+            draw("trajectories.png", &image, "From noise to data along the learned map, in 8 jumps.")?;
+        }
+        _ => {}
+    }
+    if let Some(metric) = evaluation.metrics().first() {
+        draw("quality.png", &quality(evaluation, *metric)?, "Distance to the data over the number of steps; dashed, what exact samples score.")?;
+    }
+    let log = read_log(&run.metrics())?;
+    draw("loss.png", &losses(&log)?, "The mean loss of each objective over the training.")?;
+    Ok(figures)
+}
+
+/// Samples for each number of steps of the evaluation.
+fn samples_by_steps(
+    model: &Model,
+    evaluation: &Evaluation,
+    num: usize,
+    how: &Generation,
+    device: &Device,
+) -> Result<Vec<(u32, Vec<f32>)>> {
+    let how = Generation { num, ..how.clone() };
+    let steps = evaluation.rows.iter().filter_map(|row| row.steps);
+    let sample = |n: u32| {
+        let grid = TimeGrid::uniform(NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN));
+        Ok((n, generate(model, &grid, &how, device, &mut |_| ())?.x))
+    };
+    steps.map(sample).collect()
+}
+
+fn densities(
+    model: &Model,
+    reference: &Reference,
+    evaluation: &Evaluation,
+    extent: f64,
+    how: &Generation,
+    device: &Device,
+) -> Result<RgbImage> {
+    let data = reference.draw(how.seed, 0, N_POINTS);
+    let samples = samples_by_steps(model, evaluation, N_POINTS, how, device)?;
+    let metric = evaluation.metrics().first().copied();
+    let texts: Vec<(String, String)> = samples
+        .iter()
+        .zip(&evaluation.rows)
+        .map(|((n, _), row)| {
+            let value = metric.and_then(|m| Some(format!("{} {:.3}", m.title(), row.metrics.get(&m)?.value)));
+            (format!("N = {n}"), value.unwrap_or_default())
+        })
+        .collect();
+    let mut panels = vec![Panel2d { title: "data", subtitle: reference.name(), points: &data }];
+    panels.extend(samples.iter().zip(&texts).map(|((_, points), (title, subtitle))| Panel2d {
+        title,
+        subtitle,
+        points,
+    }));
+    Ok(samples_2d(&panels, extent)?)
+}
+
+fn paths_2d(
+    model: &Model,
+    reference: &Reference,
+    extent: f64,
+    how: &Generation,
+    device: &Device,
+) -> Result<RgbImage> {
+    let grid = TimeGrid::uniform(PATH_STEPS);
+    let paths = interleaved(&generate_paths(model, &grid, how, 0, N_PATHS, device)?)?;
+    let background = reference.draw(how.seed, 0, N_POINTS);
+    let n_times = grid.times().len();
+    Ok(trajectories_2d(&paths, n_times, &background, extent, "trajectories of the learned flow map")?)
+}
+
+fn grids(
+    model: &Model,
+    reference: &Reference,
+    evaluation: &Evaluation,
+    shape: [usize; 3],
+    how: &Generation,
+    device: &Device,
+) -> Result<RgbImage> {
+    let data = reference.draw(how.seed, 0, N_IMAGES);
+    let samples = samples_by_steps(model, evaluation, N_IMAGES, how, device)?;
+    let titles: Vec<String> = samples.iter().map(|(n, _)| format!("N = {n}")).collect();
+    let n_columns = 10;
+    let mut groups = vec![ImageGroup { title: "data", images: &data, shape, n_columns }];
+    groups.extend(
+        samples
+            .iter()
+            .zip(&titles)
+            .map(|((_, images), title)| ImageGroup { title, images, shape, n_columns }),
+    );
+    Ok(images_grid(&groups)?)
+}
+
+fn strips(model: &Model, shape: [usize; 3], how: &Generation, device: &Device) -> Result<RgbImage> {
+    let grid = TimeGrid::uniform(STRIP_STEPS);
+    let paths = interleaved(&generate_paths(model, &grid, how, 0, N_STRIPS, device)?)?;
+    Ok(film_strip("trajectories of the learned flow map", &paths, shape, grid.times())?)
+}
+
+/// `n_times` tensors `(n, ...)` as one array `(n, n_times, ...)`.
+fn interleaved(path: &[candle_core::Tensor]) -> Result<Vec<f32>> {
+    Ok(candle_core::Tensor::stack(path, 1)?.flatten_all()?.to_vec1()?)
+}
+
+fn quality(evaluation: &Evaluation, metric: Metric) -> Result<RgbImage> {
+    let rows = evaluation.rows.iter();
+    let points = rows.filter_map(|row| Some((f64::from(row.steps?), row.metrics.get(&metric)?)));
+    let (x, measured): (Vec<f64>, Vec<_>) = points.unzip();
+    let y: Vec<f64> = measured.iter().map(|m| m.value).collect();
+    let floor = measured.first().and_then(|m| m.floor);
+    let series = [Series { name: metric.title(), x: &x, y: &y }];
+    Ok(quality_vs_steps("distance to the data", metric.title(), &series, floor, Scale::Log)?)
+}
+
+fn losses(log: &[Record]) -> Result<RgbImage> {
+    let number = |record: &Record, key: &str| record.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let x: Vec<f64> = log.iter().map(|record| number(record, "step")).collect();
+    let keys: Vec<&String> =
+        log.first().map_or(Vec::new(), |record| record.keys().filter(|k| k.starts_with("loss/")).collect());
+    let columns: Vec<(&str, Vec<f64>)> = keys
+        .iter()
+        .map(|key| (key.trim_start_matches("loss/"), log.iter().map(|record| number(record, key)).collect()))
+        .collect();
+    let series: Vec<Series<'_>> =
+        columns.iter().map(|(name, y)| Series { name, x: &x, y }).collect();
+    Ok(curves("loss", "step", "mean loss per sample", &series, Scale::Log)?)
+}

@@ -1,0 +1,98 @@
+//! report.html of a run.
+
+use crate::report::{Details, Figure, Report, Section, Table};
+use crate::run_figures::DrawnFigure;
+use crate::{Config, Evaluation, Result, RunDir, write_atomically};
+
+/// Writes the report of a run: its numbers, its figures and its config on one page.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn write_report(
+    run: &RunDir,
+    config: &Config,
+    evaluation: &Evaluation,
+    figures: &[DrawnFigure],
+    wall_s: f64,
+) -> Result<()> {
+    let figure = |f: &DrawnFigure| Figure { png: f.png.clone(), caption: f.caption.clone() };
+    let objectives: Vec<String> =
+        config.objective.iter().map(|term| format!("{} ({})", term.objective.name(), term.share)).collect();
+    let subtitle = format!(
+        "{} steps of {} samples in {wall_s:.0} s; {}; seed {}",
+        config.train.steps,
+        config.train.batch,
+        objectives.join(" + "),
+        config.seed
+    );
+    let mut sections = vec![Section {
+        heading: "Quality".into(),
+        paragraph: Some(format!(
+            "{} samples for each number of steps N, against {}.\n{}",
+            evaluation.num,
+            evaluation.reference,
+            evaluation.metrics().iter().map(|m| format!("{}: {}.", m.title(), m.about())).collect::<Vec<_>>().join("\n")
+        )),
+        table: Some(quality_table(evaluation)),
+        figures: figures.iter().map(figure).collect(),
+        ..Section::default()
+    }];
+    if let Some(table) = law_table(evaluation) {
+        sections.push(Section {
+            heading: "Laws of the flow map".into(),
+            paragraph: Some("Mean squared error of the learned map in each law, with its standard error.".into()),
+            table: Some(table),
+            ..Section::default()
+        });
+    }
+    sections.push(Section {
+        heading: "Config".into(),
+        paragraph: Some("`flowmap train config.toml` with this file repeats the run.".into()),
+        details: Some(Details { summary: "config.toml".into(), text: config.to_toml()? }),
+        ..Section::default()
+    });
+    let report = Report { title: config.name.clone(), subtitle, sections };
+    write_atomically(&run.report(), report.to_html().as_bytes())
+}
+
+/// One row per number of steps, one column per metric, the floor last.
+pub(crate) fn quality_table(evaluation: &Evaluation) -> Table {
+    let metrics = evaluation.metrics();
+    let mut headers = vec!["N".to_owned()];
+    headers.extend(metrics.iter().map(|m| m.title().to_owned()));
+    let mut rows: Vec<Vec<String>> = evaluation
+        .rows
+        .iter()
+        .map(|row| {
+            let n = row.steps.map_or("samples".to_owned(), |n| n.to_string());
+            let values = row.metrics.values().map(|m| number(m.value));
+            [n].into_iter().chain(values).collect()
+        })
+        .collect();
+    if let Some(row) = evaluation.rows.first() {
+        let floors = row.metrics.values().map(|m| m.floor.map_or("-".to_owned(), number));
+        rows.push(["floor".to_owned()].into_iter().chain(floors).collect());
+    }
+    Table { headers, rows }
+}
+
+/// One row per law.
+pub(crate) fn law_table(evaluation: &Evaluation) -> Option<Table> {
+    let laws = evaluation.laws.as_ref()?;
+    let mut rows = Vec::new();
+    let mut row = |name: &str, error: &flowmap_metrics::SquaredError| {
+        rows.push(vec![name.to_owned(), number(error.mean), number(error.std_error)]);
+    };
+    row("semigroup", &laws.semigroup);
+    row("invertibility", &laws.invertibility);
+    row("lagrangian", &laws.lagrangian);
+    if let Some(tangent) = &laws.tangent {
+        row("tangent", tangent);
+    }
+    Some(Table { headers: vec!["law".into(), "mean squared error".into(), "standard error".into()], rows })
+}
+
+/// Four significant digits.
+fn number(x: f64) -> String {
+    if x == 0.0 || (1e-3..1e4).contains(&x.abs()) { format!("{x:.4}") } else { format!("{x:.3e}") }
+}
