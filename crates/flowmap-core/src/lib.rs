@@ -1,5 +1,6 @@
-//! The mathematics of flow maps in f64, without tensors.
-
+//! The mathematics of flow maps in f64: interpolants, times, noise streams, exact flow maps.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod error;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod monte_carlo;
+
 use flowmap_core::exact::ExactFlow;
 
 /// Step of the central differences of order 4.
