@@ -272,10 +272,10 @@ mod tests {
             let hits = draws.iter().map(|d| f64::from(*d == value));
             mean_within(hits, 1.0 / 3.0, (2.0f64 / 9.0).sqrt());
         }
-        // 3 · 2⁶² is where a biased method shows: its lower third would come twice as often.
+        // For n = 3 · 2⁶² scaling without rejection makes every third value twice as likely.
         let n = 3 << 62;
-        let low = (0..N_DRAWS).map(|_| f64::from(source.below(n) < 1 << 62));
-        mean_within(low, 1.0 / 3.0, (2.0f64 / 9.0).sqrt());
+        let thirds = (0..N_DRAWS).map(|_| f64::from(source.below(n).is_multiple_of(3)));
+        mean_within(thirds, 1.0 / 3.0, (2.0f64 / 9.0).sqrt());
     }
 
     #[test]

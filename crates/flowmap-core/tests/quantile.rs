@@ -7,7 +7,7 @@ mod checks;
 use checks::assert_close;
 use checks::monte_carlo::velocity_is_the_conditional_mean;
 use flowmap_core::exact::{Component, Covariance, ExactFlow, MixtureFlow, Part, QuantileFlow};
-use flowmap_core::{Dop853, Error, InterpolantKind, Linear, normal};
+use flowmap_core::{Dop853, Error, Interpolant, InterpolantKind, Linear, normal};
 
 /// What the module states for places where the density is not small.
 const MAP_TOLERANCE: f64 = 1e-12;
@@ -69,6 +69,36 @@ fn velocity_is_the_conditional_mean_of_the_interpolant_velocity() {
         for (t, x) in [(0.05, -0.5), (0.3, 0.4), (0.6, 1.4), (0.8, -0.7)] {
             let target = |noise: &mut flowmap_core::Noise| vec![-1.0 + 3.0 * noise.uniform()];
             velocity_is_the_conditional_mean(&uniform_flow(kind), &kind, 0.8, target, t, &[x]);
+        }
+    }
+}
+
+#[test]
+fn quantities_are_continuous_up_to_the_data() {
+    for kind in InterpolantKind::ALL {
+        let flow = uniform_flow(kind);
+        for x in [-0.7, 0.4, 1.6] {
+            // At t = 1 the noise has no part in I_t, so b_1(x) = β̇_1 x.
+            assert_close(&flow.velocity(1.0, &[x]).unwrap(), &[kind.beta_dot(1.0) * x], MAP_TOLERANCE);
+            let before = 1.0 - 1e-9; // the change over it is below 1e-8
+            assert_close(&flow.velocity(before, &[x]).unwrap(), &flow.velocity(1.0, &[x]).unwrap(), 1e-8);
+            let (left, right) = (flow.divergence(before, &[x]).unwrap(), flow.divergence(1.0, &[x]).unwrap());
+            assert_close(&[left], &[right], 1e-8);
+            assert_close(&[flow.log_density(1.0, &[x]).unwrap()], &[-(3f64.ln())], MAP_TOLERANCE);
+            assert_eq!(flow.score(1.0, &[x]).unwrap(), [0.0]);
+        }
+    }
+}
+
+#[test]
+fn both_tails_are_equally_precise() {
+    let flow = QuantileFlow::new(Linear, 1.0, &[(1.0, Part::Uniform { low: -1.0, high: 1.0 })]).unwrap();
+    for x in [0.5, 2.0, 5.0, 10.0, 15.0] {
+        for t in [0.02, 0.3, 0.5] {
+            let (left, right) = (flow.velocity(t, &[-x]).unwrap()[0], flow.velocity(t, &[x]).unwrap()[0]);
+            assert_close(&[-left], &[right], MAP_TOLERANCE);
+            let (left, right) = (flow.score(t, &[-x]).unwrap()[0], flow.score(t, &[x]).unwrap()[0]);
+            assert_close(&[-left], &[right], MAP_TOLERANCE);
         }
     }
 }
