@@ -9,5 +9,6 @@ mod sampler;
 pub use error::{Error, Result};
 pub use noise::base_noise;
 pub use sampler::{
-    ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind, sample, trajectory,
+    ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind, sample,
+    trajectory,
 };

@@ -29,7 +29,13 @@ pub trait Sampler: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As the network.
-    fn step(&self, model: FlowMap<'_, dyn AverageVelocity + '_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor>;
+    fn step(
+        &self,
+        model: FlowMap<'_, dyn AverageVelocity + '_>,
+        s: f64,
+        t: f64,
+        x: &Tensor,
+    ) -> Result<Tensor>;
 
     /// Evaluations of the network that a step costs.
     fn evaluations_per_step(&self) -> usize;

@@ -16,7 +16,13 @@ use crate::Result;
 pub struct FlowMapJump;
 
 impl Sampler for FlowMapJump {
-    fn step(&self, model: FlowMap<'_, dyn AverageVelocity + '_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor> {
+    fn step(
+        &self,
+        model: FlowMap<'_, dyn AverageVelocity + '_>,
+        s: f64,
+        t: f64,
+        x: &Tensor,
+    ) -> Result<Tensor> {
         Ok(model.jump(&time_column(s, x)?, &time_column(t, x)?, x)?)
     }
 

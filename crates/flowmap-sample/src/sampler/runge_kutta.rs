@@ -30,7 +30,13 @@ pub struct ButcherTableau {
 pub struct RungeKutta(pub ButcherTableau);
 
 impl Sampler for RungeKutta {
-    fn step(&self, model: FlowMap<'_, dyn AverageVelocity + '_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor> {
+    fn step(
+        &self,
+        model: FlowMap<'_, dyn AverageVelocity + '_>,
+        s: f64,
+        t: f64,
+        x: &Tensor,
+    ) -> Result<Tensor> {
         let ButcherTableau { c, a, w, .. } = self.0;
         let h = t - s;
         let mut k: Vec<Tensor> = Vec::with_capacity(c.len());
