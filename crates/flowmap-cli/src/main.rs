@@ -1,2 +1,39 @@
-//! The flowmap program.
-fn main() {}
+//! The `flowmap` program: parse, call, print.
+#![forbid(unsafe_code)]
+
+mod args;
+mod cmd;
+mod device;
+mod progress;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Training makes and drops large tensors all the time; this allocator keeps their pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cmd::run(args::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints the chain of causes, one a line. Whoever closes our output early, as `head` does, is no failure.
+#[expect(clippy::print_stderr, reason = "errors go to standard error")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(is_closed_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::from(if error.is::<cmd::Usage>() { 2 } else { 1 })
+}

@@ -1,5 +1,7 @@
 //! Configs that are known to work, by name.
 
+use flowmap_data::DataConfig;
+
 use crate::{Error, Result};
 
 /// A config by name.
@@ -42,6 +44,13 @@ pub fn preset(name: &str) -> Result<&'static Preset> {
         hint: nearest(name, PRESETS.iter().map(|p| p.name)).map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
         known: PRESETS.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
     })
+}
+
+/// The data set of this kind with its default options, `None` where there is no such kind or it has no defaults.
+pub fn parse_data_kind(kind: &str) -> Option<DataConfig> {
+    let table = toml::Table::from_iter([("kind".to_owned(), kind.into())]);
+    let config: DataConfig = table.try_into().ok()?;
+    (config.kind() != "points").then_some(config)
 }
 
 /// The known name nearest to `name`, if one is near: at most a third of its letters differ.

@@ -56,7 +56,7 @@ pub fn write_report(
 }
 
 /// One row per number of steps, one column per metric, the floor last.
-pub(crate) fn quality_table(evaluation: &Evaluation) -> Table {
+pub fn quality_table(evaluation: &Evaluation) -> Table {
     let metrics = evaluation.metrics();
     let mut headers = vec!["N".to_owned()];
     headers.extend(metrics.iter().map(|m| m.title().to_owned()));
@@ -77,7 +77,7 @@ pub(crate) fn quality_table(evaluation: &Evaluation) -> Table {
 }
 
 /// One row per law.
-pub(crate) fn law_table(evaluation: &Evaluation) -> Option<Table> {
+pub fn law_table(evaluation: &Evaluation) -> Option<Table> {
     let laws = evaluation.laws.as_ref()?;
     let mut rows = Vec::new();
     let mut row = |name: &str, error: &flowmap_metrics::SquaredError| {

@@ -1,0 +1,98 @@
+//! `flowmap eval`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flowmap_core::InterpolantKind;
+use flowmap_data::{DataConfig, DataSet, PointsConfig};
+use flowmap_train::{
+    Evaluation, Generation, Metric, Model, Reference, StepsRow, evaluate, judge, parse_data_kind, write_atomically,
+};
+
+use super::{Usage, plot, weights};
+use crate::args::EvalArgs;
+use crate::device::device;
+use crate::progress::sampling_bar;
+use crate::table;
+
+/// Judges a model or a file of samples, and prints or writes the numbers.
+///
+/// # Errors
+/// What is wrong with model, samples, reference or disk.
+pub fn run(args: &EvalArgs) -> Result<()> {
+    let metrics = args
+        .metrics
+        .iter()
+        .map(|m| m.parse::<Metric>().map_err(|e| Usage(format!("--metrics: {e}"))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let evaluation = match (&args.samples, &args.model) {
+        (Some(samples), _) => of_samples(samples, args, metrics)?,
+        (None, Some(model)) => of_model(model, args, metrics)?,
+        (None, None) => return Err(Usage("expected a model or --samples FILE".into()).into()),
+    };
+    let json = serde_json::to_string_pretty(&evaluation)?;
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => return Ok(table::line(&json)?),
+        Some(path) => write_atomically(path, json.as_bytes())?,
+        None => {}
+    }
+    table::line(&format!("{}, {} samples against {}", evaluation.subject, evaluation.num, evaluation.reference))?;
+    plot::print(&evaluation)
+}
+
+fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evaluation> {
+    let device = device(&args.device)?;
+    let model = Model::open(path, weights(args.ema.as_deref())?, &device)?;
+    let data = match &args.reference {
+        Some(name) => reference_config(name)?,
+        None => model.config.data.clone(),
+    };
+    let reference = Reference::new(&data, model.config.interpolant, model.config.sigma_data)?;
+    check_shape(reference.data().shape(), &model.config.shape)?;
+    let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
+    let how = Generation::new(args.num, args.seed);
+    let bar = sampling_bar("evaluating", args.num * args.steps.len());
+    let progress = &mut |n| bar.inc(n as u64);
+    let evaluation = evaluate(&model, &reference, &metrics, &args.steps, &how, &device, progress)?;
+    bar.finish_and_clear();
+    Ok(evaluation)
+}
+
+fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evaluation> {
+    let name = args.reference.as_deref().unwrap_or_default();
+    let config = PointsConfig { path: path.to_owned(), ..PointsConfig::default() };
+    let samples = config.read(None).with_context(|| format!("--samples {}", path.display()))?;
+    let reference = Reference::new(&reference_config(name)?, InterpolantKind::default(), samples.sigma())?;
+    check_shape(reference.data().shape(), samples.shape())?;
+    let mut metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
+    if args.metrics.is_empty() {
+        metrics.retain(|m| *m != Metric::MapError); // the noise of the samples is not known
+    }
+    Ok(Evaluation {
+        subject: path.display().to_string(),
+        reference: reference.name().to_owned(),
+        num: samples.n_samples().unwrap_or(0) as usize,
+        seed: args.seed,
+        rows: vec![StepsRow { steps: None, metrics: judge(samples.values(), None, &reference, &metrics, args.seed)? }],
+        laws: None,
+    })
+}
+
+/// The data that `--reference` names: the kind of a data set, or a file.
+fn reference_config(name: &str) -> Result<DataConfig> {
+    if let Some(config) = parse_data_kind(name) {
+        return Ok(config);
+    }
+    if Path::new(name).is_file() {
+        return Ok(DataConfig::Points(PointsConfig { path: name.into(), ..PointsConfig::default() }));
+    }
+    let kinds = DataConfig::KINDS.map(|k| format!("`{k}`")).join(", ");
+    Err(Usage(format!("--reference: expected a file or one of {kinds}, found `{name}`")).into())
+}
+
+fn check_shape(expected: &[usize], found: &[usize]) -> Result<(), flowmap_train::Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(flowmap_train::Error::SampleShape { expected: expected.to_vec(), found: found.to_vec() })
+}

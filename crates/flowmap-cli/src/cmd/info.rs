@@ -1,0 +1,51 @@
+//! `flowmap info`.
+
+use anyhow::Result;
+use candle_core::Device;
+use flowmap_train::report::Table;
+use flowmap_train::{Model, Weights};
+use serde_json::json;
+
+use crate::args::{Format, InfoArgs};
+use crate::table;
+
+/// Says what a model is: its conventions, its network and its tensors.
+///
+/// # Errors
+/// Where there is no model, or it is malformed.
+pub fn run(args: &InfoArgs) -> Result<()> {
+    let model = Model::open(&args.model, Weights::Best, &Device::Cpu)?;
+    let tensors = model.params.tensors();
+    let n_elements: usize = tensors.values().map(|t| t.elem_count()).sum();
+    let config = &model.config;
+    match args.format {
+        Format::Json => {
+            let tensors: serde_json::Map<String, serde_json::Value> =
+                tensors.iter().map(|(name, t)| (name.clone(), json!(t.dims()))).collect();
+            let info = json!({ "file": model.path, "config": config, "numbers": n_elements, "tensors": tensors });
+            table::line(&serde_json::to_string_pretty(&info)?)?;
+        }
+        Format::Table => {
+            let rows = [
+                ("file", model.path.display().to_string()),
+                ("name", config.name.clone()),
+                ("data", config.data.kind().to_owned()),
+                ("sample", format!("{:?}", config.shape)),
+                ("classes", config.n_classes.to_string()),
+                ("interpolant", config.interpolant.to_string()),
+                ("time", config.time_direction.clone()),
+                ("flow map", config.parametrization.clone()),
+                ("sigma_data", format!("{:.6}", config.sigma_data)),
+                ("numbers", n_elements.to_string()),
+            ];
+            for (key, value) in rows {
+                table::line(&format!("{key:<14}{value}"))?;
+            }
+            table::line("")?;
+            let headers = vec!["tensor".into(), "shape".into()];
+            let rows = tensors.iter().map(|(name, t)| vec![name.clone(), format!("{:?}", t.dims())]).collect();
+            table::print(&Table { headers, rows })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `flowmap plot`, and the end of `flowmap train`: judge a run, draw its figures, write its report.
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use flowmap_train::{
+    Config, Evaluation, Generation, Metric, Model, Observer, Reference, RunDir, Weights, draw_figures, evaluate,
+    law_table, quality_table, read_log, write_atomically, write_report,
+};
+
+use crate::args::PlotArgs;
+use crate::device::device;
+use crate::progress::TrainingBar;
+use crate::table;
+
+/// Seed of the final judgement: not the seed of the training, so that no noise is seen twice.
+const EVALUATION_SEED_OFFSET: u64 = 0x5eed;
+
+/// Draws the figures and the report of a run again.
+///
+/// # Errors
+/// Where the run holds no checkpoint, or a file cannot be written.
+pub fn run(args: &PlotArgs) -> Result<()> {
+    let device = device(&args.device)?;
+    let run = RunDir::new(&args.run);
+    if !run.config().is_file() {
+        bail!("{} is no run directory: it has no config.toml", args.run.display());
+    }
+    let config = Config::read(&run.config())?;
+    let model = Model::open(run.path(), Weights::Best, &device)?;
+    let mut bar = TrainingBar::new(config.train.steps, config.train.batch, config.train.steps);
+    let evaluation = judge_and_draw(&run, &config, &model, &device, &mut bar)?;
+    bar.finish();
+    print(&evaluation)?;
+    Ok(table::line(&format!("\nreport: {}", run.report().display()))?)
+}
+
+/// Judges the model of a run, writes evaluation.json, the figures and the report.
+pub fn judge_and_draw(
+    run: &RunDir,
+    config: &Config,
+    model: &Model,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    observer.stage("evaluating");
+    let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
+    let metrics = match config.eval.metrics.is_empty() {
+        true => Metric::defaults(&reference),
+        false => config.eval.metrics.iter().map(|m| m.parse()).collect::<Result<Vec<Metric>, _>>()?,
+    };
+    let how = Generation::new(config.eval.num, config.seed.wrapping_add(EVALUATION_SEED_OFFSET));
+    let evaluation = evaluate(model, &reference, &metrics, &config.eval.steps, &how, device, &mut |_| ())?;
+    write_atomically(&run.evaluation(), &serde_json::to_vec_pretty(&evaluation)?)?;
+    observer.stage("drawing figures");
+    let figures = draw_figures(run, model, &reference, &evaluation, device)?;
+    let wall_s = read_log(&run.metrics())?.last().and_then(|r| r.get("wall_s")?.as_f64()).unwrap_or(0.0);
+    write_report(run, config, &evaluation, &figures, wall_s)?;
+    Ok(evaluation)
+}
+
+/// Prints the tables of an evaluation.
+pub fn print(evaluation: &Evaluation) -> Result<()> {
+    table::print(&quality_table(evaluation))?;
+    if let Some(laws) = law_table(evaluation) {
+        table::line("")?;
+        table::print(&laws)?;
+    }
+    Ok(())
+}

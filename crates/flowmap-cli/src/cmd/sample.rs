@@ -1,0 +1,131 @@
+//! `flowmap sample`.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use flowmap_core::TimeGrid;
+use flowmap_train::figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
+use flowmap_train::{Generation, Model, NpyArray, NpyData, Samples, generate, npz_bytes, write_atomically};
+
+use super::{Usage, weights};
+use crate::args::SampleArgs;
+use crate::device::device;
+use crate::progress::sampling_bar;
+use crate::table;
+
+/// Most images in a picture.
+const MAX_IMAGES: usize = 400;
+
+/// Draws samples and writes them.
+///
+/// # Errors
+/// What is wrong with model, times, class or disk.
+pub fn run(args: &SampleArgs) -> Result<()> {
+    let format = Format::of(&args.out)?;
+    let device = device(&args.device)?;
+    let grid = match &args.times {
+        Some(times) => times.parse::<TimeGrid>().with_context(|| format!("--times {times}"))?,
+        None => TimeGrid::uniform(u32::try_from(args.steps).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)),
+    };
+    let sampler = args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
+    if let Some(scale) = args.guidance.filter(|scale| !scale.is_finite()) {
+        return Err(Usage(format!("--guidance: expected a finite number, found {scale}")).into());
+    }
+    let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
+    let how = Generation {
+        num: args.num,
+        seed: args.seed,
+        sampler,
+        class: args.class,
+        guidance: args.guidance,
+    };
+    let bar = sampling_bar("sampling", args.num);
+    let samples = generate(&model, &grid, &how, &device, &mut |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    let out = &args.out;
+    match format {
+        Format::Npz => write_atomically(out, &npz(&samples)?)?,
+        Format::Png => write_atomically(out, &png(&model, &samples)?)?,
+        Format::Directory => {
+            fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+            write_atomically(&out.join("samples.npz"), &npz(&samples)?)?;
+            if picture_shape(&samples).is_some() {
+                write_atomically(&out.join("samples.png"), &png(&model, &samples)?)?;
+            }
+        }
+    }
+    let n_evaluations = grid.n_steps() * sampler.build().evaluations_per_step();
+    Ok(table::line(&format!("{}: {} samples, {n_evaluations} evaluations each", out.display(), args.num))?)
+}
+
+/// What to write.
+enum Format {
+    Npz,
+    Png,
+    Directory,
+}
+
+impl Format {
+    fn of(out: &Path) -> Result<Self> {
+        match out.extension().and_then(|e| e.to_str()) {
+            Some("npz") => Ok(Self::Npz),
+            Some("png") => Ok(Self::Png),
+            None => Ok(Self::Directory),
+            Some(other) => Err(Usage(format!(
+                "--out {}: expected .npz, .png or a directory, found .{other}",
+                out.display()
+            ))
+            .into()),
+        }
+    }
+}
+
+fn npz(samples: &Samples) -> Result<Vec<u8>> {
+    let n = samples.x.len() / samples.dim().max(1);
+    let shape: Vec<usize> = [n].iter().chain(&samples.shape).copied().collect();
+    let mut arrays = vec![
+        NpyArray { name: "samples", shape: &shape, data: NpyData::F32(&samples.x) },
+        NpyArray { name: "noise", shape: &shape, data: NpyData::F32(&samples.noise) },
+    ];
+    if let Some(labels) = &samples.labels {
+        arrays.push(NpyArray { name: "labels", shape: &shape[..1], data: NpyData::U32(labels) });
+    }
+    Ok(npz_bytes(&arrays)?)
+}
+
+/// The shape of images, or `None` for points of the plane; an error text for anything else.
+fn picture_shape(samples: &Samples) -> Option<Option<[usize; 3]>> {
+    match samples.shape[..] {
+        [2] => Some(None),
+        [c @ (1 | 3), h, w] => Some(Some([c, h, w])),
+        _ => None,
+    }
+}
+
+fn png(model: &Model, samples: &Samples) -> Result<Vec<u8>> {
+    let image = match picture_shape(samples) {
+        Some(Some(shape)) => {
+            let n = (samples.x.len() / samples.dim().max(1)).min(MAX_IMAGES);
+            let n_columns = if samples.labels.is_some() && model.config.n_classes <= 20 {
+                model.config.n_classes
+            } else {
+                (n as f64).sqrt().ceil() as usize
+            };
+            let images = &samples.x[..n * samples.dim()];
+            images_grid(&[ImageGroup { title: &model.config.name, images, shape, n_columns }])?
+        }
+        Some(None) => {
+            let extent = model.config.data.build(None).ok().and_then(|data| data.extent());
+            let farthest = samples.x.iter().filter(|x| x.is_finite()).fold(0f32, |m, x| m.max(x.abs()));
+            let panel = Panel2d { title: &model.config.name, subtitle: "", points: &samples.x };
+            samples_2d(&[panel], extent.unwrap_or(f64::from(farthest).max(1e-6)))?
+        }
+        None => bail!(
+            "samples of shape {:?} are neither points of the plane nor images; write --out FILE.npz",
+            samples.shape
+        ),
+    };
+    Ok(encode_png(&image)?)
+}

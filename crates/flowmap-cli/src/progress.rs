@@ -1,0 +1,73 @@
+//! Progress bars on standard error; none where it is no terminal.
+
+use std::time::Duration;
+
+use flowmap_train::{Observer, StepReport};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+
+/// The bar of a training run: step, loss, samples/s and time left.
+#[derive(Debug)]
+pub struct TrainingBar {
+    bar: ProgressBar,
+    batch: usize,
+    /// Loss averaged over the last hundred steps or so, since that of one step is noise.
+    loss: Option<f64>,
+    stage: Option<ProgressBar>,
+}
+
+impl TrainingBar {
+    /// A bar for `n_steps` steps of `batch` samples, `done` of them done before.
+    pub fn new(n_steps: u64, batch: usize, done: u64) -> Self {
+        let bar = ProgressBar::new(n_steps).with_position(done);
+        bar.set_style(style("training {wide_bar} {pos}/{len} {msg}, {eta} left"));
+        bar.reset_eta();
+        Self { bar, batch, loss: None, stage: None }
+    }
+
+    /// Ends the bars.
+    pub fn finish(&self) {
+        self.bar.finish();
+        if let Some(stage) = &self.stage {
+            stage.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for TrainingBar {
+    fn step(&mut self, report: &StepReport, _n_steps: u64) {
+        if report.is_finite {
+            self.loss = Some(self.loss.map_or(report.loss, |loss| 0.99 * loss + 0.01 * report.loss));
+        }
+        self.bar.inc(1);
+        if report.step % 10 == 0 {
+            let speed = HumanCount((self.bar.per_sec() * self.batch as f64) as u64);
+            self.bar.set_message(format!("loss {:.4}, {speed} samples/s", self.loss.unwrap_or(f64::NAN)));
+        }
+    }
+
+    fn stage(&mut self, name: &str) {
+        if self.stage.is_none() {
+            self.bar.finish();
+        }
+        let bar = self.stage.get_or_insert_with(ProgressBar::new_spinner);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar.set_message(name.to_owned());
+    }
+}
+
+/// A bar that counts samples.
+pub fn sampling_bar(name: &str, n: usize) -> ProgressBar {
+    let bar = ProgressBar::new(n as u64);
+    bar.set_style(style("{prefix} {wide_bar} {pos}/{len}, {eta} left"));
+    bar.set_prefix(name.to_owned());
+    bar
+}
+
+/// A duration for people.
+pub fn human(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{seconds:.1} s") } else { HumanDuration(Duration::from_secs_f64(seconds)).to_string() }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
