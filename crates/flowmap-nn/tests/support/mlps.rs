@@ -8,7 +8,7 @@ use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::{ParamBuilder, Params};
 
 const SEED: u64 = 7;
-const SIGMA_DATA: f64 = 0.7;
+pub const SIGMA_DATA: f64 = 0.7;
 /// Samples in the plane.
 pub const DIM: usize = 2;
 
