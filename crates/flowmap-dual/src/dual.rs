@@ -25,6 +25,8 @@ use crate::{Error, Result};
 pub struct Dual {
     primal: Tensor,
     tangent: Option<Tensor>,
+    /// Both parts in one tensor `(2, ...)`, where an operation made them so; then the two are views of it.
+    stacked: Option<Tensor>,
 }
 
 impl Dual {
@@ -42,12 +44,12 @@ impl Dual {
         if primal.dtype() != tangent.dtype() {
             return Err(Error::TangentDType { primal: primal.dtype(), tangent: tangent.dtype() });
         }
-        Ok(Self { primal, tangent: Some(tangent) })
+        Ok(Self { primal, tangent: Some(tangent), stacked: None })
     }
 
     /// A constant: its tangent is exactly zero and costs nothing.
     pub fn constant(primal: Tensor) -> Self {
-        Self { primal, tangent: None }
+        Self { primal, tangent: None, stacked: None }
     }
 
     /// The variable of differentiation: tangent one everywhere.
@@ -61,7 +63,22 @@ impl Dual {
 
     /// Joins parts whose shapes an operation of this crate made equal.
     pub(crate) fn from_parts(primal: Tensor, tangent: Option<Tensor>) -> Self {
-        Self { primal, tangent }
+        Self { primal, tangent, stacked: None }
+    }
+
+    /// Takes value and tangent out of one tensor `(2, ...)`.
+    pub(crate) fn from_stacked(stacked: Tensor) -> Result<Self> {
+        let (primal, tangent) = (stacked.get(0)?, stacked.get(1)?);
+        Ok(Self { primal, tangent: Some(tangent), stacked: Some(stacked) })
+    }
+
+    /// Value and tangent in one tensor `(2, ...)`, so that one matrix product serves both; `None` without a tangent.
+    pub(crate) fn stacked(&self) -> Result<Option<Tensor>> {
+        match (&self.stacked, &self.tangent) {
+            (Some(stacked), _) => Ok(Some(stacked.clone())),
+            (None, Some(tangent)) => Ok(Some(Tensor::stack(&[&self.primal, tangent], 0)?)),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The value x.
@@ -92,7 +109,11 @@ impl Dual {
 
     /// sg\[·\]: the same numbers, off the tape.
     pub fn detach(&self) -> Self {
-        Self { primal: self.primal.detach(), tangent: self.tangent.as_ref().map(Tensor::detach) }
+        Self {
+            primal: self.primal.detach(),
+            tangent: self.tangent.as_ref().map(Tensor::detach),
+            stacked: self.stacked.as_ref().map(Tensor::detach),
+        }
     }
 
     /// The shape of the value, which is that of the tangent.
@@ -118,7 +139,7 @@ impl Dual {
     /// Applies a linear map to both parts: f(x + ε ẋ) = f(x) + ε f(ẋ).
     pub(crate) fn map_linear(&self, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Self> {
         let tangent = self.tangent.as_ref().map(&f).transpose()?;
-        Ok(Self { primal: f(&self.primal)?, tangent })
+        Ok(Self::from_parts(f(&self.primal)?, tangent))
     }
 
     /// Applies an elementwise function by the chain rule: y = f(x), ẏ = f'(x, y) ẋ.
@@ -134,7 +155,7 @@ impl Dual {
             Some(tangent) => Some((derivative(&self.primal, &y)? * tangent)?),
             None => None,
         };
-        Ok(Self { primal: y, tangent })
+        Ok(Self::from_parts(y, tangent))
     }
 }
 

@@ -5,6 +5,7 @@
 mod activation;
 mod dual;
 mod error;
+mod kernel;
 mod ops;
 
 pub use activation::Activation;

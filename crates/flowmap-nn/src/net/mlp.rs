@@ -185,7 +185,7 @@ impl AverageVelocity for Mlp {
         let mut h = self.features(s, t, &flat, labels)?;
         let (last, inner) = self.layers.split_last().expect("the network has at least two layers");
         for (i, layer) in inner.iter().enumerate() {
-            let y = self.config.activation.apply(&layer.forward(&h)?)?;
+            let y = h.linear_activation(&layer.weight, &layer.bias, self.config.activation)?;
             h = if self.config.residual && i > 0 { h.add(&y)? } else { y };
         }
         Ok(last.forward(&h)?.scale(self.sigma_data)?.reshape(&dims)?)

@@ -1,0 +1,10 @@
+//! Fused kernels with hand-written backward passes, tested against the composed operations.
+//!
+//! Each runs over chunks of rows of a fixed size, in threads, and adds partial sums in the order of the chunks:
+//! the bits do not depend on the number of threads.
+
+mod curve;
+mod epilogue;
+mod simd;
+
+pub(crate) use epilogue::Epilogue;
