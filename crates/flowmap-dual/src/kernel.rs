@@ -5,6 +5,8 @@
 
 mod curve;
 mod epilogue;
+mod gemm;
+mod layer;
 mod simd;
 
-pub(crate) use epilogue::Epilogue;
+pub(crate) use layer::Layer;

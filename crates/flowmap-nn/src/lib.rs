@@ -12,6 +12,7 @@ pub mod net;
 pub mod objective;
 pub mod optim;
 mod params;
+mod tiles;
 
 pub use batch::{Batch, TimeColumn, Times};
 pub use ema::Ema;
@@ -20,3 +21,4 @@ pub use flow_map::{AverageVelocity, FlowMap};
 pub use guidance::Guided;
 pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params};
+pub use tiles::{LossAndGradient, loss_and_gradient};

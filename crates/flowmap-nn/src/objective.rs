@@ -10,6 +10,7 @@ mod flow_matching;
 mod lsd;
 mod psd;
 
+pub(crate) use combination::Tile;
 pub use combination::{Combination, CombinationLoss, Objective, Term};
 pub use esd::{EsdStop, esd};
 pub use flow_matching::flow_matching;

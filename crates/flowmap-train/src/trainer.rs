@@ -10,7 +10,7 @@ use flowmap_core::{NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_nn::objective::Combination;
 use flowmap_nn::optim::{Optimizer, global_norm};
-use flowmap_nn::{AverageVelocity, Batch, Ema, ParamBuilder, Params};
+use flowmap_nn::{AverageVelocity, Batch, Ema, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
 use flowmap_sample::base_noise;
 use serde_json::json;
 
@@ -142,10 +142,15 @@ impl Trainer {
         let (x0, x1, labels) = self.batch(k, first)?;
         let batch = Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &self.config.interpolant };
         let times = NoiseStream::new(self.config.seed, Stream::Times);
-        let losses = self.objective.loss(&*self.net, &*self.teacher, &batch, &times, first)?;
-        let loss = scalar(&losses.total)?;
-        let terms = losses.terms.iter().map(|t| t.as_ref().map(scalar).transpose()).collect::<Result<_>>()?;
-        let gradients = losses.total.backward()?;
+        let LossAndGradient { loss, terms, gradients } = loss_and_gradient(
+            &self.objective,
+            &*self.net,
+            &*self.teacher,
+            &self.params,
+            &batch,
+            &times,
+            first,
+        )?;
         let grad_norm = global_norm(&gradients, &self.params)?;
         let lr = train.lr * self.config.schedule.factor(k, train.steps);
         let is_finite = loss.is_finite() && grad_norm.is_finite();
@@ -213,10 +218,6 @@ impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trainer").field("config", &self.config).field("step", &self.step).finish_non_exhaustive()
     }
-}
-
-fn scalar(x: &Tensor) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 /// Trains to the end of the config, with log and checkpoints in `run`, and opens the result.

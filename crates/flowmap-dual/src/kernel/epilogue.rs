@@ -1,13 +1,7 @@
-//! What follows the matrix product of a linear layer, in one pass: bias, activation and the derivative of both.
+//! What follows the matrix product of a layer, in one pass: bias, activation and the derivative of both.
 //!
-//! y = f(z + b),  ẏ = f'(z + b) ż                                        (1)
-//!
-//! backward, with ȳ and ẏ̄ the gradients of y and ẏ:
-//! z̄ = f'(z + b) ȳ + f''(z + b) ż ẏ̄,  ż̄ = f'(z + b) ẏ̄,  b̄ = Σ_rows z̄        (2)
-//!
-//! f32 on the CPU; a stacked input holds the rows z and below them the rows ż.
+//! Equations (1) and (2) of the layer, on slices: rows z without the bias and, if stacked, below them rows ż.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::curve::{Curve, WithCurve, with_curve};
@@ -17,130 +11,73 @@ use crate::Activation;
 /// Numbers in a chunk, about: enough to outweigh a task of the thread pool.
 const CHUNK: usize = 16 * 1024;
 
-/// Bias and activation after a matrix product, on plain rows `(B, H)` or stacked ones `(2, B, H)`.
-pub(crate) struct Epilogue {
-    /// The activation f.
-    pub(crate) activation: Activation,
+/// Numbers in a chunk of whole rows.
+fn chunk_len(columns: usize) -> usize {
+    (CHUNK / columns.max(1)).max(1) * columns
 }
 
-/// The backward pass (2): gradients of z (and ż), then of b, in one flat output.
-struct EpilogueBackward {
+/// y = f(z + b), and ẏ = f'(z + b) ż below.
+pub(super) fn forward(activation: Activation, z: &[f32], bias: &[f32], is_stacked: bool) -> Vec<f32> {
+    let mut y = vec![0f32; z.len()];
+    let chunk = chunk_len(bias.len());
+    if z.is_empty() {
+        return y;
+    }
+    if is_stacked {
+        let n = z.len() / 2;
+        let (y, dy) = y.split_at_mut(n);
+        let chunks = y.par_chunks_mut(chunk).zip(dy.par_chunks_mut(chunk));
+        let inputs = z[..n].par_chunks(chunk).zip(z[n..].par_chunks(chunk));
+        chunks.zip(inputs).for_each(|((y, dy), (z, dz))| {
+            with_curve(activation, DualForward { z, dz, bias, y, dy });
+        });
+    } else {
+        let chunks = y.par_chunks_mut(chunk).zip(z.par_chunks(chunk));
+        chunks.for_each(|(y, z)| with_curve(activation, Forward { z, bias, y }));
+    }
+    y
+}
+
+/// The gradients of z, and of ż below, and of b.
+pub(super) fn backward(
     activation: Activation,
-}
-
-/// Number of rows of z, of columns, and whether ż follows.
-fn sizes(shape: &Shape) -> Result<(usize, usize, bool)> {
-    match shape.dims() {
-        [rows, columns] => Ok((*rows, *columns, false)),
-        [2, rows, columns] => Ok((*rows, *columns, true)),
-        other => bail!("expected rows (B, H) or stacked rows (2, B, H), found {other:?}"),
-    }
-}
-
-/// The numbers of a contiguous f32 tensor.
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let CpuStorage::F32(values) = storage else { bail!("the fused epilogue takes f32 only") };
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&values[start..end]),
-        None => bail!("the fused epilogue takes contiguous tensors only"),
-    }
-}
-
-/// Rows in a chunk.
-fn chunk_rows(columns: usize) -> usize {
-    (CHUNK / columns.max(1)).max(1)
-}
-
-impl CustomOp2 for Epilogue {
-    fn name(&self) -> &'static str {
-        "epilogue"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (z, bias) = (floats(s1, l1)?, floats(s2, l2)?);
-        let (rows, columns, is_stacked) = sizes(l1.shape())?;
-        let mut y = vec![0f32; z.len()];
-        let n = rows * columns;
-        let chunk = chunk_rows(columns) * columns;
-        let activation = self.activation;
-        if n > 0 && is_stacked {
-            let (y, dy) = y.split_at_mut(n);
-            let chunks = y.par_chunks_mut(chunk).zip(dy.par_chunks_mut(chunk));
-            let inputs = z[..n].par_chunks(chunk).zip(z[n..].par_chunks(chunk));
-            chunks.zip(inputs).for_each(|((y, dy), (z, dz))| {
-                with_curve(activation, DualForward { z, dz, bias, y, dy });
-            });
-        } else if n > 0 {
-            let chunks = y.par_chunks_mut(chunk).zip(z.par_chunks(chunk));
-            chunks.for_each(|(y, z)| with_curve(activation, Forward { z, bias, y }));
-        }
-        Ok((CpuStorage::F32(y), l1.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        z: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let backward = EpilogueBackward { activation: self.activation };
-        let both = z.apply_op3_no_bwd(bias, &gradient.contiguous()?, &backward)?;
-        let (n, columns) = (z.elem_count(), bias.elem_count());
-        Ok((Some(both.narrow(0, 0, n)?.reshape(z.shape())?), Some(both.narrow(0, n, columns)?)))
-    }
-}
-
-impl CustomOp3 for EpilogueBackward {
-    fn name(&self) -> &'static str {
-        "epilogue-backward"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (z, bias, gradient) = (floats(s1, l1)?, floats(s2, l2)?, floats(s3, l3)?);
-        let (rows, columns, is_stacked) = sizes(l1.shape())?;
-        let n = rows * columns;
-        let mut out = vec![0f32; z.len() + columns];
-        let (gradient_z, gradient_bias) = out.split_at_mut(z.len());
-        let chunk = chunk_rows(columns) * columns;
-        let activation = self.activation;
-        let partial_sums: Vec<Vec<f32>> = if n == 0 {
-            Vec::new()
-        } else if is_stacked {
-            let (gz, gdz) = gradient_z.split_at_mut(n);
-            let outputs = gz.par_chunks_mut(chunk).zip(gdz.par_chunks_mut(chunk));
-            let inputs = z[..n].par_chunks(chunk).zip(z[n..].par_chunks(chunk));
-            let gradients = gradient[..n].par_chunks(chunk).zip(gradient[n..].par_chunks(chunk));
-            let backward = |(((gz, gdz), (z, dz)), (gy, gdy))| {
-                let mut gb = vec![0f32; columns];
-                with_curve(activation, DualBackward { z, dz, bias, gy, gdy, gz, gdz, gb: &mut gb });
-                gb
-            };
-            outputs.zip(inputs).zip(gradients).map(backward).collect()
-        } else {
-            let inputs = z.par_chunks(chunk).zip(gradient.par_chunks(chunk));
-            let backward = |(gz, (z, gy))| {
-                let mut gb = vec![0f32; columns];
-                with_curve(activation, Backward { z, bias, gy, gz, gb: &mut gb });
-                gb
-            };
-            gradient_z.par_chunks_mut(chunk).zip(inputs).map(backward).collect()
+    z: &[f32],
+    bias: &[f32],
+    gradient: &[f32],
+    is_stacked: bool,
+) -> (Vec<f32>, Vec<f32>) {
+    let columns = bias.len();
+    let mut gradient_z = vec![0f32; z.len()];
+    let mut gradient_bias = vec![0f32; columns];
+    let chunk = chunk_len(columns);
+    let partial_sums: Vec<Vec<f32>> = if z.is_empty() {
+        Vec::new()
+    } else if is_stacked {
+        let n = z.len() / 2;
+        let (gz, gdz) = gradient_z.split_at_mut(n);
+        let outputs = gz.par_chunks_mut(chunk).zip(gdz.par_chunks_mut(chunk));
+        let inputs = z[..n].par_chunks(chunk).zip(z[n..].par_chunks(chunk));
+        let gradients = gradient[..n].par_chunks(chunk).zip(gradient[n..].par_chunks(chunk));
+        let backward = |(((gz, gdz), (z, dz)), (gy, gdy))| {
+            let mut gb = vec![0f32; columns];
+            with_curve(activation, DualBackward { z, dz, bias, gy, gdy, gz, gdz, gb: &mut gb });
+            gb
         };
-        // In the order of the chunks, whichever thread had them.
-        for partial in partial_sums {
-            gradient_bias.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
-        }
-        let length = out.len();
-        Ok((CpuStorage::F32(out), length.into()))
+        outputs.zip(inputs).zip(gradients).map(backward).collect()
+    } else {
+        let inputs = z.par_chunks(chunk).zip(gradient.par_chunks(chunk));
+        let backward = |(gz, (z, gy))| {
+            let mut gb = vec![0f32; columns];
+            with_curve(activation, Backward { z, bias, gy, gz, gb: &mut gb });
+            gb
+        };
+        gradient_z.par_chunks_mut(chunk).zip(inputs).map(backward).collect()
+    };
+    // In the order of the chunks, whichever thread had them.
+    for partial in partial_sums {
+        gradient_bias.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
     }
+    (gradient_z, gradient_bias)
 }
 
 /// Declares a task over rows: its slices, and what it does with one row after the other.

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::kernel::Epilogue;
+use crate::kernel::Layer;
 use crate::{Activation, Dual, Result};
 
 impl Dual {
@@ -46,18 +46,29 @@ impl Dual {
     /// # Errors
     /// Where the shapes do not fit.
     pub fn linear_activation(&self, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Self> {
+        self.fused_layer(weight, bias, Some(activation))?
+            .map_or_else(|| activation.apply(&self.linear(weight, Some(bias))?), Ok)
+    }
+
+    /// x Wᵀ + b: the last layer of a network, `(B, in)` to `(B, out)`; fused where
+    /// [`Dual::linear_activation`] is.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit.
+    pub fn linear_output(&self, weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        self.fused_layer(weight, bias, None)?.map_or_else(|| self.linear(weight, Some(bias)), Ok)
+    }
+
+    /// The fused kernel, where there is one for this type and device.
+    fn fused_layer(&self, weight: &Tensor, bias: &Tensor, activation: Option<Activation>) -> Result<Option<Self>> {
         let is_fused = self.dims().len() == 2 && self.dtype() == DType::F32 && self.device().is_cpu();
         if !is_fused {
-            return activation.apply(&self.linear(weight, Some(bias))?);
+            return Ok(None);
         }
-        let (weight_t, epilogue) = (weight.t()?, Epilogue { activation });
-        match self.stacked()? {
-            None => Ok(Self::constant(self.primal().matmul(&weight_t)?.apply_op2(bias, epilogue)?)),
-            Some(stacked) => {
-                let (batch, d_out) = (self.dims()[0], weight.dim(0)?);
-                let z = stacked.flatten_to(1)?.matmul(&weight_t)?.reshape((2, batch, d_out))?;
-                Self::from_stacked(z.apply_op2(bias, epilogue)?)
-            }
-        }
+        let (weight, layer) = (weight.contiguous()?, Layer::new(activation));
+        Ok(Some(match self.stacked()? {
+            None => Self::constant(self.primal().contiguous()?.apply_op3(&weight, bias, layer)?),
+            Some(stacked) => Self::from_stacked(stacked.contiguous()?.apply_op3(&weight, bias, layer)?)?,
+        }))
     }
 }

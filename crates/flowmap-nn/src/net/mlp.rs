@@ -82,10 +82,6 @@ impl Linear {
             bias: builder.param(&format!("layers.{i}.bias"), d_out, Init::Zeros)?,
         })
     }
-
-    fn forward(&self, h: &Dual) -> Result<Dual> {
-        Ok(h.linear(&self.weight, Some(&self.bias))?)
-    }
 }
 
 /// The multilayer perceptron; see the module for its formula.
@@ -188,6 +184,6 @@ impl AverageVelocity for Mlp {
             let y = h.linear_activation(&layer.weight, &layer.bias, self.config.activation)?;
             h = if self.config.residual && i > 0 { h.add(&y)? } else { y };
         }
-        Ok(last.forward(&h)?.scale(self.sigma_data)?.reshape(&dims)?)
+        Ok(h.linear_output(&last.weight, &last.bias)?.scale(self.sigma_data)?.reshape(&dims)?)
     }
 }

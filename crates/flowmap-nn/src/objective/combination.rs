@@ -205,19 +205,44 @@ impl Combination {
         M: AverageVelocity + ?Sized,
         T: AverageVelocity + ?Sized,
     {
+        self.loss_of_tile(model, teacher, batch, times, first, Tile { index: 0, n_tiles: 1 })
+    }
+
+    /// The part of the loss (1) that a tile of the batch contributes: the parts of all tiles sum to the loss.
+    ///
+    /// A tile takes an equal part of every term's rows, so that all tiles cost the same.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub(crate) fn loss_of_tile<M, T>(
+        &self,
+        model: &M,
+        teacher: &T,
+        batch: &Batch<'_>,
+        times: &NoiseStream,
+        first: u64,
+        tile: Tile,
+    ) -> Result<CombinationLoss>
+    where
+        M: AverageVelocity + ?Sized,
+        T: AverageVelocity + ?Sized,
+    {
         let n_total = batch.x0.dim(0)?;
         let (dtype, device) = (batch.x0.dtype(), batch.x0.device());
-        let mut start = 0;
+        let mut term_start = 0;
         let mut total: Option<Tensor> = None;
         let mut terms = Vec::with_capacity(self.terms.len());
-        for (term, n_rows) in self.terms.iter().zip(self.rows(n_total)) {
+        for (term, n_term) in self.terms.iter().zip(self.rows(n_total)) {
+            let part = tile.part_of(n_term);
+            let (start, n_rows) = (term_start + part.start, part.len());
+            term_start += n_term;
             if n_rows == 0 {
                 terms.push(None);
                 continue;
             }
             let rows = Rows::new(batch, start, n_rows)?;
             let drawn = (start..start + n_rows)
-                .map(|row| term.draw(&mut times.at(first + row as u64)))
+                .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64))))
                 .collect::<Result<Vec<_>>>()?;
             let drawn = Times::new(&drawn, dtype, device)?;
             let labels = rows.labels.as_ref();
@@ -228,19 +253,34 @@ impl Combination {
                 &drawn,
             )?;
             let mean = losses.mean()?;
-            terms.push(Some(mean.detach()));
+            terms.push(Some((mean.detach() * (n_rows as f64 / n_term as f64))?));
             let part = (mean * (term.weight * n_rows as f64 / n_total as f64))?;
             total = Some(match total {
                 Some(sum) => (sum + part)?,
                 None => part,
             });
-            start += n_rows;
         }
         let total = match total {
             Some(total) => total,
             None => Tensor::zeros((), dtype, device)?,
         };
         Ok(CombinationLoss { total, terms })
+    }
+}
+
+/// One of the equal parts of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile {
+    /// Its number.
+    pub(crate) index: usize,
+    /// How many there are.
+    pub(crate) n_tiles: usize,
+}
+
+impl Tile {
+    /// Its part of `n` rows.
+    fn part_of(self, n: usize) -> std::ops::Range<usize> {
+        n * self.index / self.n_tiles..n * (self.index + 1) / self.n_tiles
     }
 }
 
