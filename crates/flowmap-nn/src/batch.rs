@@ -50,7 +50,7 @@ fn column(host: &[f64], f: impl Fn(f64) -> f64, dtype: DType, device: &Device) -
 pub struct Times {
     /// Start times.
     pub s: TimeColumn,
-    /// Middle times; equal to the start where an objective has no use for them.
+    /// Middle times; not every objective uses them.
     pub u: TimeColumn,
     /// End times.
     pub t: TimeColumn,

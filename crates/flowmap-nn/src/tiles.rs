@@ -50,7 +50,8 @@ where
         _ => 1,
     };
     let tile = |index| -> Result<LossAndGradient> {
-        let losses = combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
+        let losses =
+            combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
         let gradients = losses.total.backward()?;
         let terms = losses.terms.iter().map(|t| t.as_ref().map(scalar).transpose()).collect::<Result<_>>()?;
         Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, gradients })
@@ -69,7 +70,11 @@ where
             }
         }
     }
-    Ok(sum.unwrap_or_else(|| LossAndGradient { loss: 0.0, terms: Vec::new(), gradients: GradStore::default() }))
+    Ok(sum.unwrap_or_else(|| LossAndGradient {
+        loss: 0.0,
+        terms: Vec::new(),
+        gradients: GradStore::default(),
+    }))
 }
 
 impl LossAndGradient {

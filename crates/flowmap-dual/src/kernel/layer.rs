@@ -104,7 +104,9 @@ impl CustomOp3 for Layer {
             }
             None => {
                 let primal = &mut z[..rows * d_out];
-                primal.chunks_exact_mut(d_out.max(1)).for_each(|z| z.iter_mut().zip(bias).for_each(|(z, b)| *z += b));
+                primal
+                    .chunks_exact_mut(d_out.max(1))
+                    .for_each(|z| z.iter_mut().zip(bias).for_each(|(z, b)| *z += b));
                 z
             }
         };
@@ -142,7 +144,11 @@ impl CustomOp3 for Layer {
             false => None,
         };
         let gw = match weight.track_op() || weight.is_variable() {
-            true => Some(Tensor::from_vec(with_floats(x, |x| Ok(weights(&gz, x, d_out, d_in)))?, (d_out, d_in), &Device::Cpu)?),
+            true => Some(Tensor::from_vec(
+                with_floats(x, |x| Ok(weights(&gz, x, d_out, d_in)))?,
+                (d_out, d_in),
+                &Device::Cpu,
+            )?),
             false => None,
         };
         Ok((gx, gw, Some(Tensor::from_vec(gb, d_out, &Device::Cpu)?)))

@@ -60,7 +60,12 @@ impl Dual {
     }
 
     /// The fused kernel, where there is one for this type and device.
-    fn fused_layer(&self, weight: &Tensor, bias: &Tensor, activation: Option<Activation>) -> Result<Option<Self>> {
+    fn fused_layer(
+        &self,
+        weight: &Tensor,
+        bias: &Tensor,
+        activation: Option<Activation>,
+    ) -> Result<Option<Self>> {
         let is_fused = self.dims().len() == 2 && self.dtype() == DType::F32 && self.device().is_cpu();
         if !is_fused {
             return Ok(None);

@@ -6,7 +6,7 @@
 //! Where the gradient stops is a choice: [`EsdStop`].
 //! Cost: one dual forward in (s, x) and one plain forward; stopping the advection splits the dual forward in two,
 //! the second of them off the tape.
-//! Differs from the paper: the weight w_{s,t} is left to the mixture.
+//! Differs from the paper: the weight w_{s,t} is left to the combination.
 
 use flowmap_dual::Dual;
 use serde::{Deserialize, Serialize};

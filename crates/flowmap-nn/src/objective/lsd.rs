@@ -5,7 +5,7 @@
 //! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825, section 2 (Lagrangian equation).
 //! The gradient flows through the derivative in t; with [`LsdStop::None`] also through b_t and its argument.
 //! Cost: one dual forward and one plain forward.
-//! Differs from the paper: the weight w_{s,t} is left to the mixture.
+//! Differs from the paper: the weight w_{s,t} is left to the combination.
 
 use serde::{Deserialize, Serialize};
 

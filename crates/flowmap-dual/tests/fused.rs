@@ -1,0 +1,119 @@
+//! The fused layer in f32 against the composed operations in f64: value, tangent, gradient, gradient of the tangent.
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Tensor, Var};
+use flowmap_core::{NoiseStream, Stream};
+use flowmap_dual::{Activation, Dual};
+use proptest::prelude::*;
+
+/// f32 sums of up to 70 terms, and 1.5e-7 of the error function in `gelu_erf`.
+const TOLERANCE: f64 = 1e-5;
+
+fn noise(index: u64, dims: &[usize]) -> Tensor {
+    let mut values = vec![0f64; dims.iter().product()];
+    NoiseStream::new(11, Stream::Evaluation).at(index).fill_normal(&mut values);
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+/// Value, tangent, and the gradients of w · y + z · ẏ in x, ẋ, W and b.
+fn run(
+    dtype: DType,
+    sizes: (usize, usize, usize),
+    activation: Option<Activation>,
+    has_tangent: bool,
+    seed: u64,
+) -> Vec<Tensor> {
+    let (batch, d_in, d_out) = sizes;
+    let cast = |t: Tensor| t.to_dtype(dtype).unwrap();
+    let var = |i: u64, dims: &[usize]| Var::from_tensor(&cast(noise(10 * seed + i, dims))).unwrap();
+    let (x, dx) = (var(0, &[batch, d_in]), var(1, &[batch, d_in]));
+    let (weight, bias) = (var(2, &[d_out, d_in]), var(3, &[d_out]));
+    let input = match has_tangent {
+        true => Dual::new(x.as_tensor().clone(), dx.as_tensor().clone()).unwrap(),
+        false => Dual::constant(x.as_tensor().clone()),
+    };
+    let y = match activation {
+        Some(activation) => input.linear_activation(&weight, &bias, activation).unwrap(),
+        None => input.linear_output(&weight, &bias).unwrap(),
+    };
+    let (w, z) = (cast(noise(10 * seed + 4, y.dims())), cast(noise(10 * seed + 5, y.dims())));
+    let mut loss = (y.primal() * w).unwrap().sum_all().unwrap();
+    let mut found = vec![y.primal().clone()];
+    let mut vars = vec![&x, &weight, &bias];
+    if has_tangent {
+        loss = (loss + (y.tangent().unwrap() * z).unwrap().sum_all().unwrap()).unwrap();
+        found.push(y.tangent().unwrap().clone());
+        vars.push(&dx);
+    } else {
+        assert!(y.tangent().is_none());
+    }
+    let gradients = loss.backward().unwrap();
+    found.extend(vars.into_iter().map(|v| gradients.get(v).unwrap().clone()));
+    found
+}
+
+fn distance(found: &Tensor, expected: &Tensor) -> f64 {
+    let values =
+        |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let (found, expected) = (values(found), values(expected));
+    let scale = expected.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
+    found.iter().zip(&expected).fold(0f64, |m, (a, b)| m.max((a - b).abs())) / scale
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn fused_layer_agrees_with_the_composed_oracle(
+        batch in 1usize..600,
+        d_in in 1usize..70,
+        d_out in 1usize..70,
+        which in 0usize..6,
+        has_tangent: bool,
+        seed in 0u64..1000,
+    ) {
+        let activation = Activation::ALL.get(which).copied();
+        let sizes = (batch, d_in, d_out);
+        let fused = run(DType::F32, sizes, activation, has_tangent, seed);
+        let composed = run(DType::F64, sizes, activation, has_tangent, seed);
+        for (i, (f, c)) in fused.iter().zip(&composed).enumerate() {
+            let distance = distance(f, c);
+            // The second derivative of relu² jumps where rounding may change the sign.
+            let tolerance = if activation == Some(Activation::ReluSquared) { 1e-3 } else { TOLERANCE };
+            prop_assert!(distance < tolerance, "{activation:?} {sizes:?} output {i}: off by {distance:e}");
+        }
+    }
+}
+
+#[test]
+fn number_of_threads_does_not_change_a_bit() {
+    let on = |n: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        let sizes = (1000, 33, 65);
+        let all = pool.install(|| run(DType::F32, sizes, Some(Activation::GeluTanh), true, 5));
+        all.iter().map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(on(1), on(3));
+}
+
+#[test]
+fn two_layers_pass_their_tangent_on_without_loss() {
+    let (w1, b1, w2, b2) = (noise(1, &[8, 3]), noise(2, &[8]), noise(3, &[2, 8]), noise(4, &[2]));
+    let (x, dx) = (noise(5, &[7, 3]), noise(6, &[7, 3]));
+    let network = |dtype: DType| {
+        let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+        let h = Dual::new(cast(&x), cast(&dx)).unwrap();
+        let h = h.linear_activation(&cast(&w1), &cast(&b1), Activation::Silu).unwrap();
+        h.linear_output(&cast(&w2), &cast(&b2)).unwrap()
+    };
+    let (fused, composed) = (network(DType::F32), network(DType::F64));
+    assert!(distance(fused.primal(), composed.primal()) < TOLERANCE);
+    assert!(distance(fused.tangent().unwrap(), composed.tangent().unwrap()) < TOLERANCE);
+}
+
+#[test]
+fn wrong_sizes_are_errors() {
+    let x = Dual::constant(noise(1, &[4, 3]).to_dtype(DType::F32).unwrap());
+    let (w, b) =
+        (noise(2, &[2, 5]).to_dtype(DType::F32).unwrap(), noise(3, &[2]).to_dtype(DType::F32).unwrap());
+    assert!(x.linear_output(&w, &b).is_err());
+}

@@ -1,0 +1,97 @@
+//! Loss and gradient in tiles against the batch as one piece.
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
+use flowmap_nn::{Batch, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
+
+/// f64, so that only the order of the sums differs.
+const TOLERANCE: f64 = 1e-12;
+
+struct Setup {
+    model: Mlp,
+    teacher: Mlp,
+    params: Params,
+    combination: Combination,
+    x0: Tensor,
+    x1: Tensor,
+    times: NoiseStream,
+}
+
+impl Setup {
+    fn new(batch: usize, dtype: DType) -> Self {
+        let config = MlpConfig { width: 16, hidden: 1, ..MlpConfig::default() };
+        let build = |mut builder: ParamBuilder| {
+            let net = Mlp::new(&config, &[2], 0, 1.0, &mut builder).unwrap();
+            (net, builder.finish().unwrap())
+        };
+        let (model, params) = build(ParamBuilder::fresh(1, dtype, &Device::Cpu));
+        let (teacher, _) = build(ParamBuilder::frozen(params.tensors(), dtype, &Device::Cpu));
+        let flow_matching = Term::new(Objective::FlowMatching {}, 0.75);
+        let lsd = Term { weight: 0.5, ..Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25) };
+        let draw = |stream| {
+            let mut values = vec![0f64; 2 * batch];
+            NoiseStream::new(1, stream).at(0).fill_normal(&mut values);
+            Tensor::from_vec(values, (batch, 2), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+        };
+        Self {
+            model,
+            teacher,
+            params,
+            combination: Combination::new(vec![flow_matching, lsd]).unwrap(),
+            x0: draw(Stream::Base),
+            x1: draw(Stream::Data),
+            times: NoiseStream::new(1, Stream::Times),
+        }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch { x0: &self.x0, x1: &self.x1, labels: None, interpolant: &Linear }
+    }
+
+    fn in_tiles(&self) -> LossAndGradient {
+        let Self { model, teacher, params, combination, times, .. } = self;
+        loss_and_gradient(combination, model, teacher, params, &self.batch(), times, 7).unwrap()
+    }
+}
+
+#[test]
+fn tiles_sum_to_the_batch() {
+    for batch in [1, 255, 256, 257, 1500] {
+        let setup = Setup::new(batch, DType::F64);
+        let tiled = setup.in_tiles();
+        let whole =
+            setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, 7).unwrap();
+        let loss = whole.total.to_scalar::<f64>().unwrap();
+        assert!((tiled.loss - loss).abs() < TOLERANCE * loss, "batch {batch}: {} and {loss}", tiled.loss);
+        for (a, b) in tiled.terms.iter().zip(&whole.terms) {
+            assert_eq!(a.is_some(), b.is_some());
+            if let (Some(a), Some(b)) = (a, b) {
+                assert!((a - b.to_scalar::<f64>().unwrap()).abs() < TOLERANCE * a.abs().max(1.0));
+            }
+        }
+        let gradients = whole.total.backward().unwrap();
+        for (name, var) in setup.params.vars() {
+            let (a, b) = (tiled.gradients.get(var).unwrap(), gradients.get(var).unwrap());
+            let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!(difference < TOLERANCE * 10.0, "batch {batch}, {name}: {difference:e}");
+        }
+    }
+}
+
+#[test]
+fn number_of_threads_does_not_change_a_bit() {
+    let setup = Setup::new(1500, DType::F32);
+    let on = |n: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        let tiled = pool.install(|| setup.in_tiles());
+        let bits = |name: &str| {
+            let g = tiled.gradients.get(&setup.params.vars()[name]).unwrap();
+            g.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        (tiled.loss.to_bits(), bits("layers.0.weight"), bits("layers.2.bias"))
+    };
+    assert_eq!(on(1), on(2));
+}
