@@ -7,9 +7,10 @@ mod presets;
 mod sample;
 mod train;
 
-use std::io;
+use std::io::{self, Write};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
@@ -39,10 +40,24 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Info(args) => info::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "flowmap", &mut io::stdout());
-            Ok(())
+            // Into memory first: the generator panics where its output is closed early.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "flowmap", &mut script);
+            Ok(io::stdout().write_all(&script)?)
         }
     }
+}
+
+/// Checks that `file` can lie where `option` puts it, before the work whose result it shall hold.
+fn check_place(option: &str, file: &Path) -> Result<()> {
+    let parent = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        bail!("{option} {}: expected a directory {}, found none", file.display(), parent.display());
+    }
+    if file.is_dir() {
+        bail!("{option} {}: expected a file, found a directory", file.display());
+    }
+    Ok(())
 }
 
 /// The weights that `--ema` asks for.

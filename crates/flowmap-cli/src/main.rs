@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the chain of causes, one a line. Whoever closes our output early, as `head` does, is no failure.
+/// Prints the chain of causes, one a line, but for those that the line above says already. Whoever closes our output early, as `head` does, is no failure.
 #[expect(clippy::print_stderr, reason = "errors go to standard error")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
@@ -31,9 +31,13 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(is_closed_pipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  caused by: {cause}");
+    let mut said = error.to_string();
+    eprintln!("error: {said}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            eprintln!("  caused by: {cause}");
+            said = cause;
+        }
     }
     ExitCode::from(if error.is::<cmd::Usage>() { 2 } else { 1 })
 }

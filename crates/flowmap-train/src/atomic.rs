@@ -19,7 +19,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .permissions(open_permissions())
         .tempfile_in(dir)
         .map_err(Error::io("writing", path))?;
-    file.write_all(bytes).map_err(Error::io("writing", path))?;
+    file.as_file_mut().write_all(bytes).map_err(Error::io("writing", path))?;
     file.as_file().sync_all().map_err(Error::io("writing", path))?;
     file.persist(path).map_err(|e| Error::io("writing", path)(e.error))?;
     Ok(())
@@ -33,7 +33,7 @@ pub(crate) fn create_dir_atomically(path: &Path, fill: impl FnOnce(&Path) -> Res
         .prefix(".writing-")
         .tempdir_in(parent)
         .map_err(Error::io("creating", path))?;
-    fill(dir.path())?;
+    fill(dir.path()).map_err(|error| name_final_path(error, dir.path(), path))?;
     if path.exists() {
         fs::remove_dir_all(path).map_err(Error::io("replacing", path))?;
     }
@@ -47,6 +47,34 @@ pub(crate) fn create_dir_atomically(path: &Path, fill: impl FnOnce(&Path) -> Res
         File::open(parent).and_then(|dir| dir.sync_all()).map_err(Error::io("creating", path))?;
     }
     Ok(())
+}
+
+/// Says where the file at fault would have been, not where it was being written.
+fn name_final_path(error: Error, begun: &Path, path: &Path) -> Error {
+    match error {
+        Error::Io { action, path: at, source } => {
+            let path = at.strip_prefix(begun).map_or(at.clone(), |rest| path.join(rest));
+            Error::Io { action, path, source }
+        }
+        other => other,
+    }
+}
+
+/// Makes the directory `path` and those above it, then fills it; on an error those that were made are removed.
+///
+/// # Errors
+/// [`Error::Io`] where a directory cannot be made, and what `fill` returns.
+pub fn make_dir_with(path: &Path, fill: impl FnOnce() -> Result<()>) -> Result<()> {
+    let made: Vec<&Path> =
+        path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    let filled = fs::create_dir_all(path).map_err(Error::io("creating", path)).and_then(|()| fill());
+    if filled.is_err() {
+        for dir in made {
+            // Only empty ones go: what someone else put there stays.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+    filled
 }
 
 /// Readable by all, as files made the ordinary way: temporary ones are private otherwise.

@@ -93,6 +93,18 @@ pub enum Error {
         /// The version found.
         found: u32,
     },
+    /// A checkpoint follows a convention that this program does not.
+    #[error("{}: `{key}`: expected {expected:?}, found {found:?}", path.display())]
+    Convention {
+        /// The config.json.
+        path: PathBuf,
+        /// The key that states the convention.
+        key: &'static str,
+        /// What this program does.
+        expected: &'static str,
+        /// What the file says.
+        found: String,
+    },
     /// A run directory already holds a run.
     #[error("{} already holds a run; continue it with --resume or choose another --out", path.display())]
     RunExists {
@@ -100,7 +112,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// There is nothing to resume.
-    #[error("{} holds no checkpoint to resume from", path.display())]
+    #[error("{} holds no checkpoint to resume from; expected one in checkpoints/, remove the directory to train anew", path.display())]
     NothingToResume {
         /// The directory.
         path: PathBuf,
@@ -115,8 +127,18 @@ pub enum Error {
         /// Those there are.
         known: String,
     },
+    /// A moving average was asked for where there is one file to take.
+    #[error("{}: one file of tensors, expected a run or a checkpoint directory to choose `{found}` from", path.display())]
+    NoChoice {
+        /// The file.
+        path: PathBuf,
+        /// The decay asked for, or `none`.
+        found: String,
+    },
     /// The loss or the gradient stopped being a number.
-    #[error("training diverged: {n_bad} steps in a row without a finite loss and gradient, the last at step {step} with loss {loss} and gradient norm {grad_norm}; the last good checkpoint stays")]
+    #[error(
+        "training diverged: {n_bad} steps in a row without a finite loss and gradient, the last at step {step} with loss {loss} and gradient norm {grad_norm}; the last good checkpoint stays"
+    )]
     Diverged {
         /// How many steps in a row.
         n_bad: u32,

@@ -19,7 +19,7 @@ mod run_figures;
 mod run_report;
 mod trainer;
 
-pub use atomic::write_atomically;
+pub use atomic::{make_dir_with, write_atomically};
 pub use checkpoint::{Checkpoint, State};
 pub use config::{Config, ConfigSource, EvalConfig, NetworkConfig, TrainConfig, resolve};
 pub use error::{Error, Result};

@@ -16,6 +16,11 @@ use crate::{Config, Error, Result, RunDir};
 /// The version of config.json and of the files beside it.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
+/// The conventions of this program, as config.json states them.
+const TIME_DIRECTION: &str = "noise at 0, data at 1";
+const PARAMETRIZATION: &str = "x + (t - s) v(s, t, x)";
+const SECOND_TIME: &str = "t";
+
 /// config.json: everything that is needed to use the tensors beside it, every convention stated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,9 +55,9 @@ impl ModelConfig {
         Self {
             format_version: FORMAT_VERSION,
             name: config.name.clone(),
-            time_direction: "noise at 0, data at 1".into(),
-            parametrization: "x + (t - s) v(s, t, x)".into(),
-            second_time: "t".into(),
+            time_direction: TIME_DIRECTION.into(),
+            parametrization: PARAMETRIZATION.into(),
+            second_time: SECOND_TIME.into(),
             interpolant: config.interpolant,
             sigma_data,
             shape: shape.to_vec(),
@@ -65,7 +70,7 @@ impl ModelConfig {
     /// Reads a config.json.
     ///
     /// # Errors
-    /// Where it cannot be read, is malformed, or has another format version.
+    /// Where it cannot be read, is malformed, or has another format version or other conventions.
     pub fn read(path: &Path) -> Result<Self> {
         /// What every version of the format has.
         #[derive(Deserialize)]
@@ -77,7 +82,18 @@ impl ModelConfig {
         if found != FORMAT_VERSION {
             return Err(Error::FormatVersion { path: path.to_owned(), expected: FORMAT_VERSION, found });
         }
-        serde_json::from_slice(&text).map_err(Error::json(path))
+        let config: Self = serde_json::from_slice(&text).map_err(Error::json(path))?;
+        let conventions = [
+            ("time_direction", TIME_DIRECTION, &config.time_direction),
+            ("parametrization", PARAMETRIZATION, &config.parametrization),
+            ("second_time", SECOND_TIME, &config.second_time),
+        ];
+        for (key, expected, found) in conventions {
+            if expected != found {
+                return Err(Error::Convention { path: path.to_owned(), key, expected, found: found.clone() });
+            }
+        }
+        Ok(config)
     }
 
     /// Builds the network from `builder`.
@@ -135,6 +151,14 @@ impl Model {
             };
             weights_file(&checkpoint, weights)?
         } else if path.extension().is_some_and(|e| e == "safetensors") {
+            let found = match weights {
+                Weights::Best => None,
+                Weights::Ema(decay) => Some(decay.to_string()),
+                Weights::Live => Some("none".to_owned()),
+            };
+            if let Some(found) = found {
+                return Err(Error::NoChoice { path: path.to_owned(), found });
+            }
             path.to_owned()
         } else {
             return Err(missing("not a .safetensors file"));
@@ -154,7 +178,10 @@ impl Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("config", &self.config).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("config", &self.config)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,7 +189,8 @@ impl std::fmt::Debug for Model {
 fn ema_files(checkpoint: &Path) -> Result<Vec<(f64, PathBuf)>> {
     let entries = fs::read_dir(checkpoint).map_err(Error::io("reading", checkpoint))?;
     let decay = |path: PathBuf| {
-        let decay = path.file_name()?.to_str()?.strip_prefix("ema-")?.strip_suffix(".safetensors")?.parse().ok()?;
+        let decay =
+            path.file_name()?.to_str()?.strip_prefix("ema-")?.strip_suffix(".safetensors")?.parse().ok()?;
         Some((decay, path))
     };
     let mut files: Vec<(f64, PathBuf)> = entries.filter_map(|e| decay(e.ok()?.path())).collect();
@@ -178,10 +206,12 @@ fn weights_file(checkpoint: &Path, weights: Weights) -> Result<PathBuf> {
         Weights::Best => Ok(files.into_iter().next().map_or(live, |(_, path)| path)),
         Weights::Ema(decay) => {
             let known = files.iter().map(|(d, _)| d.to_string()).collect::<Vec<_>>().join(", ");
-            files.into_iter().find(|(d, _)| *d == decay).map(|(_, path)| path).ok_or_else(|| Error::UnknownEma {
-                path: checkpoint.to_owned(),
-                found: decay.to_string(),
-                known: if known.is_empty() { "none".into() } else { known },
+            files.into_iter().find(|(d, _)| *d == decay).map(|(_, path)| path).ok_or_else(|| {
+                Error::UnknownEma {
+                    path: checkpoint.to_owned(),
+                    found: decay.to_string(),
+                    known: if known.is_empty() { "none".into() } else { known },
+                }
             })
         }
     }

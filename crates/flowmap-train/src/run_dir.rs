@@ -14,6 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::atomic::make_dir_with;
 use crate::{Checkpoint, Config, Error, Result, write_atomically};
 
 /// The directory of a run.
@@ -36,8 +37,7 @@ impl RunDir {
         if self.config().exists() || self.checkpoints().exists() {
             return Err(Error::RunExists { path: self.path.clone() });
         }
-        fs::create_dir_all(&self.path).map_err(Error::io("creating", &self.path))?;
-        self.write_config(config)
+        make_dir_with(&self.path, || self.write_config(config))
     }
 
     /// Writes the resolved config.
@@ -94,7 +94,8 @@ impl RunDir {
         let name = fs::read_to_string(&latest).map_err(Error::io("reading", &latest))?;
         let checkpoint = self.checkpoints().join(name.trim());
         if !checkpoint.is_dir() {
-            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "named by `latest`, but not there");
+            let source =
+                std::io::Error::new(std::io::ErrorKind::NotFound, "named by `latest`, but not there");
             return Err(Error::Io { action: "reading", path: checkpoint, source });
         }
         Ok(Some(checkpoint))

@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use flowmap_core::InterpolantKind;
 use flowmap_data::{DataConfig, DataSet, PointsConfig};
 use flowmap_train::{
-    Evaluation, Generation, Metric, Model, Reference, StepsRow, evaluate, judge, parse_data_kind, write_atomically,
+    Evaluation, Generation, Metric, Model, Reference, StepsRow, evaluate, judge, parse_data_kind,
+    write_atomically,
 };
 
-use super::{Usage, plot, weights};
+use super::{Usage, check_place, plot, weights};
 use crate::args::EvalArgs;
 use crate::device::device;
 use crate::progress::sampling_bar;
@@ -25,6 +26,9 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         .iter()
         .map(|m| m.parse::<Metric>().map_err(|e| Usage(format!("--metrics: {e}"))))
         .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = args.json.as_deref().filter(|path| *path != Path::new("-")) {
+        check_place("--json", path)?;
+    }
     let evaluation = match (&args.samples, &args.model) {
         (Some(samples), _) => of_samples(samples, args, metrics)?,
         (None, Some(model)) => of_model(model, args, metrics)?,
@@ -36,7 +40,10 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         Some(path) => write_atomically(path, json.as_bytes())?,
         None => {}
     }
-    table::line(&format!("{}, {} samples against {}", evaluation.subject, evaluation.num, evaluation.reference))?;
+    table::line(&format!(
+        "{}, {} samples against {}",
+        evaluation.subject, evaluation.num, evaluation.reference
+    ))?;
     plot::print(&evaluation)
 }
 
@@ -50,6 +57,7 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
     let reference = Reference::new(&data, model.config.interpolant, model.config.sigma_data)?;
     check_shape(reference.data().shape(), &model.config.shape)?;
     let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
+    metrics.iter().try_for_each(|m| m.check(&reference))?;
     let how = Generation::new(args.num, args.seed);
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
@@ -73,7 +81,10 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         reference: reference.name().to_owned(),
         num: samples.n_samples().unwrap_or(0) as usize,
         seed: args.seed,
-        rows: vec![StepsRow { steps: None, metrics: judge(samples.values(), None, &reference, &metrics, args.seed)? }],
+        rows: vec![StepsRow {
+            steps: None,
+            metrics: judge(samples.values(), None, &reference, &metrics, args.seed)?,
+        }],
         laws: None,
     })
 }

@@ -1,10 +1,10 @@
 //! `flowmap plot`, and the end of `flowmap train`: judge a run, draw its figures, write its report.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use flowmap_train::{
-    Config, Evaluation, Generation, Metric, Model, Observer, Reference, RunDir, Weights, draw_figures, evaluate,
-    law_table, quality_table, read_log, write_atomically, write_report,
+    Config, Evaluation, Generation, Metric, Model, Observer, Reference, RunDir, Weights, draw_figures,
+    evaluate, law_table, quality_table, read_log, write_atomically, write_report,
 };
 
 use crate::args::PlotArgs;
@@ -44,10 +44,7 @@ pub fn judge_and_draw(
 ) -> Result<Evaluation> {
     observer.stage("evaluating");
     let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
-    let metrics = match config.eval.metrics.is_empty() {
-        true => Metric::defaults(&reference),
-        false => config.eval.metrics.iter().map(|m| m.parse()).collect::<Result<Vec<Metric>, _>>()?,
-    };
+    let metrics = metrics(config, &reference)?;
     let how = Generation::new(config.eval.num, config.seed.wrapping_add(EVALUATION_SEED_OFFSET));
     let evaluation = evaluate(model, &reference, &metrics, &config.eval.steps, &how, device, &mut |_| ())?;
     write_atomically(&run.evaluation(), &serde_json::to_vec_pretty(&evaluation)?)?;
@@ -56,6 +53,21 @@ pub fn judge_and_draw(
     let wall_s = read_log(&run.metrics())?.last().and_then(|r| r.get("wall_s")?.as_f64()).unwrap_or(0.0);
     write_report(run, config, &evaluation, &figures, wall_s)?;
     Ok(evaluation)
+}
+
+/// The metrics of the config, or those that suit the data.
+///
+/// # Errors
+/// For one that these data do not allow.
+pub fn metrics(config: &Config, reference: &Reference) -> Result<Vec<Metric>> {
+    if config.eval.metrics.is_empty() {
+        return Ok(Metric::defaults(reference));
+    }
+    let checked = |name: &String| {
+        let metric: Metric = name.parse()?;
+        metric.check(reference).map(|()| metric)
+    };
+    config.eval.metrics.iter().map(checked).collect::<Result<_, _>>().context("key `eval.metrics`")
 }
 
 /// Prints the tables of an evaluation.

@@ -1,15 +1,16 @@
 //! `flowmap sample`.
 
-use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use flowmap_core::TimeGrid;
 use flowmap_train::figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
-use flowmap_train::{Generation, Model, NpyArray, NpyData, Samples, generate, npz_bytes, write_atomically};
+use flowmap_train::{
+    Generation, Model, NpyArray, NpyData, Samples, generate, make_dir_with, npz_bytes, write_atomically,
+};
 
-use super::{Usage, weights};
+use super::{Usage, check_place, weights};
 use crate::args::SampleArgs;
 use crate::device::device;
 use crate::progress::sampling_bar;
@@ -23,41 +24,68 @@ const MAX_IMAGES: usize = 400;
 /// # Errors
 /// What is wrong with model, times, class or disk.
 pub fn run(args: &SampleArgs) -> Result<()> {
-    let format = Format::of(&args.out)?;
+    let out = &args.out;
+    let format = Format::of(out)?;
     let device = device(&args.device)?;
     let grid = match &args.times {
-        Some(times) => times.parse::<TimeGrid>().with_context(|| format!("--times {times}"))?,
-        None => TimeGrid::uniform(u32::try_from(args.steps).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)),
+        Some(times) => grid_of(times)?,
+        None => TimeGrid::uniform(
+            u32::try_from(args.steps).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX),
+        ),
     };
-    let sampler = args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
+    let sampler =
+        args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
     if let Some(scale) = args.guidance.filter(|scale| !scale.is_finite()) {
         return Err(Usage(format!("--guidance: expected a finite number, found {scale}")).into());
     }
     let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
-    let how = Generation {
-        num: args.num,
-        seed: args.seed,
-        sampler,
-        class: args.class,
-        guidance: args.guidance,
-    };
+    let how =
+        Generation { num: args.num, seed: args.seed, sampler, class: args.class, guidance: args.guidance };
+    // What can be seen to fail at the end is said before the work.
+    match format {
+        Format::Directory if out.exists() && !out.is_dir() => {
+            bail!("--out {}: expected a directory, found a file", out.display())
+        }
+        Format::Directory => {}
+        Format::Npz => check_place("--out", out)?,
+        Format::Png => {
+            check_place("--out", out)?;
+            if picture_shape(&model.config.shape).is_none() {
+                let shape = &model.config.shape;
+                bail!(
+                    "--out {}: samples of shape {shape:?} are neither points of the plane nor images; write a .npz",
+                    out.display()
+                );
+            }
+        }
+    }
     let bar = sampling_bar("sampling", args.num);
     let samples = generate(&model, &grid, &how, &device, &mut |n| bar.inc(n as u64))?;
     bar.finish_and_clear();
-    let out = &args.out;
     match format {
         Format::Npz => write_atomically(out, &npz(&samples)?)?,
         Format::Png => write_atomically(out, &png(&model, &samples)?)?,
         Format::Directory => {
-            fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
-            write_atomically(&out.join("samples.npz"), &npz(&samples)?)?;
-            if picture_shape(&samples).is_some() {
-                write_atomically(&out.join("samples.png"), &png(&model, &samples)?)?;
-            }
+            let npz = npz(&samples)?;
+            let png = picture_shape(&samples.shape).map(|_| png(&model, &samples)).transpose()?;
+            make_dir_with(out, || {
+                write_atomically(&out.join("samples.npz"), &npz)?;
+                png.map_or(Ok(()), |png| write_atomically(&out.join("samples.png"), &png))
+            })?;
         }
     }
     let n_evaluations = grid.n_steps() * sampler.build().evaluations_per_step();
     Ok(table::line(&format!("{}: {} samples, {n_evaluations} evaluations each", out.display(), args.num))?)
+}
+
+/// The times of `--times`: from the noise at 0 towards the data.
+fn grid_of(times: &str) -> Result<TimeGrid> {
+    let grid: TimeGrid = times.parse().map_err(|e| Usage(format!("--times {times}: {e}")))?;
+    if grid.times().first() != Some(&0.0) {
+        let message = format!("--times {times}: expected times that rise from 0, the time of the noise");
+        return Err(Usage(message).into());
+    }
+    Ok(grid)
 }
 
 /// What to write.
@@ -95,9 +123,9 @@ fn npz(samples: &Samples) -> Result<Vec<u8>> {
     Ok(npz_bytes(&arrays)?)
 }
 
-/// The shape of images, or `None` for points of the plane; an error text for anything else.
-fn picture_shape(samples: &Samples) -> Option<Option<[usize; 3]>> {
-    match samples.shape[..] {
+/// The shape of images, or `None` within for points of the plane; `None` for what is no picture.
+fn picture_shape(shape: &[usize]) -> Option<Option<[usize; 3]>> {
+    match *shape {
         [2] => Some(None),
         [c @ (1 | 3), h, w] => Some(Some([c, h, w])),
         _ => None,
@@ -105,7 +133,7 @@ fn picture_shape(samples: &Samples) -> Option<Option<[usize; 3]>> {
 }
 
 fn png(model: &Model, samples: &Samples) -> Result<Vec<u8>> {
-    let image = match picture_shape(samples) {
+    let image = match picture_shape(&samples.shape) {
         Some(Some(shape)) => {
             let n = (samples.x.len() / samples.dim().max(1)).min(MAX_IMAGES);
             let n_columns = if samples.labels.is_some() && model.config.n_classes <= 20 {

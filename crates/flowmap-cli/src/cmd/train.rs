@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use flowmap_train::{Checkpoint, Config, ConfigSource, RunDir, Trainer, resolve, train};
+use flowmap_train::{Checkpoint, Config, ConfigSource, Reference, RunDir, Trainer, resolve, train};
 
 use super::{Usage, plot};
 use crate::args::TrainArgs;
@@ -27,7 +27,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let run = RunDir::new(out);
     let mut trainer = if args.resume {
         let latest = run.latest_checkpoint()?;
-        let latest = latest.ok_or_else(|| flowmap_train::Error::NothingToResume { path: run.path().to_owned() })?;
+        let latest =
+            latest.ok_or_else(|| flowmap_train::Error::NothingToResume { path: run.path().to_owned() })?;
         let checkpoint = Checkpoint::read(&latest, &config.train.ema)?;
         let trainer = Trainer::resume(config.clone(), checkpoint, &device)
             .with_context(|| format!("resuming from {}", latest.display()))?;
@@ -35,6 +36,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         trainer
     } else {
         let trainer = Trainer::new(config.clone(), &device)?;
+        // A metric that these data do not allow shall not come to light after the training.
+        plot::metrics(&config, &Reference::new(&config.data, config.interpolant, trainer.data().sigma())?)?;
         run.create(&config)?;
         trainer
     };
@@ -92,5 +95,8 @@ fn config(args: &TrainArgs) -> Result<Config> {
 /// `parent/name`, or with a number behind where that is taken.
 fn free_dir(parent: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|n| parent.join(format!("{name}-{n}")));
-    std::iter::once(parent.join(name)).chain(numbered).find(|path| !path.exists()).unwrap_or_else(|| parent.join(name))
+    std::iter::once(parent.join(name))
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| parent.join(name))
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use flowmap_nn::objective::{Combination, Term};
 use toml::{Table, Value};
 
 use super::Config;
@@ -39,6 +40,7 @@ impl ConfigSource {
     pub fn file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("reading", path))?;
         let mut source = Self::text(path.display().to_string(), &text)?;
+        let path = std::path::absolute(path).map_err(Error::io("reading", path))?;
         source.dir = path.parent().map(Path::to_owned);
         Ok(source)
     }
@@ -57,12 +59,15 @@ impl ConfigSource {
         // A bare word such as `linear` is a string; everything else is TOML.
         let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("value"));
         let value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
-        Ok(Self::value(format!("--set {argument}"), key.trim(), value))
+        let mut source = Self::value(format!("--set {argument}"), key.trim(), value);
+        source.dir = std::env::current_dir().ok();
+        Ok(source)
     }
 
     /// One value at a key with dots.
     pub fn value(origin: impl Into<String>, key: &str, value: impl Into<Value>) -> Self {
-        let nest = |value: Value, part: &str| Value::Table(Table::from_iter([(part.trim().to_owned(), value)]));
+        let nest =
+            |value: Value, part: &str| Value::Table(Table::from_iter([(part.trim().to_owned(), value)]));
         let table = match key.rsplit('.').fold(value.into(), nest) {
             Value::Table(table) => table,
             _ => Table::new(),
@@ -71,7 +76,9 @@ impl ConfigSource {
     }
 
     fn text(origin: String, text: &str) -> Result<Self> {
-        let table = text.parse::<Table>().map_err(|e| Error::Toml { origin: origin.clone(), message: e.to_string() })?;
+        let table = text
+            .parse::<Table>()
+            .map_err(|e| Error::Toml { origin: origin.clone(), message: e.to_string() })?;
         Ok(Self { origin, table, dir: None })
     }
 }
@@ -94,14 +101,17 @@ pub fn resolve(sources: &[ConfigSource]) -> Result<Config> {
         let (key, message) = explain(&merged, path, &message);
         Error::ConfigKey { origin: origin_of(sources, &key), key, message }
     })?;
-    config.validate().map_err(|error| name_origin(sources, error))?;
+    config.validate().map_err(|error| name_origin(sources, &config, error))?;
     Ok(config)
 }
 
-/// A path of a data file is relative to the file that names it, not to the current directory.
+/// A path of a data file is relative to the file that names it, or for `--set` to the current directory.
+///
+/// It is made absolute, so that the config of the run means the same file from everywhere.
 fn anchor_data_path(table: &mut Table, dir: &Path) {
     if let Some(Value::Table(data)) = table.get_mut("data")
         && let Some(Value::String(path)) = data.get_mut("path")
+        && !path.is_empty()
         && Path::new(path.as_str()).is_relative()
     {
         *path = dir.join(path.as_str()).display().to_string();
@@ -112,9 +122,13 @@ fn anchor_data_path(table: &mut Table, dir: &Path) {
 fn merge(base: &mut Table, top: Table) {
     for (key, value) in top {
         match (base.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => merge(below, above),
+            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
+                merge(below, above)
+            }
             // An index into an array of tables, from `--set objective.1.share=0.5`.
-            (Some(Value::Array(items)), Value::Table(above)) if above.keys().all(|k| k.parse::<usize>().is_ok()) => {
+            (Some(Value::Array(items)), Value::Table(above))
+                if above.keys().all(|k| k.parse::<usize>().is_ok()) =>
+            {
                 merge_items(items, above);
             }
             (_, value) => {
@@ -128,7 +142,9 @@ fn merge_items(items: &mut Vec<Value>, above: Table) {
     for (index, value) in above {
         let index = index.parse::<usize>().unwrap_or(usize::MAX);
         match (items.get_mut(index), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => merge(below, above),
+            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
+                merge(below, above)
+            }
             (Some(item), value) => *item = value,
             (None, value) => items.push(value),
         }
@@ -179,7 +195,9 @@ fn explain(merged: &Value, path: String, message: &str) -> (String, String) {
     }
     let mut key = path;
     if let Some(Value::Table(table)) = lookup(merged, &key) {
-        let at_fault = table.keys().find(|candidate| {
+        // Without `kind` every complaint is another, so it is the last to be blamed.
+        let (kind, others): (Vec<_>, Vec<_>) = table.keys().partition(|k| *k == "kind");
+        let at_fault = others.into_iter().chain(kind).find(|candidate| {
             let without = without(merged, &join(&key, candidate));
             parse(&without).err().is_none_or(|(_, other)| other != message)
         });
@@ -258,7 +276,8 @@ fn backticked(message: &str) -> Vec<String> {
 fn origin_of(sources: &[ConfigSource], key: &str) -> String {
     let mut key = key;
     loop {
-        let sets = |s: &&ConfigSource| !key.is_empty() && lookup(&Value::Table(s.table.clone()), key).is_some();
+        let sets =
+            |s: &&ConfigSource| !key.is_empty() && lookup(&Value::Table(s.table.clone()), key).is_some();
         if let Some(source) = sources.iter().rev().find(sets) {
             return source.origin.clone();
         }
@@ -270,7 +289,7 @@ fn origin_of(sources: &[ConfigSource], key: &str) -> String {
 }
 
 /// Names the layer for a value that is out of range.
-fn name_origin(sources: &[ConfigSource], error: Error) -> Error {
+fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error {
     match error {
         Error::OutOfRange { key, expected, found } => Error::ConfigKey {
             origin: origin_of(sources, key),
@@ -279,16 +298,27 @@ fn name_origin(sources: &[ConfigSource], error: Error) -> Error {
         },
         Error::Network(flowmap_nn::Error::OutOfRange { key, expected, found }) => {
             // The network and the objectives know their own key, not its table.
-            let table = ["network", "objective.0", "schedule", "optimizer"];
-            let full = table.iter().map(|t| format!("{t}.{key}")).find(|full| {
-                sources.iter().any(|s| lookup(&Value::Table(s.table.clone()), full).is_some())
-            });
+            let objective = format!("objective.{}", refused_objective(config));
+            let tables = match key {
+                "share" | "weight" => vec![objective.as_str()],
+                _ => vec!["network", "schedule", "optimizer"],
+            };
+            let full = tables
+                .iter()
+                .map(|t| format!("{t}.{key}"))
+                .find(|full| sources.iter().any(|s| lookup(&Value::Table(s.table.clone()), full).is_some()));
             let key = full.unwrap_or_else(|| key.to_owned());
             Error::ConfigKey {
                 origin: origin_of(sources, &key),
                 key,
                 message: format!("expected {expected}, found {found}"),
             }
+        }
+        Error::Network(flowmap_nn::Error::Core(flowmap_core::Error::Parameter { name, expected, found })) => {
+            // Only the times of an objective have parameters that flowmap-core checks.
+            let key = format!("objective.{}.times.{name}", refused_objective(config));
+            let message = format!("expected {expected}, found {found}");
+            Error::ConfigKey { origin: origin_of(sources, &key), key, message }
         }
         Error::Network(error @ (flowmap_nn::Error::Shares { .. } | flowmap_nn::Error::NoObjective)) => {
             let key = "objective".to_owned();
@@ -300,6 +330,14 @@ fn name_origin(sources: &[ConfigSource], error: Error) -> Error {
         }
         other => other,
     }
+}
+
+/// The index of the first objective that is wrong by itself.
+fn refused_objective(config: &Config) -> usize {
+    let wrong = |term: &Term| {
+        !matches!(Combination::new(vec![term.clone()]), Ok(_) | Err(flowmap_nn::Error::Shares { .. }))
+    };
+    config.objective.iter().position(wrong).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -323,7 +361,10 @@ mod tests {
         let message = refusal(&["sead=10"]);
         assert!(message.contains("key `sead`") && message.ends_with("did you mean `seed`?"), "{message}");
         let message = refusal(&["objective.1.shares=0.25"]);
-        assert!(message.contains("`objective.1.shares`") && message.ends_with("did you mean `share`?"), "{message}");
+        assert!(
+            message.contains("`objective.1.shares`") && message.ends_with("did you mean `share`?"),
+            "{message}"
+        );
         let message = refusal(&["data.noize=1"]);
         assert!(message.contains("key `data.noize`: unknown key"), "{message}");
     }
@@ -341,9 +382,15 @@ mod tests {
         let message = refusal(&["objective.1.share=0.5"]);
         assert!(message.contains("shares of the objectives sum to 1.25"), "{message}");
         let message = refusal(&["objective.1.kind=lds"]);
-        assert!(message.contains("key `objective.1.kind`") && message.contains("did you mean `lsd`?"), "{message}");
+        assert!(
+            message.contains("key `objective.1.kind`") && message.contains("did you mean `lsd`?"),
+            "{message}"
+        );
         let message = refusal(&["interpolant=lineal"]);
-        assert!(message.contains("key `interpolant`") && message.contains("did you mean `linear`?"), "{message}");
+        assert!(
+            message.contains("key `interpolant`") && message.contains("did you mean `linear`?"),
+            "{message}"
+        );
     }
 
     #[test]

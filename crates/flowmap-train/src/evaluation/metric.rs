@@ -29,6 +29,11 @@ pub(super) const EXACT_SAMPLES: usize = 4_000;
 /// Samples of the `paper` protocol.
 const PAPER_SAMPLES: usize = 64_000;
 
+/// Why a metric cannot be computed.
+const NEEDS_MASSES: &str = "needs 2-D data whose cell masses are known exactly";
+const NEEDS_CHECKERBOARD: &str = "is defined for the checkerboard only";
+const NEEDS_EXACT_FLOW: &str = "needs data whose flow map is known: a gaussian_mixture";
+
 /// A distance between samples and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -124,6 +129,20 @@ impl Metric {
         metrics
     }
 
+    /// Whether the metric can be computed against these data.
+    ///
+    /// # Errors
+    /// [`Error::MetricUnavailable`] with what it needs.
+    pub fn check(self, reference: &Reference) -> Result<()> {
+        let reason = match self {
+            Self::KlExact if cell_masses(reference).is_none() => NEEDS_MASSES,
+            Self::KlPaper if reference.config() != &DataConfig::default() => NEEDS_CHECKERBOARD,
+            Self::MapError if reference.exact().is_none() => NEEDS_EXACT_FLOW,
+            _ => return Ok(()),
+        };
+        Err(Error::MetricUnavailable { metric: self.name(), reason })
+    }
+
     /// Measures samples `x`, row-major; `noise` are their starting points.
     pub(super) fn measure(
         self,
@@ -141,14 +160,13 @@ impl Metric {
         let unavailable = |reason| Error::MetricUnavailable { metric: self.name(), reason };
         match self {
             Self::KlExact => {
-                let target = cell_masses(reference)
-                    .ok_or_else(|| unavailable("needs 2-D data whose cell masses are known exactly"))?;
+                let target = cell_masses(reference).ok_or_else(|| unavailable(NEEDS_MASSES))?;
                 let kl = exact_kl(all, &target)?;
                 measured(kl.kl, Some(kl.floor), &kl)
             }
             Self::KlPaper => {
                 if reference.config() != &DataConfig::default() {
-                    return Err(unavailable("is defined for the checkerboard only"));
+                    return Err(unavailable(NEEDS_CHECKERBOARD));
                 }
                 let (samples, _) = of(PAPER_SAMPLES)?;
                 let kl = paper_kl(samples, &PaperTarget::checkerboard())?;
@@ -164,7 +182,8 @@ impl Metric {
                     let n = samples.n();
                     reference.data().n_samples().is_none().then_some(())?;
                     let other = reference.draw(seed, n as u64, n);
-                    let floor = sliced_wasserstein(Samples::new(&other, dim).ok()?, data, &directions).ok()?;
+                    let floor =
+                        sliced_wasserstein(Samples::new(&other, dim).ok()?, data, &directions).ok()?;
                     Some(floor.distance)
                 });
                 measured(distance.distance, floor, &distance)
@@ -188,9 +207,8 @@ impl Metric {
             Self::MapError => {
                 let noise = noise.ok_or_else(|| unavailable("needs the noise the samples started from"))?;
                 let n = EXACT_SAMPLES.min(all.n()) * dim;
-                let exact = reference
-                    .exact_ends(&noise[..n])
-                    .ok_or_else(|| unavailable("needs data whose flow map is known: a gaussian_mixture"))??;
+                let exact =
+                    reference.exact_ends(&noise[..n]).ok_or_else(|| unavailable(NEEDS_EXACT_FLOW))??;
                 let error = mean_squared_error(Samples::new(&x[..n], dim)?, Samples::new(&exact, dim)?)?;
                 measured(error.mean, Some(0.0), &error)
             }
