@@ -1,0 +1,14 @@
+//! The real program, run as people run it: bad input, runs, reproducibility, help.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod bad_checkpoint;
+mod bad_config;
+mod bad_data;
+mod bad_disk;
+mod bad_usage;
+mod eval;
+mod help;
+mod program;
+mod reproducible;
+mod runs;
+mod sample;

@@ -1,0 +1,171 @@
+//! `flowmap sample`: what it writes, and that a sample depends on the seed and its own number alone.
+
+use std::path::Path;
+
+use flowmap_data::{FiniteSet, PointsConfig};
+
+use crate::program::{checkpoint, digits_run, flowmap, folder, tiny_run};
+
+/// Rows of a network's output may differ in the last bits with the number of rows beside them.
+const TOLERANCE: f32 = 1e-5;
+
+/// Samples of `run` with `args`, written to `dir/out`.
+fn sample(dir: &Path, run: &Path, out: &str, args: &[&str]) {
+    flowmap(dir).arg("sample").arg(run).args(["--out", out]).args(args).assert().success().stderr("");
+}
+
+/// An array of an NPZ file.
+fn array(dir: &Path, file: &str, name: &str) -> FiniteSet {
+    PointsConfig { path: dir.join(file), array: Some(name.into()), ..PointsConfig::default() }
+        .read(None)
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_close(one: &[f32], other: &[f32]) {
+    assert_eq!(one.len(), other.len());
+    let farthest = one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(farthest <= TOLERANCE, "{farthest}");
+}
+
+#[test]
+fn npz_has_samples_and_the_noise_they_started_from() {
+    let dir = folder();
+    sample(dir.path(), tiny_run(), "a.npz", &["--num", "100"]);
+    let (samples, noise) = (array(dir.path(), "a.npz", "samples"), array(dir.path(), "a.npz", "noise"));
+    assert_eq!((samples.shape_and_count(), noise.shape_and_count()), ((vec![2], 100), (vec![2], 100)));
+    assert_ne!(samples.values(), noise.values());
+    let sigma = noise.values().iter().map(|x| x * x).sum::<f32>() / 200.0;
+    // The base has the variance of the checkerboard, 16/3 of its coordinates in [-4, 4] or 4/3 in [-2, 2].
+    assert!(sigma > 0.1, "{sigma}");
+}
+
+#[test]
+fn samples_do_not_depend_on_how_many_are_drawn() {
+    let dir = folder();
+    sample(dir.path(), tiny_run(), "few.npz", &["--num", "7"]);
+    sample(dir.path(), tiny_run(), "many.npz", &["--num", "5000"]);
+    for name in ["samples", "noise"] {
+        let (few, many) = (array(dir.path(), "few.npz", name), array(dir.path(), "many.npz", name));
+        assert_close(few.values(), &many.values()[..14]);
+    }
+}
+
+#[test]
+fn same_seed_repeats_and_another_seed_differs() {
+    let dir = folder();
+    for (out, seed) in [("a.npz", "1"), ("b.npz", "1"), ("c.npz", "2")] {
+        sample(dir.path(), tiny_run(), out, &["--seed", seed]);
+    }
+    let bytes = |file| std::fs::read(dir.path().join(file)).unwrap();
+    assert!(bytes("a.npz") == bytes("b.npz"));
+    assert!(bytes("a.npz") != bytes("c.npz"));
+}
+
+#[test]
+fn times_of_equal_steps_are_steps() {
+    let dir = folder();
+    for sampler in ["flow_map", "heun"] {
+        sample(dir.path(), tiny_run(), "steps.npz", &["--steps", "4", "--sampler", sampler]);
+        sample(dir.path(), tiny_run(), "times.npz", &["--times", "0,0.25,0.5,0.75,1", "--sampler", sampler]);
+        let (steps, times) =
+            (array(dir.path(), "steps.npz", "samples"), array(dir.path(), "times.npz", "samples"));
+        assert_eq!(steps.values(), times.values());
+    }
+}
+
+#[test]
+fn number_of_steps_sampler_and_weights_change_the_samples() {
+    let dir = folder();
+    let ways: [&[&str]; 4] = [
+        &["--steps", "1"],
+        &["--steps", "2"],
+        &["--steps", "2", "--sampler", "euler"],
+        &["--steps", "2", "--ema", "none"],
+    ];
+    let all: Vec<Vec<f32>> = ways
+        .iter()
+        .map(|args| {
+            sample(dir.path(), tiny_run(), "a.npz", args);
+            array(dir.path(), "a.npz", "samples").values().to_vec()
+        })
+        .collect();
+    for (i, one) in all.iter().enumerate() {
+        assert!(all[i + 1..].iter().all(|other| one != other), "{:?}", ways[i]);
+    }
+}
+
+#[test]
+fn run_checkpoint_and_file_give_the_same_samples() {
+    let dir = folder();
+    let last = checkpoint(tiny_run());
+    sample(dir.path(), tiny_run(), "run.npz", &["--ema", "0.999"]);
+    sample(dir.path(), &last, "checkpoint.npz", &[]);
+    sample(dir.path(), &last.join("ema-0.999.safetensors"), "file.npz", &[]);
+    let bytes = |file| std::fs::read(dir.path().join(file)).unwrap();
+    assert!(bytes("run.npz") == bytes("checkpoint.npz") && bytes("run.npz") == bytes("file.npz"));
+}
+
+#[test]
+fn png_and_directory_hold_pictures() {
+    let dir = folder();
+    for (run, name) in [(tiny_run(), "points"), (digits_run(), "digits")] {
+        sample(dir.path(), run, &format!("{name}.png"), &["--num", "20"]);
+        sample(dir.path(), run, &format!("deep/{name}"), &["--num", "20"]);
+        let picture = |path: String| image::open(dir.path().join(path)).unwrap();
+        let (alone, inside) = (picture(format!("{name}.png")), picture(format!("deep/{name}/samples.png")));
+        assert!(alone.width() > 50);
+        assert!(alone == inside);
+        assert!(array(dir.path(), &format!("deep/{name}/samples.npz"), "samples").values().len() >= 40);
+    }
+}
+
+#[test]
+fn classes_come_in_turn_or_as_asked() {
+    let dir = folder();
+    sample(dir.path(), digits_run(), "all.npz", &["--num", "12"]);
+    let all = array(dir.path(), "all.npz", "samples");
+    assert_eq!(all.labels(), Some(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1][..]));
+    assert_eq!(all.shape_and_count(), (vec![1, 8, 8], 12));
+    sample(dir.path(), digits_run(), "sevens.npz", &["--num", "12", "--class", "7"]);
+    let sevens = array(dir.path(), "sevens.npz", "samples");
+    assert_eq!(sevens.labels(), Some(&[7; 12][..]));
+    // Sample 7 is a seven in both, from the same noise; the others are not.
+    assert_close(&sevens.values()[7 * 64..8 * 64], &all.values()[7 * 64..8 * 64]);
+    assert_ne!(sevens.values()[..64], all.values()[..64]);
+}
+
+#[test]
+fn guidance_of_one_is_none_and_more_is_different() {
+    let dir = folder();
+    let args = ["--num", "4", "--class", "3", "--guidance"];
+    sample(dir.path(), digits_run(), "none.npz", &args[..4]);
+    sample(dir.path(), digits_run(), "one.npz", &[&args[..], &["1"]].concat());
+    sample(dir.path(), digits_run(), "two.npz", &[&args[..], &["2"]].concat());
+    let samples = |file| array(dir.path(), file, "samples").values().to_vec();
+    assert_close(&samples("none.npz"), &samples("one.npz"));
+    assert_ne!(samples("one.npz"), samples("two.npz"));
+}
+
+#[test]
+fn class_out_of_range_is_refused() {
+    let run = digits_run().to_str().unwrap();
+    crate::program::refuses(
+        folder().path(),
+        &["sample", run, "--class", "10"],
+        1,
+        &["class 10", "10 classes"],
+    );
+}
+
+/// What the claims above look at.
+trait ShapeAndCount {
+    fn shape_and_count(&self) -> (Vec<usize>, u64);
+}
+
+impl ShapeAndCount for FiniteSet {
+    fn shape_and_count(&self) -> (Vec<usize>, u64) {
+        use flowmap_data::DataSet;
+        (self.shape().to_vec(), self.n_samples().unwrap())
+    }
+}
