@@ -1,0 +1,100 @@
+//! The trainer as a library: without the program, nothing is printed and nothing is left to chance.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+
+use candle_core::Device;
+use flowmap_train::{Config, ConfigSource, Error, Observer, RunDir, StepReport, Trainer, resolve, train};
+
+/// Counts what it is told.
+#[derive(Default)]
+struct Witness {
+    steps: Vec<u64>,
+}
+
+impl Observer for Witness {
+    fn step(&mut self, report: &StepReport, _n_steps: u64) {
+        self.steps.push(report.step);
+    }
+
+    fn stage(&mut self, _name: &str) {}
+}
+
+/// A run of a few steps of a small network, with `more` settings.
+fn config(more: &[&str]) -> Config {
+    let tiny =
+        ["train.steps=6", "train.batch=32", "network.width=8", "network.x_features=0", "schedule.warmup=2"];
+    let mut sources = vec![ConfigSource::preset("checkerboard").unwrap()];
+    sources.extend(tiny.iter().chain(more).map(|set| ConfigSource::set(set).unwrap()));
+    resolve(&sources).unwrap()
+}
+
+#[test]
+fn observer_is_told_of_every_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut witness = Witness::default();
+    let mut trainer = Trainer::new(config(&[]), &Device::Cpu).unwrap();
+    train(&RunDir::new(dir.path()), &mut trainer, &mut witness).unwrap();
+    assert_eq!(witness.steps, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn checkpoint_in_memory_goes_on_with_the_same_bits() {
+    let mut unbroken = Trainer::new(config(&[]), &Device::Cpu).unwrap();
+    for _ in 0..3 {
+        unbroken.step().unwrap();
+    }
+    let mut resumed = Trainer::resume(config(&[]), unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    for _ in 3..6 {
+        let (one, other) = (unbroken.step().unwrap(), resumed.step().unwrap());
+        assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
+        assert_eq!(one.grad_norm.to_bits(), other.grad_norm.to_bits());
+    }
+}
+
+#[test]
+fn only_the_newest_checkpoints_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::new(dir.path());
+    let mut trainer =
+        Trainer::new(config(&["train.checkpoint_every=1", "train.keep_checkpoints=2"]), &Device::Cpu)
+            .unwrap();
+    train(&run, &mut trainer, &mut Witness::default()).unwrap();
+    let mut names: Vec<String> = fs::read_dir(dir.path().join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["latest", "step-0000005", "step-0000006"]);
+    assert_eq!(run.latest_checkpoint().unwrap(), Some(dir.path().join("checkpoints/step-0000006")));
+}
+
+#[test]
+fn bad_steps_move_no_parameter() {
+    let mut trainer = Trainer::new(config(&["train.lr=1e30", "schedule.warmup=0"]), &Device::Cpu).unwrap();
+    let mut n_bad = 0;
+    for _ in 0..6 {
+        let before = trainer.checkpoint().unwrap();
+        let report = trainer.step().unwrap();
+        let after = trainer.checkpoint().unwrap();
+        if !report.is_finite {
+            n_bad += 1;
+            assert_eq!(before.state.optimizer_steps, after.state.optimizer_steps);
+            for (name, tensor) in &before.model {
+                let bits = |t: &candle_core::Tensor| -> Vec<u32> {
+                    t.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
+                };
+                assert_eq!(bits(tensor), bits(&after.model[name]), "{name}");
+            }
+        }
+    }
+    assert!(n_bad > 0);
+}
+
+#[test]
+fn second_run_in_a_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::new(dir.path().join("run"));
+    run.create(&config(&[])).unwrap();
+    assert!(matches!(run.create(&config(&[])), Err(Error::RunExists { .. })));
+}
