@@ -39,7 +39,7 @@ impl Observer for TrainingBar {
             self.loss = Some(self.loss.map_or(report.loss, |loss| 0.99 * loss + 0.01 * report.loss));
         }
         self.bar.inc(1);
-        if report.step % 10 == 0 {
+        if report.step.is_multiple_of(10) {
             let speed = HumanCount((self.bar.per_sec() * self.batch as f64) as u64);
             self.bar.set_message(format!("loss {:.4}, {speed} samples/s", self.loss.unwrap_or(f64::NAN)));
         }
@@ -65,7 +65,11 @@ pub fn sampling_bar(name: &str, n: usize) -> ProgressBar {
 
 /// A duration for people.
 pub fn human(seconds: f64) -> String {
-    if seconds < 10.0 { format!("{seconds:.1} s") } else { HumanDuration(Duration::from_secs_f64(seconds)).to_string() }
+    if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else {
+        HumanDuration(Duration::from_secs_f64(seconds)).to_string()
+    }
 }
 
 fn style(template: &str) -> ProgressStyle {

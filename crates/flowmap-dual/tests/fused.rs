@@ -27,7 +27,9 @@ fn run(
     let cast = |t: Tensor| t.to_dtype(dtype).unwrap();
     let var = |i: u64, dims: &[usize]| Var::from_tensor(&cast(noise(10 * seed + i, dims))).unwrap();
     let (x, dx) = (var(0, &[batch, d_in]), var(1, &[batch, d_in]));
-    let (weight, bias) = (var(2, &[d_out, d_in]), var(3, &[d_out]));
+    // Weights of the size that networks have: with larger ones f32 itself, not the kernel, loses the digits.
+    let weight = (noise(10 * seed + 2, &[d_out, d_in]) / (d_in as f64).sqrt()).unwrap();
+    let (weight, bias) = (Var::from_tensor(&cast(weight)).unwrap(), var(3, &[d_out]));
     let input = match has_tangent {
         true => Dual::new(x.as_tensor().clone(), dx.as_tensor().clone()).unwrap(),
         false => Dual::constant(x.as_tensor().clone()),
