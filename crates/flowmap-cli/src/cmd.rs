@@ -68,7 +68,10 @@ fn weights(ema: Option<&str>) -> Result<flowmap_train::Weights> {
         Some("none") => Ok(Weights::Live),
         Some(decay) => match decay.parse() {
             Ok(decay) => Ok(Weights::Ema(decay)),
-            Err(_) => Err(Usage(format!("--ema: expected a decay such as 0.999, or `none`, found `{decay}`")).into()),
+            Err(_) => {
+                Err(Usage(format!("--ema: expected a decay such as 0.999, or `none`, found `{decay}`"))
+                    .into())
+            }
         },
     }
 }

@@ -12,7 +12,9 @@ use crate::cmd::Usage;
 pub fn device(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
-        "metal" => bail!("device `metal` is not there: this program was built without Metal; use --device cpu"),
+        "metal" => {
+            bail!("device `metal` is not there: this program was built without Metal; use --device cpu")
+        }
         _ => match name.strip_prefix("cuda:").or((name == "cuda").then_some("0")).map(str::parse::<usize>) {
             Some(Ok(_)) => {
                 bail!("device `{name}` is not there: this program was built without CUDA; use --device cpu")

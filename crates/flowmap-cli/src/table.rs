@@ -12,7 +12,16 @@ pub fn print(table: &Table) -> io::Result<()> {
     let width = |s: &str| s.chars().count();
     let columns = table.headers.len();
     let widths: Vec<usize> = (0..columns)
-        .map(|c| table.rows.iter().chain([&table.headers]).filter_map(|r| r.get(c)).map(|s| width(s)).max().unwrap_or(0))
+        .map(|c| {
+            table
+                .rows
+                .iter()
+                .chain([&table.headers])
+                .filter_map(|r| r.get(c))
+                .map(|s| width(s))
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut out = io::stdout().lock();
     for row in [&table.headers].into_iter().chain(&table.rows) {

@@ -93,6 +93,19 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Checks every constant.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfRange`] with the key at fault.
+    pub fn validate(&self) -> Result<()> {
+        match *self {
+            Self::Adamw { beta1, beta2, eps, weight_decay } => {
+                moments::check_constants(beta1, beta2, eps, weight_decay)
+            }
+            Self::Radam { beta1, beta2, eps } => moments::check_constants(beta1, beta2, eps, 0.0),
+        }
+    }
+
     /// Builds the optimizer for `params`.
     ///
     /// # Errors

@@ -176,6 +176,7 @@ impl Config {
         range("eval.steps", steps_fit, "one number of at least 1 or more", format!("{:?}", self.eval.steps))?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
         self.schedule.validate()?;
+        self.optimizer.validate()?;
         match &self.network {
             NetworkConfig::Mlp(config) => config.validate()?,
         }

@@ -12,8 +12,8 @@ use flowmap_core::TimeGrid;
 use serde::Serialize;
 
 pub use laws::LawErrors;
-pub use metric::{Measured, Metric};
 pub(crate) use metric::parse_metrics;
+pub use metric::{Measured, Metric};
 pub use reference::Reference;
 
 use crate::generate::{Generation, generate};

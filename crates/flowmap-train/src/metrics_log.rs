@@ -29,7 +29,8 @@ impl MetricsLog {
                 .collect();
             write_atomically(path, kept.concat().as_bytes())?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("writing", path))?;
+        let file =
+            OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("writing", path))?;
         Ok(Self { path: path.to_owned(), file })
     }
 

@@ -78,7 +78,8 @@ mod tests {
     fn own_reader_reads_what_is_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("samples.npz");
-        let samples = NpyArray { name: "samples", shape: &[2, 3], data: NpyData::F32(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) };
+        let samples =
+            NpyArray { name: "samples", shape: &[2, 3], data: NpyData::F32(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) };
         let labels = NpyArray { name: "labels", shape: &[2], data: NpyData::U32(&[7, 8]) };
         std::fs::write(&path, npz_bytes(&[samples, labels]).unwrap()).unwrap();
         let set = PointsConfig { path, ..PointsConfig::default() }.read(None).unwrap();

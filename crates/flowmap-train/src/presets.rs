@@ -41,7 +41,8 @@ pub const PRESETS: &[Preset] = &[
 pub fn preset(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownPreset {
         name: name.to_owned(),
-        hint: nearest(name, PRESETS.iter().map(|p| p.name)).map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
+        hint: nearest(name, PRESETS.iter().map(|p| p.name))
+            .map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
         known: PRESETS.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
     })
 }

@@ -10,11 +10,13 @@ use image::RgbImage;
 use serde_json::Value;
 
 use crate::figure::{
-    ImageGroup, Panel2d, Scale, Series, curves, encode_png, film_strip, images_grid, quality_vs_steps, samples_2d,
-    trajectories_2d,
+    ImageGroup, Panel2d, Scale, Series, curves, encode_png, film_strip, images_grid, quality_vs_steps,
+    samples_2d, trajectories_2d,
 };
 use crate::generate::{Generation, generate, generate_paths};
-use crate::{Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically};
+use crate::{
+    Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically,
+};
 
 /// Points in a density panel.
 const N_POINTS: usize = 50_000;
@@ -69,14 +71,22 @@ pub fn draw_figures(
         }
         (&[c @ (1 | 3), h, w], _) => {
             let image = grids(model, reference, evaluation, [c, h, w], &how, device)?;
-            draw("samples.png", &image, "The data beside samples of the model after N steps, one column per class where there are classes.")?;
+            draw(
+                "samples.png",
+                &image,
+                "The data beside samples of the model after N steps, one column per class where there are classes.",
+            )?;
             let image = strips(model, [c, h, w], &how, device)?;
             draw("trajectories.png", &image, "From noise to data along the learned map, in 8 jumps.")?;
         }
         _ => {}
     }
     if let Some(metric) = evaluation.metrics().first() {
-        draw("quality.png", &quality(evaluation, *metric)?, "Distance to the data over the number of steps; dashed, what exact samples score.")?;
+        draw(
+            "quality.png",
+            &quality(evaluation, *metric)?,
+            "Distance to the data over the number of steps; dashed, what exact samples score.",
+        )?;
     }
     let log = read_log(&run.metrics())?;
     draw("loss.png", &losses(&log)?, "The mean loss of each objective over the training.")?;
@@ -155,12 +165,12 @@ fn grids(
     let titles: Vec<String> = samples.iter().map(|(n, _)| format!("N = {n}")).collect();
     let n_columns = 10;
     let mut groups = vec![ImageGroup { title: "data", images: &data, shape, n_columns }];
-    groups.extend(
-        samples
-            .iter()
-            .zip(&titles)
-            .map(|((_, images), title)| ImageGroup { title, images, shape, n_columns }),
-    );
+    groups.extend(samples.iter().zip(&titles).map(|((_, images), title)| ImageGroup {
+        title,
+        images,
+        shape,
+        n_columns,
+    }));
     Ok(images_grid(&groups)?)
 }
 
@@ -194,7 +204,6 @@ fn losses(log: &[Record]) -> Result<RgbImage> {
         .iter()
         .map(|key| (key.trim_start_matches("loss/"), log.iter().map(|record| number(record, key)).collect()))
         .collect();
-    let series: Vec<Series<'_>> =
-        columns.iter().map(|(name, y)| Series { name, x: &x, y }).collect();
+    let series: Vec<Series<'_>> = columns.iter().map(|(name, y)| Series { name, x: &x, y }).collect();
     Ok(curves("loss", "step", "mean loss per sample", &series, Scale::Log)?)
 }

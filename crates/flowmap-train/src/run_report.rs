@@ -31,7 +31,12 @@ pub fn write_report(
             "{} samples for each number of steps N, against {}.\n{}",
             evaluation.num,
             evaluation.reference,
-            evaluation.metrics().iter().map(|m| format!("{}: {}.", m.title(), m.about())).collect::<Vec<_>>().join("\n")
+            evaluation
+                .metrics()
+                .iter()
+                .map(|m| format!("{}: {}.", m.title(), m.about()))
+                .collect::<Vec<_>>()
+                .join("\n")
         )),
         table: Some(quality_table(evaluation)),
         figures: figures.iter().map(figure).collect(),
@@ -40,7 +45,9 @@ pub fn write_report(
     if let Some(table) = law_table(evaluation) {
         sections.push(Section {
             heading: "Laws of the flow map".into(),
-            paragraph: Some("Mean squared error of the learned map in each law, with its standard error.".into()),
+            paragraph: Some(
+                "Mean squared error of the learned map in each law, with its standard error.".into(),
+            ),
             table: Some(table),
             ..Section::default()
         });

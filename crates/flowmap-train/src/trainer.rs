@@ -76,7 +76,8 @@ impl Trainer {
     /// Where the checkpoint does not fit the config.
     pub fn resume(config: Config, checkpoint: Checkpoint, device: &Device) -> Result<Self> {
         let Checkpoint { model, emas, optimizer, state, .. } = checkpoint;
-        let mut trainer = Self::build(config, device, |_| Ok(ParamBuilder::trainable(model, DType::F32, device)))?;
+        let mut trainer =
+            Self::build(config, device, |_| Ok(ParamBuilder::trainable(model, DType::F32, device)))?;
         trainer.optimizer.restore(optimizer, state.optimizer_steps)?;
         let resume = |(decay, tensors)| Ema::resume(decay, state.ema_updates, &trainer.params, tensors);
         trainer.emas = emas.into_iter().map(resume).collect::<Result<_, flowmap_nn::Error>>()?;
@@ -140,7 +141,8 @@ impl Trainer {
         let (k, train) = (self.step, &self.config.train);
         let first = k.wrapping_mul(train.batch as u64);
         let (x0, x1, labels) = self.batch(k, first)?;
-        let batch = Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &self.config.interpolant };
+        let batch =
+            Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &self.config.interpolant };
         let times = NoiseStream::new(self.config.seed, Stream::Times);
         let LossAndGradient { loss, terms, gradients } = loss_and_gradient(
             &self.objective,
@@ -216,7 +218,10 @@ impl Trainer {
 
 impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Trainer").field("config", &self.config).field("step", &self.step).finish_non_exhaustive()
+        f.debug_struct("Trainer")
+            .field("config", &self.config)
+            .field("step", &self.step)
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,7 +243,8 @@ pub fn train(run: &RunDir, trainer: &mut Trainer, observer: &mut dyn Observer) -
         observer.step(&report, config.train.steps);
         let is_last = report.step == config.train.steps;
         if report.step % config.train.log_every == 0 || is_last || !report.is_finite {
-            let speed = (report.step - logged.1) as f64 * config.train.batch as f64 / logged.0.elapsed().as_secs_f64();
+            let speed = (report.step - logged.1) as f64 * config.train.batch as f64
+                / logged.0.elapsed().as_secs_f64();
             log.write(&record(&config, &report, trainer.wall_s, speed))?;
             logged = (Instant::now(), report.step);
         }

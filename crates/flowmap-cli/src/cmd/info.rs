@@ -22,7 +22,8 @@ pub fn run(args: &InfoArgs) -> Result<()> {
         Format::Json => {
             let tensors: serde_json::Map<String, serde_json::Value> =
                 tensors.iter().map(|(name, t)| (name.clone(), json!(t.dims()))).collect();
-            let info = json!({ "file": model.path, "config": config, "numbers": n_elements, "tensors": tensors });
+            let info =
+                json!({ "file": model.path, "config": config, "numbers": n_elements, "tensors": tensors });
             table::line(&serde_json::to_string_pretty(&info)?)?;
         }
         Format::Table => {
@@ -43,7 +44,8 @@ pub fn run(args: &InfoArgs) -> Result<()> {
             }
             table::line("")?;
             let headers = vec!["tensor".into(), "shape".into()];
-            let rows = tensors.iter().map(|(name, t)| vec![name.clone(), format!("{:?}", t.dims())]).collect();
+            let rows =
+                tensors.iter().map(|(name, t)| vec![name.clone(), format!("{:?}", t.dims())]).collect();
             table::print(&Table { headers, rows })?;
         }
     }
