@@ -1,5 +1,5 @@
 //! Every dual operation against central differences, in f64: forward, and reverse over forward.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use candle_core::{Device, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
