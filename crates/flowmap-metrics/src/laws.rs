@@ -5,7 +5,7 @@
 //! Convention: |·|² is the sum over the dimensions, the mean is over the samples, as in every loss of
 //! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825.
 //! The same number measures the error of a map against the exact one, E|X̂ − X|²; the semigroup law,
-//! E|X_{u,t}(X_{s,u}(x)) − X_{s,t}(x)|²; invertibility, E|X_{t,s}(X_{s,t}(x)) − x|²; and the tangent law,
+//! E|X_{u,t}(X_{s,u}(x)) − X_{s,t}(x)|²; invertibility, E|X_{t,s}(X_{s,t}(x)) − x|²; and the Lagrangian law,
 //! E|∂_t X_{s,t}(x) − b_t(X_{s,t}(x))|²: give the two sides as `a` and `b`.
 //! Cost: O(n dim).
 
