@@ -51,16 +51,11 @@ const RULES: &[Rule] = &[
         instead: "write `TODO(#123)` with the issue",
     },
     // Paths of one machine.
-    Rule { needle: "/work/", banned_in: anything, counts: starts_a_path, instead: MACHINE },
     Rule { needle: "/root/", banned_in: anything, counts: starts_a_path, instead: MACHINE },
     Rule { needle: "/home/", banned_in: anything, counts: starts_a_path, instead: MACHINE },
     Rule { needle: "/Users/", banned_in: anything, counts: starts_a_path, instead: MACHINE },
     Rule { needle: "/tmp/", banned_in: outside_tests, counts: starts_a_path, instead: MACHINE },
     // Where packages come from is the business of the machine.
-    Rule { needle: "crates.io", banned_in: anything, counts: anywhere, instead: REGISTRY },
-    Rule { needle: "pypi.org", banned_in: anything, counts: anywhere, instead: REGISTRY },
-    Rule { needle: "pythonhosted.org", banned_in: anything, counts: anywhere, instead: REGISTRY },
-    Rule { needle: "artifactory", banned_in: anything, counts: anywhere, instead: REGISTRY },
     Rule { needle: "sparse+http", banned_in: anything, counts: anywhere, instead: REGISTRY },
     Rule { needle: "registry+http", banned_in: anything, counts: anywhere, instead: REGISTRY },
 ];
