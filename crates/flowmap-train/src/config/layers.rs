@@ -379,7 +379,7 @@ mod tests {
         assert!(message.ends_with("key `train.lr`: expected a positive number, found -1"), "{message}");
         let message = refusal(&["network.width=0"]);
         assert!(message.ends_with("key `network.width`: expected at least 1, found 0"), "{message}");
-        let message = refusal(&["objective.1.share=0.5"]);
+        let message = refusal(&["objective.0.share=0.75", "objective.1.share=0.5"]);
         assert!(message.contains("shares of the objectives sum to 1.25"), "{message}");
         let message = refusal(&["objective.1.kind=lds"]);
         assert!(
