@@ -14,11 +14,11 @@ use crate::{Error, Result};
 /// [`Error::Io`] where the directory cannot be written or the disk is full; the old file stays.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .permissions(open_permissions())
-        .tempfile_in(dir)
-        .map_err(Error::io("writing", path))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".writing-");
+    #[cfg(unix)]
+    builder.permissions(readable_by_all());
+    let mut file = builder.tempfile_in(dir).map_err(Error::io("writing", path))?;
     file.as_file_mut().write_all(bytes).map_err(Error::io("writing", path))?;
     file.as_file().sync_all().map_err(Error::io("writing", path))?;
     file.persist(path).map_err(|e| Error::io("writing", path)(e.error))?;
@@ -77,17 +77,11 @@ pub fn make_dir_with(path: &Path, fill: impl FnOnce() -> Result<()>) -> Result<(
     filled
 }
 
-/// Readable by all, as files made the ordinary way: temporary ones are private otherwise.
-fn open_permissions() -> fs::Permissions {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::Permissions::from_mode(0o644)
-    }
-    #[cfg(not(unix))]
-    {
-        fs::metadata(".").map(|m| m.permissions()).expect("the current directory has permissions")
-    }
+/// As files made the ordinary way; temporary ones are private otherwise.
+#[cfg(unix)]
+fn readable_by_all() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o644)
 }
 
 #[cfg(test)]
