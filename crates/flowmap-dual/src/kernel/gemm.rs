@@ -17,6 +17,11 @@ impl<'a> Matrix<'a> {
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
+    /// Rows of `columns` numbers, `row_stride` apart.
+    pub(super) fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        Self { data, rows, columns, row_stride, column_stride: 1 }
+    }
+
     /// The transpose.
     pub(super) fn t(self) -> Self {
         let Self { data, rows, columns, row_stride, column_stride } = self;
@@ -39,32 +44,71 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// Where a product goes: rows of numbers that lie `row_stride` apart.
+pub(super) struct Output<'a> {
+    data: &'a mut [f32],
+    columns: usize,
+    row_stride: usize,
+}
+
+impl<'a> Output<'a> {
+    /// Rows of `columns` numbers, one after the other.
+    pub(super) fn rows(data: &'a mut [f32], columns: usize) -> Self {
+        Self { data, columns, row_stride: columns }
+    }
+
+    /// Rows of `columns` numbers, `row_stride` apart; what lies between them stays as it is.
+    pub(super) fn strided(data: &'a mut [f32], columns: usize, row_stride: usize) -> Self {
+        Self { data, columns, row_stride }
+    }
+}
+
+/// Whether a product replaces what its output holds or adds to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    /// out ← scale a b
+    Set,
+    /// out ← out + scale a b
+    Add,
+}
+
 /// `out` ← a b, `out` in rows of as many numbers as b has columns.
 pub(super) fn matmul(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
-    assert_eq!(a.columns, b.rows, "inner sizes of a product");
     assert_eq!(out.len(), a.rows * b.columns, "size of a product");
+    matmul_to(a, b, 1.0, Write::Set, Output::rows(out, b.columns));
+}
+
+/// `out` ← `scale` a b, or that added to `out`.
+pub(super) fn matmul_to(a: Matrix<'_>, b: Matrix<'_>, scale: f32, write: Write, out: Output<'_>) {
+    assert_eq!(a.columns, b.rows, "inner sizes of a product");
+    assert_eq!(b.columns, out.columns, "columns of a product");
     assert!(a.is_inside() && b.is_inside(), "a matrix leaves its slice");
+    if a.rows == 0 || b.columns == 0 {
+        return;
+    }
+    let fits = out.row_stride >= out.columns && (a.rows - 1) * out.row_stride + out.columns <= out.data.len();
+    assert!(fits, "a product leaves its slice");
     let stride = |s: usize| isize::try_from(s).expect("a slice is never longer than isize::MAX");
     #[expect(unsafe_code, reason = "the matrix product takes pointers")]
-    // SAFETY: both matrices lie inside their slices and `out` holds the product, as asserted above;
+    // SAFETY: both matrices lie inside their slices and so does the product, as asserted above;
     // `out` is borrowed mutably, so it overlaps neither.
     unsafe {
         gemm::gemm(
             a.rows,
             b.columns,
             a.columns,
-            out.as_mut_ptr(),
+            out.data.as_mut_ptr(),
             1,
-            stride(b.columns),
-            false,
+            stride(out.row_stride),
+            write == Write::Add,
             a.data.as_ptr(),
             stride(a.column_stride),
             stride(a.row_stride),
             b.data.as_ptr(),
             stride(b.column_stride),
             stride(b.row_stride),
-            0.0,
             1.0,
+            scale,
             false,
             false,
             false,
@@ -87,5 +131,15 @@ mod tests {
         let mut out = [0f32; 6];
         matmul(Matrix::rows(&a, 3).columns(1, 2).t(), Matrix::rows(&b, 3), &mut out);
         assert_eq!(out, [36.0, 65.0, 104.0, 45.0, 82.0, 133.0]);
+    }
+
+    #[test]
+    fn strided_product_adds_and_leaves_the_gaps_alone() {
+        let a = [1f32, 2.0, 9.0, 3.0, 4.0, 9.0]; // two rows of two, three apart
+        let b = [1f32, 0.0, 1.0, 1.0];
+        let mut out = [1f32; 6];
+        let a = Matrix::strided(&a, 2, 2, 3);
+        matmul_to(a, Matrix::rows(&b, 2), 2.0, Write::Add, Output::strided(&mut out, 2, 3));
+        assert_eq!(out, [7.0, 5.0, 1.0, 15.0, 9.0, 1.0]);
     }
 }
