@@ -7,6 +7,10 @@ mod curve;
 mod epilogue;
 mod gemm;
 mod layer;
+mod micro;
+mod panels;
+mod scope;
 mod simd;
 
-pub(crate) use layer::Layer;
+pub(crate) use layer::{Layer, Tape};
+pub use scope::{GradientSums, PackedWeights};

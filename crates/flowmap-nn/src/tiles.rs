@@ -1,11 +1,14 @@
 //! Loss and gradient of a batch in tiles, one thread each.
 //!
-//! ∇L = Σ_tiles ∇L_tile: the sum runs in the order of the tiles, so its bits do not depend on the number of threads.
-//! Threads meet once a step instead of once an operation, and memory grows with the tiles in flight, not with the batch.
+//! ∇L = Σ_tiles ∇L_tile: the sum runs in an order that the sizes alone decide, so its bits do not depend on the number
+//! of threads. Threads meet once a step instead of once an operation, and memory grows with the lanes, not with the batch.
+//!
+//! A lane is a sequence of tiles whose gradients add up in one set of buffers; lanes run in parallel.
 
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
+use flowmap_dual::{GradientSums, PackedWeights};
 use rayon::prelude::*;
 
 use crate::objective::{Combination, Tile};
@@ -13,9 +16,13 @@ use crate::{AverageVelocity, Batch, Params, Result};
 
 /// Rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
 const TILE_ROWS: usize = 256;
+/// Most lanes: as many threads can work on a batch.
+const MAX_LANES: usize = 32;
+/// Most numbers that the gradient buffers of all lanes hold together; two lanes are always allowed.
+const MAX_LANE_NUMBERS: usize = 1 << 26;
 
 /// The loss of a batch and its gradient.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LossAndGradient {
     /// The loss.
     pub loss: f64,
@@ -49,6 +56,9 @@ where
         Device::Cpu => batch.x0.dim(0)?.div_ceil(TILE_ROWS).max(1),
         _ => 1,
     };
+    let lanes_that_fit = MAX_LANE_NUMBERS / params.n_elements().max(1);
+    let n_lanes = n_tiles.min(lanes_that_fit.clamp(2, MAX_LANES));
+    let packed = PackedWeights::default();
     let tile = |index| -> Result<LossAndGradient> {
         let losses =
             combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
@@ -56,31 +66,35 @@ where
         let terms = losses.terms.iter().map(|t| t.as_ref().map(scalar).transpose()).collect::<Result<_>>()?;
         Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, gradients })
     };
-    let mut sum: Option<LossAndGradient> = None;
-    // A few tiles at a time: what they hold is freed before the next begin.
-    let in_flight = (4 * rayon::current_num_threads()).max(4);
-    for start in (0..n_tiles).step_by(in_flight) {
-        let tiles: Vec<Result<LossAndGradient>> =
-            (start..n_tiles.min(start + in_flight)).into_par_iter().map(tile).collect();
-        for tile in tiles {
-            let tile = tile?;
-            match &mut sum {
-                None => sum = Some(tile),
-                Some(sum) => sum.add(tile, params)?,
-            }
+    let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {
+        let is_summed = |v: &&Tensor| v.device().is_cpu() && v.dtype() == DType::F32;
+        let mut sums = GradientSums::new(params.vars().values().map(|v| v.as_tensor()).filter(is_summed));
+        let mut total = LossAndGradient::default();
+        for index in (lane..n_tiles).step_by(n_lanes) {
+            total.add(packed.share(|| sums.collect(|| tile(index)))?, params)?;
+        }
+        Ok((total, sums))
+    };
+    let lanes: Vec<Result<_>> = (0..n_lanes).into_par_iter().map(lane).collect();
+    let (mut total, mut sums) = (LossAndGradient::default(), GradientSums::default());
+    for lane in lanes {
+        let (part, part_sums) = lane?;
+        total.add(part, params)?;
+        sums.add(part_sums);
+    }
+    for var in params.vars().values() {
+        if let Some(sum) = sums.take(var)? {
+            total.add_gradient(var, sum)?;
         }
     }
-    Ok(sum.unwrap_or_else(|| LossAndGradient {
-        loss: 0.0,
-        terms: Vec::new(),
-        gradients: GradStore::default(),
-    }))
+    Ok(total)
 }
 
 impl LossAndGradient {
-    /// Adds another tile of the same batch.
+    /// Adds another part of the same batch.
     fn add(&mut self, other: Self, params: &Params) -> Result<()> {
         self.loss += other.loss;
+        self.terms.resize(other.terms.len().max(self.terms.len()), None);
         for (sum, term) in self.terms.iter_mut().zip(other.terms) {
             *sum = match (*sum, term) {
                 (Some(a), Some(b)) => Some(a + b),
@@ -88,17 +102,23 @@ impl LossAndGradient {
             };
         }
         for var in params.vars().values() {
-            let gradient = match (self.gradients.get(var), other.gradients.get(var)) {
-                (Some(a), Some(b)) => (a.detach() + b.detach())?,
-                (None, Some(one)) => one.detach(),
-                (_, None) => continue,
-            };
-            self.gradients.insert(var, gradient);
+            if let Some(gradient) = other.gradients.get(var) {
+                self.add_gradient(var, gradient.detach())?;
+            }
         }
+        Ok(())
+    }
+
+    fn add_gradient(&mut self, var: &Tensor, gradient: Tensor) -> Result<()> {
+        let sum = match self.gradients.get(var) {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        };
+        self.gradients.insert(var, sum);
         Ok(())
     }
 }
 
 fn scalar(x: &Tensor) -> Result<f64> {
-    Ok(x.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
+    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }

@@ -2,82 +2,55 @@
 //!
 //! Equations (1) and (2) of the layer, on slices: rows z without the bias and, if stacked, below them rows ż.
 
-use rayon::prelude::*;
-
 use super::curve::{Curve, WithCurve, with_curve};
 use super::simd::{Kernel, dispatch};
 use crate::Activation;
 
-/// Numbers in a chunk, about: enough to outweigh a task of the thread pool.
-const CHUNK: usize = 16 * 1024;
-
-/// Numbers in a chunk of whole rows.
-fn chunk_len(columns: usize) -> usize {
-    (CHUNK / columns.max(1)).max(1) * columns
+/// y = f(z + b), and ẏ = f'(z + b) ż where there is a tangent.
+pub(super) fn forward(
+    activation: Activation,
+    z: (&[f32], Option<&[f32]>),
+    bias: &[f32],
+    y: (&mut [f32], Option<&mut [f32]>),
+) {
+    match (z.1, y.1) {
+        (Some(dz), Some(dy)) => with_curve(activation, DualForward { z: z.0, dz, bias, y: y.0, dy }),
+        _ => with_curve(activation, Forward { z: z.0, bias, y: y.0 }),
+    }
 }
 
-/// y = f(z + b), and ẏ = f'(z + b) ż below.
-pub(super) fn forward(activation: Activation, z: &[f32], bias: &[f32], is_stacked: bool) -> Vec<f32> {
-    let mut y = vec![0f32; z.len()];
-    let chunk = chunk_len(bias.len());
-    if z.is_empty() {
-        return y;
-    }
-    if is_stacked {
-        let n = z.len() / 2;
-        let (y, dy) = y.split_at_mut(n);
-        let chunks = y.par_chunks_mut(chunk).zip(dy.par_chunks_mut(chunk));
-        let inputs = z[..n].par_chunks(chunk).zip(z[n..].par_chunks(chunk));
-        chunks.zip(inputs).for_each(|((y, dy), (z, dz))| {
-            with_curve(activation, DualForward { z, dz, bias, y, dy });
-        });
-    } else {
-        let chunks = y.par_chunks_mut(chunk).zip(z.par_chunks(chunk));
-        chunks.for_each(|(y, z)| with_curve(activation, Forward { z, bias, y }));
-    }
-    y
-}
-
-/// The gradients of z, and of ż below, and of b.
+/// The gradients of z, of ż where there is a tangent, and of b, the sum over these rows.
 pub(super) fn backward(
     activation: Activation,
-    z: &[f32],
+    z: (&[f32], Option<&[f32]>),
     bias: &[f32],
-    gradient: &[f32],
-    is_stacked: bool,
-) -> (Vec<f32>, Vec<f32>) {
-    let columns = bias.len();
-    let mut gradient_z = vec![0f32; z.len()];
-    let mut gradient_bias = vec![0f32; columns];
-    let chunk = chunk_len(columns);
-    let partial_sums: Vec<Vec<f32>> = if z.is_empty() {
-        Vec::new()
-    } else if is_stacked {
-        let n = z.len() / 2;
-        let (gz, gdz) = gradient_z.split_at_mut(n);
-        let outputs = gz.par_chunks_mut(chunk).zip(gdz.par_chunks_mut(chunk));
-        let inputs = z[..n].par_chunks(chunk).zip(z[n..].par_chunks(chunk));
-        let gradients = gradient[..n].par_chunks(chunk).zip(gradient[n..].par_chunks(chunk));
-        let backward = |(((gz, gdz), (z, dz)), (gy, gdy))| {
-            let mut gb = vec![0f32; columns];
-            with_curve(activation, DualBackward { z, dz, bias, gy, gdy, gz, gdz, gb: &mut gb });
-            gb
-        };
-        outputs.zip(inputs).zip(gradients).map(backward).collect()
-    } else {
-        let inputs = z.par_chunks(chunk).zip(gradient.par_chunks(chunk));
-        let backward = |(gz, (z, gy))| {
-            let mut gb = vec![0f32; columns];
-            with_curve(activation, Backward { z, bias, gy, gz, gb: &mut gb });
-            gb
-        };
-        gradient_z.par_chunks_mut(chunk).zip(inputs).map(backward).collect()
-    };
-    // In the order of the chunks, whichever thread had them.
-    for partial in partial_sums {
-        gradient_bias.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
+    gy: (&[f32], Option<&[f32]>),
+    gz: &mut (&mut [f32], Option<&mut [f32]>),
+) -> Vec<f32> {
+    let mut gb = vec![0f32; bias.len()];
+    match (z.1, gy.1, &mut gz.1) {
+        (Some(dz), Some(gdy), Some(gdz)) => {
+            let task = DualBackward { z: z.0, dz, bias, gy: gy.0, gdy, gz: gz.0, gdz, gb: &mut gb };
+            with_curve(activation, task);
+        }
+        _ => with_curve(activation, Backward { z: z.0, bias, gy: gy.0, gz: gz.0, gb: &mut gb }),
     }
-    (gradient_z, gradient_bias)
+    gb
+}
+
+/// z + b in the place of z.
+pub(super) fn add_bias(bias: &[f32], z: &mut [f32]) {
+    let rows = z.chunks_exact_mut(bias.len().max(1));
+    rows.for_each(|z| z.iter_mut().zip(bias).for_each(|(z, b)| *z += b));
+}
+
+/// The sum of all rows.
+pub(super) fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0f32; columns];
+    for row in rows.chunks_exact(columns.max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    sums
 }
 
 /// Declares a task over rows: its slices, and what it does with one row after the other.

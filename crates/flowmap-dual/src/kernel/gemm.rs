@@ -35,6 +35,79 @@ impl<'a> Matrix<'a> {
         Self { data: &self.data[start..], columns: n, ..self }
     }
 
+    /// The same matrix with `rows` rows: for one without columns, whose slice does not tell.
+    #[cfg(test)]
+    pub(super) fn with_rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// `n` rows from `first` on.
+    pub(super) fn some_rows(self, first: usize, n: usize) -> Self {
+        self.t().columns(first, n).t()
+    }
+
+    pub(super) fn n_rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn n_columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    /// Whether the numbers of a row lie one after the other.
+    pub(super) fn is_by_rows(&self) -> bool {
+        self.column_stride == 1
+    }
+
+    /// Where row `row` begins; the matrix has it and lies inside its slice.
+    pub(super) fn pointer(&self, row: usize) -> *const f32 {
+        assert!(row < self.rows && self.is_inside(), "row {row} leaves the matrix");
+        self.data[row * self.row_stride..].as_ptr()
+    }
+
+    /// Copies the matrix to rows of `out` that lie `width` apart.
+    pub(super) fn copy_rows(&self, out: &mut [f32], width: usize) {
+        if self.rows == 0 || self.columns == 0 {
+            return;
+        }
+        assert!(self.is_inside(), "a matrix leaves its slice");
+        match (self.column_stride, self.columns) {
+            // The widths of panels and slivers, known to the compiler.
+            (1, 6) => self.copy_rows_of::<6>(out, width),
+            (1, 12) => self.copy_rows_of::<12>(out, width),
+            (1, 16) => self.copy_rows_of::<16>(out, width),
+            (1, 32) => self.copy_rows_of::<32>(out, width),
+            (1, n) => out.chunks_exact_mut(width).take(self.rows).enumerate().for_each(|(i, out)| {
+                out[..n].copy_from_slice(&self.data[i * self.row_stride..][..n]);
+            }),
+            (stride, n) => {
+                // Row after row of the transpose, which lies in memory like that.
+                for j in 0..n {
+                    let from = self.data[j * stride..].iter().step_by(self.row_stride);
+                    out[j..]
+                        .iter_mut()
+                        .step_by(width)
+                        .zip(from.take(self.rows))
+                        .for_each(|(out, x)| *out = *x);
+                }
+            }
+        }
+    }
+
+    /// Copies rows of `N` numbers.
+    fn copy_rows_of<const N: usize>(&self, out: &mut [f32], width: usize) {
+        for (i, out) in out.chunks_exact_mut(width).take(self.rows).enumerate() {
+            let row = self.data[i * self.row_stride..].first_chunk::<N>();
+            if let (Some(row), Some(out)) = (row, out.first_chunk_mut::<N>()) {
+                *out = *row;
+            }
+        }
+    }
+
     /// Whether every element lies inside the slice.
     fn is_inside(&self) -> bool {
         if self.rows == 0 || self.columns == 0 {
@@ -61,6 +134,15 @@ impl<'a> Output<'a> {
     pub(super) fn strided(data: &'a mut [f32], columns: usize, row_stride: usize) -> Self {
         Self { data, columns, row_stride }
     }
+
+    /// The slice and the stride of its rows, of which there is room for `rows` of `columns`.
+    pub(super) fn parts(self, rows: usize, columns: usize) -> (&'a mut [f32], usize) {
+        let Self { data, row_stride, .. } = self;
+        assert_eq!(self.columns, columns, "columns of a product");
+        let fits = rows == 0 || row_stride >= columns && (rows - 1) * row_stride + columns <= data.len();
+        assert!(fits, "a product leaves its slice");
+        (data, row_stride)
+    }
 }
 
 /// Whether a product replaces what its output holds or adds to it.
@@ -81,13 +163,8 @@ pub(super) fn matmul(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
 /// `out` ← `scale` a b, or that added to `out`.
 pub(super) fn matmul_to(a: Matrix<'_>, b: Matrix<'_>, scale: f32, write: Write, out: Output<'_>) {
     assert_eq!(a.columns, b.rows, "inner sizes of a product");
-    assert_eq!(b.columns, out.columns, "columns of a product");
     assert!(a.is_inside() && b.is_inside(), "a matrix leaves its slice");
-    if a.rows == 0 || b.columns == 0 {
-        return;
-    }
-    let fits = out.row_stride >= out.columns && (a.rows - 1) * out.row_stride + out.columns <= out.data.len();
-    assert!(fits, "a product leaves its slice");
+    let (out, row_stride) = out.parts(a.rows, b.columns);
     let stride = |s: usize| isize::try_from(s).expect("a slice is never longer than isize::MAX");
     #[expect(unsafe_code, reason = "the matrix product takes pointers")]
     // SAFETY: both matrices lie inside their slices and so does the product, as asserted above;
@@ -97,9 +174,9 @@ pub(super) fn matmul_to(a: Matrix<'_>, b: Matrix<'_>, scale: f32, write: Write, 
             a.rows,
             b.columns,
             a.columns,
-            out.data.as_mut_ptr(),
+            out.as_mut_ptr(),
             1,
-            stride(out.row_stride),
+            stride(row_stride),
             write == Write::Add,
             a.data.as_ptr(),
             stride(a.column_stride),

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::kernel::Layer;
+use crate::kernel::{Layer, Tape};
 use crate::{Activation, Dual, Result};
 
 impl Dual {
@@ -38,7 +38,7 @@ impl Dual {
         y.reshape(&dims)
     }
 
-    /// f(x Wᵀ + b): a linear layer and its activation, `(B, in)` to `(B, out)`.
+    /// f(x Wᵀ + b): a linear layer and its activation, `(..., in)` to `(..., out)`.
     ///
     /// In f32 on a CPU value and tangent go through one matrix product and one fused pass;
     /// elsewhere the composed operations run.
@@ -50,7 +50,7 @@ impl Dual {
             .map_or_else(|| activation.apply(&self.linear(weight, Some(bias))?), Ok)
     }
 
-    /// x Wᵀ + b: the last layer of a network, `(B, in)` to `(B, out)`; fused where
+    /// x Wᵀ + b: the last layer of a network, `(..., in)` to `(..., out)`; fused where
     /// [`Dual::linear_activation`] is.
     ///
     /// # Errors
@@ -66,14 +66,34 @@ impl Dual {
         bias: &Tensor,
         activation: Option<Activation>,
     ) -> Result<Option<Self>> {
-        let is_fused = self.dims().len() == 2 && self.dtype() == DType::F32 && self.device().is_cpu();
+        let is_fused = self.dims().len() >= 2 && self.dtype() == DType::F32 && self.device().is_cpu();
         if !is_fused {
             return Ok(None);
         }
-        let (weight, layer) = (weight.contiguous()?, Layer::new(activation));
+        let (d_out, d_in) = weight.dims2()?;
+        let mut dims = self.dims().to_vec();
+        let last = dims.pop().unwrap_or(d_in);
+        let rows: usize = dims.iter().product();
+        dims.push(d_out);
+        let weight = weight.contiguous()?;
+        let is_wanted = |t: &Tensor| t.track_op() || t.is_variable();
+        let tape = match [self.primal(), &weight, bias].into_iter().any(is_wanted)
+            || self.tangent().is_some_and(is_wanted)
+        {
+            true => Tape::Recorded,
+            false => Tape::Off,
+        };
+        let layer = Layer::new(activation, &weight, rows, tape)?;
         Ok(Some(match self.stacked()? {
-            None => Self::constant(self.primal().contiguous()?.apply_op3(&weight, bias, layer)?),
-            Some(stacked) => Self::from_stacked(stacked.contiguous()?.apply_op3(&weight, bias, layer)?)?,
+            None => {
+                let x = self.primal().contiguous()?.reshape((rows, last))?;
+                Self::constant(x.apply_op3(&weight, bias, layer)?.reshape(dims)?)
+            }
+            Some(stacked) => {
+                let x = stacked.contiguous()?.reshape((2, rows, last))?;
+                dims.insert(0, 2);
+                Self::from_stacked(x.apply_op3(&weight, bias, layer)?.reshape(dims)?)?
+            }
         }))
     }
 }

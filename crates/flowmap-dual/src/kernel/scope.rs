@@ -1,0 +1,179 @@
+//! What several passes over the same weights share: packed weights, and sums of gradients.
+//!
+//! A training step runs the same layers for many tiles, and a sampler for many steps.
+//! Inside [`PackedWeights::share`] a layer packs its weights once;
+//! inside [`GradientSums::collect`] a backward pass adds the gradients of weights to sums in place,
+//! instead of a new tensor, a tensor of zeros and an addition for each use of each weight.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use candle_core::{Device, Shape, Tensor, TensorId};
+
+use super::panels::Panels;
+use crate::Result;
+
+thread_local! {
+    static WEIGHTS: RefCell<Option<PackedWeights>> = const { RefCell::new(None) };
+    static SUMS: RefCell<Option<GradientSums>> = const { RefCell::new(None) };
+}
+
+/// Which product packed weights are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Product {
+    /// x Wᵀ.
+    Forward,
+    /// z̄ W.
+    Backward,
+}
+
+type Slot = Arc<OnceLock<Arc<Panels>>>;
+
+/// Weights in the layout that products read fastest, packed when first used and kept.
+///
+/// The weights must not change while it is in use: make a new one after each update.
+/// Clones share what they hold.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use flowmap_dual::{Activation, Dual, PackedWeights};
+///
+/// let (w, b) = (Tensor::ones((8, 2), DType::F32, &Device::Cpu)?, Tensor::zeros(8, DType::F32, &Device::Cpu)?);
+/// let x = Dual::constant(Tensor::ones((3, 2), DType::F32, &Device::Cpu)?);
+/// let packed = PackedWeights::default();
+/// let y = packed.share(|| x.linear_activation(&w, &b, Activation::Silu))?; // packs w
+/// let z = packed.share(|| x.linear_activation(&w, &b, Activation::Silu))?; // finds it packed
+/// assert_eq!(y.primal().to_vec2::<f32>()?, z.primal().to_vec2::<f32>()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct PackedWeights(Arc<Mutex<HashMap<(TensorId, Product), Slot>>>);
+
+impl std::fmt::Debug for PackedWeights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PackedWeights")
+    }
+}
+
+impl PackedWeights {
+    /// Runs `f`, whose layers on this thread take their weights from here.
+    pub fn share<R>(&self, f: impl FnOnce() -> R) -> R {
+        let outer = WEIGHTS.replace(Some(self.clone()));
+        let _restore = Restore(&WEIGHTS, outer);
+        f()
+    }
+}
+
+/// Puts the outer value back, also when `f` panics.
+struct Restore<T: 'static>(&'static std::thread::LocalKey<RefCell<Option<T>>>, Option<T>);
+
+impl<T> Drop for Restore<T> {
+    fn drop(&mut self) {
+        self.0.replace(self.1.take());
+    }
+}
+
+/// Whether layers on this thread share packed weights.
+pub(super) fn is_shared() -> bool {
+    WEIGHTS.with_borrow(Option::is_some)
+}
+
+/// The packed form of `weight`: the shared one, or one for this use alone.
+pub(super) fn panels<E>(
+    weight: &Tensor,
+    product: Product,
+    pack: impl FnOnce() -> Result<Panels, E>,
+) -> Result<Arc<Panels>, E> {
+    let shared = WEIGHTS.with_borrow(Clone::clone);
+    // What is computed anew in each pass is no use to the next.
+    let is_computed = weight.track_op() && !weight.is_variable();
+    let Some(PackedWeights(shared)) = shared.filter(|_| !is_computed) else {
+        return Ok(Arc::new(pack()?));
+    };
+    let slot = {
+        // A map of slots is whole whatever thread panicked with it.
+        let mut slots = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry((weight.id(), product)).or_default().clone()
+    };
+    if let Some(panels) = slot.get() {
+        return Ok(panels.clone());
+    }
+    // Two threads may both pack; the first to finish is kept.
+    let panels = Arc::new(pack()?);
+    Ok(slot.get_or_init(|| panels).clone())
+}
+
+/// Sums of the gradients of weights, which backward passes add to in place.
+#[derive(Debug, Default)]
+pub struct GradientSums(HashMap<TensorId, Sum>);
+
+#[derive(Debug)]
+struct Sum {
+    shape: Shape,
+    /// Empty until the first gradient arrives.
+    values: Vec<f32>,
+}
+
+impl GradientSums {
+    /// Empty sums for these tensors; gradients of others go their usual way.
+    pub fn new<'a>(weights: impl IntoIterator<Item = &'a Tensor>) -> Self {
+        let sum = |w: &Tensor| (w.id(), Sum { shape: w.shape().clone(), values: Vec::new() });
+        Self(weights.into_iter().map(sum).collect())
+    }
+
+    /// Runs `f`, whose fused layers on this thread add gradients here and leave them out of Candle's store.
+    pub fn collect<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let outer = SUMS.replace(Some(std::mem::take(self)));
+        let restore = Restore(&SUMS, outer);
+        let result = f();
+        *self = SUMS.take().unwrap_or_default();
+        drop(restore);
+        result
+    }
+
+    /// Adds the sums of another part of the batch.
+    pub fn add(&mut self, other: Self) {
+        for (id, other) in other.0 {
+            match self.0.get_mut(&id) {
+                Some(sum) if sum.values.is_empty() => *sum = other,
+                Some(sum) => sum.values.iter_mut().zip(other.values).for_each(|(sum, part)| *sum += part),
+                None => {
+                    self.0.insert(id, other);
+                }
+            }
+        }
+    }
+
+    /// Takes the sum for `weight` out; `None` where no gradient arrived.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn take(&mut self, weight: &Tensor) -> Result<Option<Tensor>> {
+        match self.0.remove(&weight.id()) {
+            Some(Sum { shape, values }) if !values.is_empty() || shape.elem_count() == 0 => {
+                Ok(Some(Tensor::from_vec(values, shape, &Device::Cpu)?))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Adds a gradient of `weight` to the sums of this thread by `add`, which gets them zeroed or summed so far;
+/// gives false, and does nothing, where there are none for it.
+pub(super) fn add_gradient(weight: &Tensor, add: impl FnOnce(&mut [f32])) -> bool {
+    // The sums are taken out meanwhile: `add` may run other tasks of the thread pool.
+    let taken = SUMS.with_borrow_mut(|sums| {
+        let sum = sums.as_mut()?.0.get_mut(&weight.id())?;
+        Some((std::mem::take(&mut sum.values), sum.shape.elem_count()))
+    });
+    let Some((mut values, n)) = taken else { return false };
+    values.resize(n, 0.0);
+    add(&mut values);
+    SUMS.with_borrow_mut(|sums| {
+        if let Some(sum) = sums.as_mut().and_then(|sums| sums.0.get_mut(&weight.id())) {
+            sum.values = values;
+        }
+    });
+    true
+}
