@@ -3,6 +3,7 @@
 //! Each runs over chunks of rows of a fixed size, in threads, and adds partial sums in the order of the chunks:
 //! the bits do not depend on the number of threads.
 
+mod buffer;
 mod curve;
 mod epilogue;
 mod gemm;

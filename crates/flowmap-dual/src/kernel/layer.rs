@@ -9,13 +9,12 @@
 //! f32 on the CPU; a stacked input holds the rows x and below them the rows ẋ, so that one product serves both.
 //! The work runs in blocks of a few rows, product and epilogue together: what the epilogue reads is still in the cache.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use rayon::prelude::*;
 
+use super::buffer::Buffer;
 use super::epilogue;
 use super::gemm::{Matrix, Output, Write, matmul};
 use super::panels::Panels;
@@ -53,7 +52,7 @@ pub(crate) struct Layer {
     tape: Tape,
     weights: Weights,
     /// z and ż without the bias, for the backward pass.
-    z: OnceLock<Vec<f32>>,
+    z: OnceLock<Buffer>,
 }
 
 impl Layer {
@@ -102,11 +101,6 @@ fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Resul
     }
 }
 
-thread_local! {
-    /// z and ż of one block where no backward pass needs them.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// The same rows of a value and of its tangent, if there is one.
 type Block<'a> = (&'a [f32], Option<&'a [f32]>);
 type BlockMut<'a> = (&'a mut [f32], Option<&'a mut [f32]>);
@@ -153,12 +147,12 @@ impl Layer {
         bias: &[f32],
         is_stacked: bool,
         panels: &Panels,
-    ) -> (Vec<f32>, Vec<f32>) {
+    ) -> (Vec<f32>, Buffer) {
         let d_out = bias.len();
         let n_rows = x.len() / d_in.max(1);
         let mut y = vec![0f32; n_rows * d_out];
         let is_kept = self.tape == Tape::Recorded && self.activation.is_some();
-        let mut z = vec![0f32; if is_kept { y.len() } else { 0 }];
+        let mut z = Buffer::new(if is_kept { y.len() } else { 0 });
         let inputs = blocks(x, d_in, is_stacked);
         let mut outputs = blocks_mut(&mut y, d_out, is_stacked);
         match self.activation {
@@ -174,14 +168,12 @@ impl Layer {
                 });
             }
             Some(activation) => inputs.into_par_iter().zip(outputs).for_each(|(x, y)| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    let n = y.0.len();
-                    scratch.resize(if is_stacked { 2 * n } else { n }, 0.0);
-                    let (z, dz) = scratch.split_at_mut(n);
-                    let mut z = (z, is_stacked.then_some(dz));
-                    multiply(x, d_in, panels, &mut z, d_out);
-                    epilogue::forward(activation, (z.0, z.1.as_deref()), bias, y);
-                });
+                let n = y.0.len();
+                let mut z = Buffer::new(if is_stacked { 2 * n } else { n });
+                let (value, tangent) = z.split_at_mut(n);
+                let mut z = (value, is_stacked.then_some(tangent));
+                multiply(x, d_in, panels, &mut z, d_out);
+                epilogue::forward(activation, (z.0, z.1.as_deref()), bias, y);
             }),
         }
         (y, z)
@@ -195,14 +187,14 @@ impl Layer {
         weight: &[f32],
         bias: &[f32],
         is_stacked: bool,
-    ) -> (Vec<f32>, Vec<f32>) {
+    ) -> (Vec<f32>, Buffer) {
         let d_out = bias.len();
-        let mut z = vec![0f32; x.len() / d_in.max(1) * d_out];
+        let mut z = Buffer::new(x.len() / d_in.max(1) * d_out);
         matmul(Matrix::rows(x, d_in), Matrix::rows(weight, d_in).t(), &mut z);
         let n = if is_stacked { z.len() / 2 } else { z.len() };
         let Some(activation) = self.activation else {
             epilogue::add_bias(bias, &mut z[..n]);
-            return (z, Vec::new());
+            return (z.to_vec(), Buffer::default());
         };
         let mut y = vec![0f32; z.len()];
         let (value, tangent) = y.split_at_mut(n);
@@ -268,16 +260,17 @@ impl CustomOp3 for Layer {
         let gradient = gradient.contiguous()?;
         with_floats(&gradient, |gy| {
             with_floats(bias, |bias_values| {
-                let z = self.z.get().map(Vec::as_slice).unwrap_or_default();
+                let z = self.z.get().map(|z| &**z).unwrap_or_default();
                 let pass = Backward { activation: self.activation, z, bias: bias_values, gy, is_stacked };
                 let (gz, gx, gb) = pass.run(panels.as_deref(), d_in);
+                let gz = gz.as_deref().unwrap_or(gy);
                 let gx = match panels {
                     Some(_) => Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?),
                     None => None,
                 };
                 let gb = gradient_of(bias, |sum| sum.iter_mut().zip(&gb).for_each(|(sum, g)| *sum += g))?;
                 let gw = match is_wanted(weight) {
-                    true => with_floats(x, |x| gradient_of(weight, |sum| weights(&gz, x, d_out, d_in, sum)))?,
+                    true => with_floats(x, |x| gradient_of(weight, |sum| weights(gz, x, d_out, d_in, sum)))?,
                     false => None,
                 };
                 Ok((gx, gw, gb))
@@ -305,9 +298,9 @@ struct Backward<'a> {
     is_stacked: bool,
 }
 
-impl<'a> Backward<'a> {
-    /// The gradients (2) of z and ż, (3) of x and ẋ if `panels` holds W, and of b.
-    fn run(&self, panels: Option<&Panels>, d_in: usize) -> (Cow<'a, [f32]>, Vec<f32>, Vec<f32>) {
+impl Backward<'_> {
+    /// The gradients (2) of z and ż, `None` where they are those of y and ẏ, (3) of x and ẋ if `panels` holds W, and of b.
+    fn run(&self, panels: Option<&Panels>, d_in: usize) -> (Option<Buffer>, Vec<f32>, Vec<f32>) {
         let Self { activation, z, bias, gy, is_stacked } = *self;
         let d_out = bias.len();
         let n_rows = gy.len() / d_out.max(1);
@@ -322,17 +315,17 @@ impl<'a> Backward<'a> {
                 multiply(gz, d_out, panels, &mut gx, d_in);
             }
         };
-        let (gz, partial_sums): (Cow<'a, [f32]>, Vec<Vec<f32>>) = match activation {
+        let (gz, partial_sums): (Option<Buffer>, Vec<Vec<f32>>) = match activation {
             None => {
                 let sums = gradients.into_par_iter().zip(outputs).map(|(gy, gx)| {
                     multiply_back(gy, gx);
                     epilogue::column_sums(gy.0, d_out)
                 });
                 let sums = sums.collect();
-                (Cow::Borrowed(gy), sums)
+                (None, sums)
             }
             Some(activation) => {
-                let mut gz = vec![0f32; gy.len()];
+                let mut gz = Buffer::new(gy.len());
                 let inputs = blocks(z, d_out, is_stacked).into_par_iter().zip(gradients);
                 let targets = blocks_mut(&mut gz, d_out, is_stacked);
                 let sums = inputs.zip(targets).zip(outputs).map(|(((z, gy), mut gz), gx)| {
@@ -341,7 +334,7 @@ impl<'a> Backward<'a> {
                     sums
                 });
                 let sums = sums.collect();
-                (Cow::Owned(gz), sums)
+                (Some(gz), sums)
             }
         };
         // In the order of the blocks, whichever thread had them.

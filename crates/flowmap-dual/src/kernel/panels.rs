@@ -3,8 +3,7 @@
 //! c = a b with b cut into panels of as many columns as the innermost loop takes, each panel contiguous:
 //! the loop reads it as a stream, and a panel stays in the first cache while the rows of a pass by.
 
-use std::cell::RefCell;
-
+use super::buffer::Buffer;
 use super::gemm::{Matrix, Output, Write};
 use super::micro::{MicroKernel, Tile};
 
@@ -15,8 +14,8 @@ const BLOCK_SUM: usize = 512;
 
 /// b, `(k, n)`, in panels.
 pub(crate) struct Panels {
-    /// Panel after panel, each `k` rows of `kernel.columns` numbers, the last filled up with zeros.
-    data: Vec<f32>,
+    /// Panel after panel, each `k` rows of `kernel.columns` numbers; the last is filled up with any numbers.
+    data: Buffer,
     k: usize,
     n: usize,
     kernel: MicroKernel,
@@ -28,7 +27,7 @@ impl Panels {
         let kernel = MicroKernel::detect();
         let (k, n) = (b.n_rows(), b.n_columns());
         let width = kernel.columns;
-        let mut data = vec![0f32; n.div_ceil(width) * k * width];
+        let mut data = Buffer::new(n.div_ceil(width) * k * width);
         for (i, panel) in data.chunks_exact_mut((k * width).max(1)).enumerate() {
             let columns = (n - i * width).min(width);
             b.columns(i * width, columns).copy_rows(panel, width);
@@ -54,11 +53,8 @@ impl Panels {
                 if part.is_by_rows() {
                     self.multiply_block(part, start, write, out, row_stride);
                 } else {
-                    PACKED.with_borrow_mut(|packed| {
-                        packed.resize(part.n_rows() * part.n_columns(), 0.0);
-                        let rows = Slivers::new(part, self.kernel.rows, packed);
-                        self.multiply_slivers(&rows, start, write, out, row_stride);
-                    });
+                    let rows = Slivers::new(part, self.kernel.rows);
+                    self.multiply_slivers(&rows, start, write, out, row_stride);
                 }
             }
         }
@@ -73,14 +69,7 @@ impl Panels {
     }
 
     /// The same for packed rows.
-    fn multiply_slivers(
-        &self,
-        a: &Slivers<'_>,
-        start: usize,
-        write: Write,
-        out: &mut [f32],
-        row_stride: usize,
-    ) {
+    fn multiply_slivers(&self, a: &Slivers, start: usize, write: Write, out: &mut [f32], row_stride: usize) {
         self.for_each_tile(a.rows, start, a.k, write, out, row_stride, |first| {
             let height = (a.rows - first).min(a.height);
             (a.data[first * a.k..].as_ptr(), 1, height)
@@ -100,7 +89,7 @@ impl Panels {
         locate: impl Fn(usize) -> (*const f32, usize, usize),
     ) {
         let width = self.kernel.columns;
-        // Where a panel is filled up with zeros, its products go here first.
+        // Where a panel is filled up, its products go here first.
         let mut edge = [0f32; 12 * 32];
         for (i, panel) in self.data.chunks_exact((self.k * width).max(1)).enumerate() {
             let columns = (self.n - i * width).min(width);
@@ -137,26 +126,28 @@ impl Panels {
     }
 }
 
-thread_local! {
-    /// Where a thread packs transposed rows; kept, since its size is always about the same.
-    static PACKED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// A few rows of a transposed matrix, packed in slivers of as many rows as the kernel takes.
-struct Slivers<'a> {
-    data: &'a [f32],
+struct Slivers {
+    data: Buffer,
     rows: usize,
     k: usize,
     height: usize,
 }
 
-impl<'a> Slivers<'a> {
-    fn new(a: Matrix<'_>, height: usize, data: &'a mut [f32]) -> Self {
+/// Columns of a that are packed for all slivers before the next: their cache lines serve several slivers.
+const PACKED_COLUMNS: usize = 8;
+
+impl Slivers {
+    fn new(a: Matrix<'_>, height: usize) -> Self {
         let (rows, k) = (a.n_rows(), a.n_columns());
-        for first in (0..rows).step_by(height) {
-            let height = height.min(rows - first);
-            let sliver = a.some_rows(first, height).t();
-            sliver.copy_rows(&mut data[first * k..(first + height) * k], height);
+        let mut data = Buffer::new(rows * k);
+        for start in (0..k).step_by(PACKED_COLUMNS) {
+            let n = PACKED_COLUMNS.min(k - start);
+            for first in (0..rows).step_by(height) {
+                let height = height.min(rows - first);
+                let sliver = a.some_rows(first, height).columns(start, n).t();
+                sliver.copy_rows(&mut data[first * k + start * height..][..n * height], height);
+            }
         }
         Self { data, rows, k, height }
     }
