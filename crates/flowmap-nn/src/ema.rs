@@ -49,18 +49,29 @@ impl Ema {
 
     /// Takes the present parameters into the average.
     ///
+    /// [`crate::optim::Optimizer::step_and_average`] does it in the pass that moves the parameters.
+    ///
     /// # Errors
     /// As Candle.
     pub fn update(&mut self, params: &Params) -> Result<()> {
-        let k = self.n_updates as f64;
-        let decay = self.decay.min((1.0 + k) / (10.0 + k));
         for (name, var) in params.vars() {
-            if let Some(average) = self.tensors.get(name) {
+            if let Some((average, decay)) = self.follower(name) {
                 lerp(average, var.as_tensor(), decay)?;
             }
         }
-        self.n_updates += 1;
+        self.count_update();
         Ok(())
+    }
+
+    /// The average of the parameter `name` and the decay of the next update.
+    pub(crate) fn follower(&self, name: &str) -> Option<(&Tensor, f64)> {
+        let k = self.n_updates as f64;
+        Some((self.tensors.get(name)?, self.decay.min((1.0 + k) / (10.0 + k))))
+    }
+
+    /// Counts an update of all tensors.
+    pub(crate) fn count_update(&mut self) {
+        self.n_updates += 1;
     }
 
     /// The decay.

@@ -19,15 +19,30 @@ pub(crate) use inplace::lerp;
 pub use radam::RAdam;
 pub use schedule::Schedule;
 
-use crate::{Params, Result};
+use crate::{Ema, Params, Result};
 
 /// An optimizer: a rule to update parameters from gradients, with state that can be saved and restored.
 pub trait Optimizer: Send {
-    /// One update with learning rate `lr`, the gradients multiplied by `gradient_scale` first (clipping).
+    /// One update with learning rate `lr`, the gradients multiplied by `gradient_scale` first (clipping),
+    /// and one of all `averages`, which see the new parameters, in the same pass over memory.
     ///
     /// # Errors
     /// As Candle.
-    fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()>;
+    fn step_and_average(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        gradient_scale: f64,
+        averages: &mut [Ema],
+    ) -> Result<()>;
+
+    /// One update of the parameters alone.
+    ///
+    /// # Errors
+    /// As Candle.
+    fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()> {
+        self.step_and_average(gradients, lr, gradient_scale, &mut [])
+    }
 
     /// Number of updates so far.
     fn n_steps(&self) -> u64;

@@ -289,6 +289,30 @@ fn moving_averages_have_their_closed_form_through_the_warm_up() {
 }
 
 #[test]
+fn averaging_in_the_pass_of_the_step_changes_no_bit() {
+    for config in configs() {
+        let run = |is_one_pass: bool| {
+            let params = params(DType::F32);
+            let mut optimizer = config.build(&params).unwrap();
+            let mut averages = [0.5, 0.999].map(|decay| Ema::new(decay, &params).unwrap());
+            for k in 1..=N_STEPS {
+                let gradients = gradient_of_w(&params, &scripted_gradient(k));
+                if is_one_pass {
+                    optimizer.step_and_average(&gradients, 0.01, 0.5, &mut averages).unwrap();
+                } else {
+                    optimizer.step(&gradients, 0.01, 0.5).unwrap();
+                    averages.iter_mut().for_each(|ema| ema.update(&params).unwrap());
+                }
+            }
+            let averages =
+                averages.iter().flat_map(|ema| ema.tensors().values().map(values).collect::<Vec<_>>());
+            averages.chain(params.vars().values().map(|v| values(v))).collect::<Vec<_>>()
+        };
+        assert_eq!(run(true), run(false));
+    }
+}
+
+#[test]
 fn resumed_moving_average_continues_to_the_last_bit() {
     let params = params(DType::F64);
     let mut ema = Ema::new(0.9, &params).unwrap();

@@ -158,10 +158,7 @@ impl Trainer {
         let is_finite = loss.is_finite() && grad_norm.is_finite();
         if is_finite {
             let clip = if train.clip_norm > 0.0 { (train.clip_norm / grad_norm).min(1.0) } else { 1.0 };
-            self.optimizer.step(&gradients, lr, clip)?;
-            for ema in &mut self.emas {
-                ema.update(&self.params)?;
-            }
+            self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?;
         }
         self.step += 1;
         Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, is_finite })

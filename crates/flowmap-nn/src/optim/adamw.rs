@@ -11,9 +11,9 @@ use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
 use super::Optimizer;
-use super::inplace::{adam_step, lerp_scaled, lerp_squared};
+use super::inplace::Rule;
 use super::moments::Moments;
-use crate::{Params, Result};
+use crate::{Ema, Params, Result};
 
 /// Adam with decoupled weight decay.
 #[derive(Debug)]
@@ -37,16 +37,25 @@ impl AdamW {
 }
 
 impl Optimizer for AdamW {
-    fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()> {
+    fn step_and_average(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        gradient_scale: f64,
+        averages: &mut [Ema],
+    ) -> Result<()> {
         let k = self.moments.next_step();
         let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
-        for (theta, m, v) in self.moments.iter() {
-            let Some(g) = gradients.get(theta) else { continue };
-            lerp_scaled(m, g, self.beta1, gradient_scale)?;
-            lerp_squared(v, g, self.beta2, gradient_scale)?;
-            adam_step(theta, m, v, lr / bias1, bias2.sqrt(), self.eps, lr * self.weight_decay)?;
-        }
-        Ok(())
+        let rule = Rule {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            gradient_scale,
+            rate: lr / bias1,
+            root: Some(bias2.sqrt()),
+            eps: self.eps,
+            keep: 1.0 - lr * self.weight_decay,
+        };
+        self.moments.step(&rule, gradients, averages)
     }
 
     fn n_steps(&self) -> u64 {

@@ -2,9 +2,9 @@
 //!
 //! g ← g min(1, max_norm / |g|), |g|² = Σ over all parameters
 
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
+use super::inplace::sum_of_squares;
 use crate::{Params, Result};
 
 /// The Euclidean norm of all gradients together, in f64.
@@ -12,14 +12,11 @@ use crate::{Params, Result};
 /// # Errors
 /// As Candle.
 pub fn global_norm(gradients: &GradStore, params: &Params) -> Result<f64> {
-    let mut squares = Vec::new();
+    let mut sum = 0.0;
     for var in params.vars().values() {
         if let Some(g) = gradients.get(var) {
-            squares.push(g.sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?);
+            sum += sum_of_squares(g)?;
         }
     }
-    if squares.is_empty() {
-        return Ok(0.0);
-    }
-    Ok(Tensor::stack(&squares, 0)?.sum_all()?.to_scalar::<f64>()?.sqrt())
+    Ok(sum.sqrt())
 }

@@ -1,105 +1,140 @@
-//! Updates in place, one pass over memory each.
+//! One pass over a parameter, its gradient, its moments and its averages, in place.
 //!
-//! Candle's composed operations would make a new tensor for every sign in the formula.
-//! Where a device has no such pass, the composed operations run.
+//! m ← β₁ m + (1 − β₁) c g,  v ← β₂ v + (1 − β₂) (c g)²
+//! θ ← keep θ − rate m / (√v / root + eps),  or  θ ← keep θ − rate m
+//! θ̄ ← d θ̄ + (1 − d) θ  for every average
+//!
+//! Candle's composed operations would make a new tensor for every sign in the formula; they run where a device
+//! has no such pass.
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor, Var};
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Storage, Tensor, Var};
+use rayon::prelude::*;
 
 use super::super::{Error, Result};
 
-/// a ← d a + (1 − d) c b^p, elementwise, with p = 1 or 2.
-struct Lerp {
-    decay: f64,
-    scale: f64,
-    square: bool,
+/// Numbers that a thread updates at a time: all that belongs to them fits the first cache.
+const CHUNK: usize = 4096;
+
+/// The constants of one step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    /// β₁.
+    pub(super) beta1: f64,
+    /// β₂.
+    pub(super) beta2: f64,
+    /// c, the factor of the gradient (clipping).
+    pub(super) gradient_scale: f64,
+    /// rate.
+    pub(super) rate: f64,
+    /// root, `None` for a step without the second moment.
+    pub(super) root: Option<f64>,
+    /// eps.
+    pub(super) eps: f64,
+    /// keep, one minus what decays.
+    pub(super) keep: f64,
 }
 
-impl InplaceOp2 for Lerp {
-    fn name(&self) -> &'static str {
-        "lerp"
-    }
+/// A parameter and what belongs to it.
+pub(super) struct Target<'a> {
+    pub(super) theta: &'a Var,
+    pub(super) first: &'a Tensor,
+    pub(super) second: &'a Tensor,
+}
 
-    fn cpu_fwd(
-        &self,
-        a: &mut CpuStorage,
-        layout_a: &Layout,
-        b: &CpuStorage,
-        layout_b: &Layout,
-    ) -> candle_core::Result<()> {
-        let (d, c) = (self.decay, (1.0 - self.decay) * self.scale);
-        let (d32, c32) = (d as f32, c as f32);
-        match (a, b) {
-            (CpuStorage::F32(a), CpuStorage::F32(b)) => {
-                let pairs = contiguous_mut(a, layout_a)?.iter_mut().zip(contiguous(b, layout_b)?);
-                match self.square {
-                    true => pairs.for_each(|(a, b)| *a = d32 * *a + c32 * b * b),
-                    false => pairs.for_each(|(a, b)| *a = d32 * *a + c32 * b),
+/// A tensor that follows a parameter, and its decay d.
+pub(crate) type Average<'a> = (&'a Tensor, f64);
+
+/// A type of number that updates keep exact enough.
+trait Number: Copy + Send + Sync + 'static {
+    fn of(storage: &CpuStorage) -> candle_core::Result<&[Self]>;
+    fn of_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]>;
+    /// The step of a chunk; `numbers` are θ, m and v.
+    fn step(rule: &Rule, numbers: [&mut [Self]; 3], gradient: &[Self]);
+    /// The average of a chunk.
+    fn lerp(average: &mut [Self], theta: &[Self], decay: f64);
+    /// Σ x².
+    fn sum_of_squares(x: &[Self]) -> f64;
+}
+
+/// Implements [`Number`]; f32 and f64 share each line.
+macro_rules! number {
+    ($type:ident, $variant:ident) => {
+        impl Number for $type {
+            fn of(storage: &CpuStorage) -> candle_core::Result<&[Self]> {
+                match storage {
+                    CpuStorage::$variant(values) => Ok(values),
+                    _ => candle_core::bail!("an update in place takes tensors of one type"),
                 }
             }
-            (CpuStorage::F64(a), CpuStorage::F64(b)) => {
-                let pairs = contiguous_mut(a, layout_a)?.iter_mut().zip(contiguous(b, layout_b)?);
-                match self.square {
-                    true => pairs.for_each(|(a, b)| *a = d * *a + c * b * b),
-                    false => pairs.for_each(|(a, b)| *a = d * *a + c * b),
+
+            fn of_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]> {
+                match storage {
+                    CpuStorage::$variant(values) => Ok(values),
+                    _ => candle_core::bail!("an update in place takes tensors of one type"),
                 }
             }
-            (a, _) => candle_core::bail!("lerp works on f32 and f64, found {:?}", dtype(a)),
+
+            fn step(rule: &Rule, [theta, m, v]: [&mut [Self]; 3], gradient: &[Self]) {
+                let (beta1, beta2) = (rule.beta1 as $type, rule.beta2 as $type);
+                let c1 = ((1.0 - rule.beta1) * rule.gradient_scale) as $type;
+                let c2 = ((1.0 - rule.beta2) * rule.gradient_scale.powi(2)) as $type;
+                let (keep, rate, eps) = (rule.keep as $type, rule.rate as $type, rule.eps as $type);
+                for ((m, v), g) in m.iter_mut().zip(&mut *v).zip(gradient) {
+                    *m = beta1 * *m + c1 * g;
+                    *v = beta2 * *v + c2 * g * g;
+                }
+                match rule.root.map(|root| root.recip() as $type) {
+                    Some(inverse_root) => {
+                        for ((theta, m), v) in theta.iter_mut().zip(m).zip(v) {
+                            *theta = keep * *theta - rate * *m / (v.sqrt() * inverse_root + eps);
+                        }
+                    }
+                    None => theta.iter_mut().zip(m).for_each(|(theta, m)| *theta = keep * *theta - rate * *m),
+                }
+            }
+
+            fn lerp(average: &mut [Self], theta: &[Self], decay: f64) {
+                let (d, c) = (decay as $type, (1.0 - decay) as $type);
+                average.iter_mut().zip(theta).for_each(|(a, theta)| *a = d * *a + c * theta);
+            }
+
+            fn sum_of_squares(x: &[Self]) -> f64 {
+                // Eight sums side by side: one alone would wait for each addition.
+                let mut sums = [0f64; 8];
+                for x in x.chunks(sums.len()) {
+                    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+                }
+                sums.iter().sum()
+            }
         }
-        Ok(())
-    }
+    };
 }
 
-/// θ ← (1 − decay) θ − rate m / (√v / root + eps).
-struct AdamStep {
-    rate: f64,
-    root: f64,
-    eps: f64,
-    decay: f64,
-}
+number!(f32, F32);
+number!(f64, F64);
 
-impl InplaceOp3 for AdamStep {
+/// Lets a closure write to the memory of a tensor.
+struct Access<F>(RefCell<Option<F>>);
+
+impl<F: FnOnce(&mut CpuStorage, &Layout) -> candle_core::Result<()>> InplaceOp1 for Access<F> {
     fn name(&self) -> &'static str {
-        "adam-step"
+        "update"
     }
 
-    fn cpu_fwd(
-        &self,
-        theta: &mut CpuStorage,
-        layout: &Layout,
-        m: &CpuStorage,
-        layout_m: &Layout,
-        v: &CpuStorage,
-        layout_v: &Layout,
-    ) -> candle_core::Result<()> {
-        let Self { rate, root, eps, decay } = *self;
-        match (theta, m, v) {
-            (CpuStorage::F32(theta), CpuStorage::F32(m), CpuStorage::F32(v)) => {
-                let (keep, rate) = ((1.0 - decay) as f32, rate as f32);
-                let (inverse_root, eps) = (root.recip() as f32, eps as f32);
-                let moments = contiguous(m, layout_m)?.iter().zip(contiguous(v, layout_v)?);
-                for (theta, (m, v)) in contiguous_mut(theta, layout)?.iter_mut().zip(moments) {
-                    *theta = keep * *theta - rate * m / (v.sqrt() * inverse_root + eps);
-                }
-            }
-            (CpuStorage::F64(theta), CpuStorage::F64(m), CpuStorage::F64(v)) => {
-                let moments = contiguous(m, layout_m)?.iter().zip(contiguous(v, layout_v)?);
-                for (theta, (m, v)) in contiguous_mut(theta, layout)?.iter_mut().zip(moments) {
-                    *theta = (1.0 - decay) * *theta - rate * m / (v.sqrt() / root + eps);
-                }
-            }
-            (theta, ..) => candle_core::bail!("adam-step works on f32 and f64, found {:?}", dtype(theta)),
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        match self.0.take() {
+            Some(f) => f(storage, layout),
+            None => candle_core::bail!("an update runs once"),
         }
-        Ok(())
     }
 }
 
-fn dtype(storage: &CpuStorage) -> candle_core::DType {
-    candle_core::backend::BackendStorage::dtype(storage)
-}
-
-fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> candle_core::Result<&'a [T]> {
+/// The range of a tensor in its storage.
+fn range(layout: &Layout) -> candle_core::Result<std::ops::Range<usize>> {
     match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&data[start..end]),
+        Some((start, end)) => Ok(start..end),
         None => candle_core::bail!(
             "an update in place needs contiguous memory, found strides {:?}",
             layout.stride()
@@ -107,64 +142,154 @@ fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> candle_core::Result<&'a 
     }
 }
 
-fn contiguous_mut<'a, T>(data: &'a mut [T], layout: &Layout) -> candle_core::Result<&'a mut [T]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&mut data[start..end]),
-        None => candle_core::bail!(
-            "an update in place needs contiguous memory, found strides {:?}",
-            layout.stride()
-        ),
+/// Calls `f` with the numbers of all `tensors`, to write; no two may share their memory.
+fn with_all<'a, T: Number>(
+    tensors: &[&Tensor],
+    open: Vec<&'a mut [T]>,
+    f: &mut dyn FnMut(Vec<&mut [T]>) -> candle_core::Result<()>,
+) -> candle_core::Result<()> {
+    let Some((tensor, rest)) = tensors.split_first() else { return f(open) };
+    tensor.inplace_op1(&Access(RefCell::new(Some(move |storage: &mut CpuStorage, layout: &Layout| {
+        // Moved to live no longer than the numbers that join it.
+        let mut open: Vec<&mut [T]> = open;
+        open.push(&mut T::of_mut(storage)?[range(layout)?]);
+        with_all(rest, open, f)
+    }))))
+}
+
+/// Calls `f` with the numbers of a tensor, to read.
+fn with<T: Number>(
+    tensor: &Tensor,
+    f: impl FnOnce(&[T]) -> candle_core::Result<()>,
+) -> candle_core::Result<()> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(&T::of(storage)?[range(layout)?]),
+        _ => candle_core::bail!("an update in place runs on the CPU"),
     }
+}
+
+/// Calls `f` with chunk after chunk of all slices, in parallel where that pays.
+fn for_each_chunk<T: Number>(slices: Vec<&mut [T]>, f: impl Fn(usize, &mut [&mut [T]]) + Sync) {
+    let n_chunks = slices.first().map_or(0, |s| s.len().div_ceil(CHUNK));
+    let mut chunks: Vec<Vec<&mut [T]>> = (0..n_chunks).map(|_| Vec::with_capacity(slices.len())).collect();
+    for slice in slices {
+        chunks.iter_mut().zip(slice.chunks_mut(CHUNK)).for_each(|(chunk, part)| chunk.push(part));
+    }
+    match n_chunks {
+        0..=8 => chunks.iter_mut().enumerate().for_each(|(i, chunk)| f(i * CHUNK, chunk)),
+        _ => chunks.par_iter_mut().with_min_len(4).enumerate().for_each(|(i, chunk)| f(i * CHUNK, chunk)),
+    }
+}
+
+/// The whole pass on the CPU.
+fn update<T: Number>(
+    rule: &Rule,
+    target: &Target<'_>,
+    gradient: &Tensor,
+    averages: &[Average<'_>],
+) -> Result<()> {
+    let mut tensors = vec![target.theta.as_tensor(), target.first, target.second];
+    tensors.extend(averages.iter().map(|(average, _)| *average));
+    Ok(with::<T>(&gradient.contiguous()?, |gradient| {
+        with_all(&tensors, Vec::with_capacity(tensors.len()), &mut |slices| {
+            if slices.iter().any(|s| s.len() != gradient.len()) {
+                candle_core::bail!("a gradient of {} numbers does not fit its parameter", gradient.len());
+            }
+            for_each_chunk(slices, |start, chunk| {
+                let [theta, m, v, followers @ ..] = chunk else { return };
+                let n = theta.len();
+                T::step(rule, [&mut **theta, &mut **m, &mut **v], &gradient[start..start + n]);
+                for (follower, (_, decay)) in followers.iter_mut().zip(averages) {
+                    T::lerp(follower, theta, *decay);
+                }
+            });
+            Ok(())
+        })
+    })?)
 }
 
 /// Refuses types that lose updates: moments and averages need f32 at least.
 fn check_dtype(tensor: &Tensor) -> Result<()> {
     match tensor.dtype() {
-        candle_core::DType::F32 | candle_core::DType::F64 => Ok(()),
+        DType::F32 | DType::F64 => Ok(()),
         other => Err(Error::OptimizerDType(other)),
     }
 }
 
+/// One step of a parameter and of its averages; without a gradient only the averages move.
+pub(super) fn step(
+    rule: &Rule,
+    target: &Target<'_>,
+    gradient: Option<&Tensor>,
+    averages: &[Average<'_>],
+) -> Result<()> {
+    check_dtype(target.theta)?;
+    match gradient {
+        Some(gradient) if target.theta.device().is_cpu() => {
+            return match target.theta.dtype() {
+                DType::F64 => update::<f64>(rule, target, gradient, averages),
+                _ => update::<f32>(rule, target, gradient, averages),
+            };
+        }
+        Some(gradient) => composed(rule, target, gradient)?,
+        None => {}
+    }
+    averages.iter().try_for_each(|(average, decay)| lerp(average, target.theta, *decay))
+}
+
+/// The step by Candle's operations.
+fn composed(rule: &Rule, target: &Target<'_>, gradient: &Tensor) -> Result<()> {
+    let Target { theta, first, second } = target;
+    let gradient = (gradient * rule.gradient_scale)?;
+    let m = ((*first * rule.beta1)? + (&gradient * (1.0 - rule.beta1))?)?;
+    let v = ((*second * rule.beta2)? + (gradient.sqr()? * (1.0 - rule.beta2))?)?;
+    let direction = match rule.root {
+        Some(root) => (&m / ((v.sqrt()? / root)? + rule.eps)?)?,
+        None => m.clone(),
+    };
+    first.slice_set(&m, 0, 0)?;
+    second.slice_set(&v, 0, 0)?;
+    Ok(theta.set(&((theta.as_detached_tensor() * rule.keep)? - (direction * rule.rate)?)?)?)
+}
+
 /// a ← decay a + (1 − decay) b in the memory of `a`.
 pub(crate) fn lerp(a: &Tensor, b: &Tensor, decay: f64) -> Result<()> {
-    lerp_by(a, b, Lerp { decay, scale: 1.0, square: false })
-}
-
-/// a ← decay a + (1 − decay) scale b.
-pub(super) fn lerp_scaled(a: &Tensor, b: &Tensor, decay: f64, scale: f64) -> Result<()> {
-    lerp_by(a, b, Lerp { decay, scale, square: false })
-}
-
-/// a ← decay a + (1 − decay) (scale b)².
-pub(super) fn lerp_squared(a: &Tensor, b: &Tensor, decay: f64, scale: f64) -> Result<()> {
-    lerp_by(a, b, Lerp { decay, scale: scale * scale, square: true })
-}
-
-fn lerp_by(a: &Tensor, b: &Tensor, op: Lerp) -> Result<()> {
     check_dtype(a)?;
-    let b = b.contiguous()?;
-    if a.device().is_cpu() {
-        return Ok(a.inplace_op2(&b, &op)?);
+    let b = b.detach().contiguous()?;
+    if !a.device().is_cpu() {
+        return Ok(a.slice_set(&((a * decay)? + (b * (1.0 - decay))?)?, 0, 0)?);
     }
-    let term = if op.square { b.sqr()? } else { b };
-    a.slice_set(&((a * op.decay)? + (term * ((1.0 - op.decay) * op.scale))?)?, 0, 0)?;
-    Ok(())
+    match a.dtype() {
+        DType::F64 => lerp_of::<f64>(a, &b, decay),
+        _ => lerp_of::<f32>(a, &b, decay),
+    }
 }
 
-/// θ ← (1 − decay) θ − rate m / (√v / root + eps).
-pub(super) fn adam_step(
-    theta: &Var,
-    m: &Tensor,
-    v: &Tensor,
-    rate: f64,
-    root: f64,
-    eps: f64,
-    decay: f64,
-) -> Result<()> {
-    check_dtype(theta)?;
-    if theta.device().is_cpu() {
-        return Ok(theta.inplace_op3(m, v, &AdamStep { rate, root, eps, decay })?);
+fn lerp_of<T: Number>(a: &Tensor, b: &Tensor, decay: f64) -> Result<()> {
+    Ok(with::<T>(b, |b| {
+        with_all(&[a], Vec::new(), &mut |slices| {
+            slices.into_iter().for_each(|a| T::lerp(a, b, decay));
+            Ok(())
+        })
+    })?)
+}
+
+/// Σ x² over a tensor, in f64 wherever the tensor is read on the host.
+pub(super) fn sum_of_squares(x: &Tensor) -> Result<f64> {
+    let mut sum = 0.0;
+    let x = x.detach().contiguous()?;
+    match (x.device().is_cpu(), x.dtype()) {
+        (true, DType::F32) => sum_with::<f32>(&x, &mut sum)?,
+        (true, DType::F64) => sum_with::<f64>(&x, &mut sum)?,
+        _ => sum = x.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?,
     }
-    let step = (m / ((v.sqrt()? / root)? + eps)?)?;
-    Ok(theta.set(&((theta.as_detached_tensor() * (1.0 - decay))? - (step * rate)?)?)?)
+    Ok(sum)
+}
+
+fn sum_with<T: Number>(x: &Tensor, sum: &mut f64) -> Result<()> {
+    Ok(with::<T>(x, |x| {
+        *sum = T::sum_of_squares(x);
+        Ok(())
+    })?)
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
+use super::inplace::{Rule, Target, step};
 use crate::params::{refuse_rest, take_like};
-use crate::{Error, Params, Result};
+use crate::{Ema, Error, Params, Result};
 
 /// A parameter and its two moments.
 #[derive(Debug)]
@@ -43,9 +45,14 @@ impl Moments {
         self.n_steps
     }
 
-    /// Every parameter with its first and second moment.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Var, &Tensor, &Tensor)> {
-        self.moments.iter().map(|m| (&m.theta, &m.first, &m.second))
+    /// Moves every parameter that has a gradient, and all averages, by `rule`.
+    pub(super) fn step(&self, rule: &Rule, gradients: &GradStore, averages: &mut [Ema]) -> Result<()> {
+        for Moment { name, theta, first, second } in &self.moments {
+            let followers: Vec<_> = averages.iter().filter_map(|ema| ema.follower(name)).collect();
+            step(rule, &Target { theta, first, second }, gradients.get(theta), &followers)?;
+        }
+        averages.iter_mut().for_each(Ema::count_update);
+        Ok(())
     }
 
     pub(super) fn state(&self) -> BTreeMap<String, Tensor> {

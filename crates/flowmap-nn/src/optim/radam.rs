@@ -12,9 +12,9 @@ use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
 use super::Optimizer;
-use super::inplace::{adam_step, lerp_scaled, lerp_squared};
+use super::inplace::Rule;
 use super::moments::Moments;
-use crate::{Params, Result};
+use crate::{Ema, Params, Result};
 
 /// From this length of the moving average on, the second moment is used.
 const THRESHOLD: f64 = 5.0;
@@ -49,20 +49,26 @@ impl RAdam {
 }
 
 impl Optimizer for RAdam {
-    fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()> {
+    fn step_and_average(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        gradient_scale: f64,
+        averages: &mut [Ema],
+    ) -> Result<()> {
         let k = self.moments.next_step();
         let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
         let rectification = self.rectification(k);
-        for (theta, m, v) in self.moments.iter() {
-            let Some(g) = gradients.get(theta) else { continue };
-            lerp_scaled(m, g, self.beta1, gradient_scale)?;
-            lerp_squared(v, g, self.beta2, gradient_scale)?;
-            match rectification {
-                Some(r) => adam_step(theta, m, v, lr * r / bias1, bias2.sqrt(), self.eps, 0.0)?,
-                None => theta.set(&(theta.as_detached_tensor() - (m * (lr / bias1))?)?)?,
-            }
-        }
-        Ok(())
+        let rule = Rule {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            gradient_scale,
+            rate: lr * rectification.unwrap_or(1.0) / bias1,
+            root: rectification.map(|_| bias2.sqrt()),
+            eps: self.eps,
+            keep: 1.0,
+        };
+        self.moments.step(&rule, gradients, averages)
     }
 
     fn n_steps(&self) -> u64 {
