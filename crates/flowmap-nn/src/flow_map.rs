@@ -13,7 +13,8 @@ use crate::Result;
 /// A network that computes the average velocity v_{s,t}(x) of a jump from s to t.
 ///
 /// It is written once for dual tensors and serves plain ones at the cost of a plain network.
-pub trait AverageVelocity {
+/// Threads share it: training and sampling cut their batches into tiles.
+pub trait AverageVelocity: Send + Sync {
     /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and labels `(B,)` of u32.
     ///
     /// # Errors
@@ -59,6 +60,16 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// The flow map of a network given labels `(B,)` of u32.
     pub fn given(net: &'a M, labels: Option<&'a Tensor>) -> Self {
         Self { net, labels }
+    }
+
+    /// The network.
+    pub fn net(&self) -> &'a M {
+        self.net
+    }
+
+    /// The labels it is given.
+    pub fn labels(&self) -> Option<&'a Tensor> {
+        self.labels
     }
 
     /// v_{s,t}(x).

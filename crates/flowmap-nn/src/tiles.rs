@@ -49,8 +49,8 @@ pub fn loss_and_gradient<M, T>(
     first: u64,
 ) -> Result<LossAndGradient>
 where
-    M: AverageVelocity + Sync + ?Sized,
-    T: AverageVelocity + Sync + ?Sized,
+    M: AverageVelocity + ?Sized,
+    T: AverageVelocity + ?Sized,
 {
     let n_tiles = match batch.x0.device() {
         Device::Cpu => batch.x0.dim(0)?.div_ceil(TILE_ROWS).max(1),

@@ -5,10 +5,11 @@
 mod error;
 mod noise;
 mod sampler;
+mod session;
 
 pub use error::{Error, Result};
 pub use noise::base_noise;
 pub use sampler::{
-    ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind, sample,
-    trajectory,
+    ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind,
 };
+pub use session::{Session, sample, trajectory};

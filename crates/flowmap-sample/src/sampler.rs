@@ -11,7 +11,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Tensor;
-use flowmap_core::TimeGrid;
 use flowmap_nn::{AverageVelocity, FlowMap};
 
 pub use euler::EULER;
@@ -39,43 +38,6 @@ pub trait Sampler: fmt::Debug + Send + Sync {
 
     /// Evaluations of the network that a step costs.
     fn evaluations_per_step(&self) -> usize;
-}
-
-/// Runs `x0` along the grid and returns the end.
-///
-/// A reversed grid inverts: it leads from data to noise.
-///
-/// # Errors
-/// As the network.
-pub fn sample(
-    sampler: &dyn Sampler,
-    model: FlowMap<'_, dyn AverageVelocity + '_>,
-    x0: &Tensor,
-    grid: &TimeGrid,
-) -> Result<Tensor> {
-    let mut x = x0.clone();
-    for (s, t) in grid.steps() {
-        x = sampler.step(model, s, t, &x)?.detach();
-    }
-    Ok(x)
-}
-
-/// Runs `x0` along the grid and returns x at every time of it, the start included.
-///
-/// # Errors
-/// As the network.
-pub fn trajectory(
-    sampler: &dyn Sampler,
-    model: FlowMap<'_, dyn AverageVelocity + '_>,
-    x0: &Tensor,
-    grid: &TimeGrid,
-) -> Result<Vec<Tensor>> {
-    let mut path = vec![x0.clone()];
-    for (s, t) in grid.steps() {
-        let next = sampler.step(model, s, t, &path[path.len() - 1])?.detach();
-        path.push(next);
-    }
-    Ok(path)
 }
 
 /// A time for every sample of `x`, `(B,)`.

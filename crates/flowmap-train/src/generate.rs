@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
-use flowmap_nn::{AverageVelocity, FlowMap, Guided};
-use flowmap_sample::{SamplerKind, base_noise, trajectory};
+use flowmap_nn::{AverageVelocity, Guided};
+use flowmap_sample::{SamplerKind, Session, base_noise};
 
 use crate::{Error, Model, Result};
 
@@ -74,14 +74,19 @@ pub fn generate(
     let mut samples =
         Samples { x: Vec::new(), noise: Vec::new(), labels: None, shape: model.config.shape.clone() };
     samples.labels = how.labels(0, how.num, model.config.n_classes);
-    for first in (0..how.num).step_by(CHUNK) {
-        let n = CHUNK.min(how.num - first);
-        let path = generate_paths(model, grid, how, first, n, device)?;
-        samples.noise.extend(path[0].flatten_all()?.to_vec1::<f32>()?);
-        samples.x.extend(path[path.len() - 1].flatten_all()?.to_vec1::<f32>()?);
-        progress(n);
-    }
-    Ok(samples)
+    let sampler = how.sampler.build();
+    with_net(model, how, |net| {
+        let session = Session::new(&*sampler, net);
+        for first in (0..how.num).step_by(CHUNK) {
+            let n = CHUNK.min(how.num - first);
+            let (x0, labels) = start(model, how, first, n, device)?;
+            let x1 = session.sample(&x0, labels.as_ref(), grid)?;
+            samples.noise.extend(x0.flatten_all()?.to_vec1::<f32>()?);
+            samples.x.extend(x1.flatten_all()?.to_vec1::<f32>()?);
+            progress(n);
+        }
+        Ok(samples)
+    })
 }
 
 /// The samples `first..first + n` at every time of `grid`, noise included.
@@ -96,21 +101,42 @@ pub fn generate_paths(
     n: usize,
     device: &Device,
 ) -> Result<Vec<Tensor>> {
-    let config = &model.config;
-    let n_classes = config.n_classes;
+    let sampler = how.sampler.build();
+    with_net(model, how, |net| {
+        let (x0, labels) = start(model, how, first, n, device)?;
+        Ok(Session::new(&*sampler, net).trajectory(&x0, labels.as_ref(), grid)?)
+    })
+}
+
+/// Calls `run` with the network of `model`, guided where that is asked for.
+fn with_net<R>(
+    model: &Model,
+    how: &Generation,
+    run: impl FnOnce(&dyn AverageVelocity) -> Result<R>,
+) -> Result<R> {
+    let n_classes = model.config.n_classes;
     if let Some(found) = how.class.filter(|class| *class as usize >= n_classes) {
         return Err(Error::Class { found, n_classes });
     }
+    match how.guidance {
+        Some(_) if n_classes == 0 => Err(Error::NotConditional),
+        Some(scale) => run(&Guided::new(&*model.net as &dyn AverageVelocity, scale, n_classes as u32)),
+        None => run(&*model.net),
+    }
+}
+
+/// Noise and labels of the samples `first..first + n`.
+fn start(
+    model: &Model,
+    how: &Generation,
+    first: usize,
+    n: usize,
+    device: &Device,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let config = &model.config;
     let stream = NoiseStream::new(how.seed, Stream::Base);
     let dtype = candle_core::DType::F32;
     let x0 = base_noise(&stream, first as u64, n, &config.shape, config.sigma_data, dtype, device)?;
-    let labels = how.labels(first, n, n_classes).map(|l| Tensor::from_vec(l, n, device)).transpose()?;
-    let run = |net: &dyn AverageVelocity| {
-        trajectory(how.sampler.build().as_ref(), FlowMap::given(net, labels.as_ref()), &x0, grid)
-    };
-    Ok(match how.guidance {
-        Some(_) if n_classes == 0 => return Err(Error::NotConditional),
-        Some(scale) => run(&Guided::new(&*model.net as &dyn AverageVelocity, scale, n_classes as u32))?,
-        None => run(&*model.net)?,
-    })
+    let labels = how.labels(first, n, config.n_classes);
+    Ok((x0, labels.map(|l| Tensor::from_vec(l, n, device)).transpose()?))
 }
