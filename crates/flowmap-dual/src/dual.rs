@@ -81,6 +81,11 @@ impl Dual {
         }
     }
 
+    /// The tensor `(2, ...)` of value and tangent where an operation made it, so that the next need not.
+    pub(crate) fn made_stacked(&self) -> Option<&Tensor> {
+        self.stacked.as_ref()
+    }
+
     /// The value x.
     pub fn primal(&self) -> &Tensor {
         &self.primal

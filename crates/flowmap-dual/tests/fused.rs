@@ -36,7 +36,7 @@ fn run(
     };
     let y = match activation {
         Some(activation) => input.linear_activation(&weight, &bias, activation).unwrap(),
-        None => input.linear_output(&weight, &bias).unwrap(),
+        None => input.linear(&weight, Some(&bias)).unwrap(),
     };
     let (w, z) = (cast(noise(10 * seed + 4, y.dims())), cast(noise(10 * seed + 5, y.dims())));
     let mut loss = (y.primal() * w).unwrap().sum_all().unwrap();
@@ -105,7 +105,7 @@ fn two_layers_pass_their_tangent_on_without_loss() {
         let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
         let h = Dual::new(cast(&x), cast(&dx)).unwrap();
         let h = h.linear_activation(&cast(&w1), &cast(&b1), Activation::Silu).unwrap();
-        h.linear_output(&cast(&w2), &cast(&b2)).unwrap()
+        h.linear(&cast(&w2), Some(&cast(&b2))).unwrap()
     };
     let (fused, composed) = (network(DType::F32), network(DType::F64));
     assert!(distance(fused.primal(), composed.primal()) < TOLERANCE);
@@ -117,5 +117,5 @@ fn wrong_sizes_are_errors() {
     let x = Dual::constant(noise(1, &[4, 3]).to_dtype(DType::F32).unwrap());
     let (w, b) =
         (noise(2, &[2, 5]).to_dtype(DType::F32).unwrap(), noise(3, &[2]).to_dtype(DType::F32).unwrap());
-    assert!(x.linear_output(&w, &b).is_err());
+    assert!(x.linear(&w, Some(&b)).is_err());
 }

@@ -268,7 +268,10 @@ impl CustomOp3 for Layer {
                     Some(_) => Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?),
                     None => None,
                 };
-                let gb = gradient_of(bias, |sum| sum.iter_mut().zip(&gb).for_each(|(sum, g)| *sum += g))?;
+                let gb = match is_wanted(bias) {
+                    true => gradient_of(bias, |sum| sum.iter_mut().zip(&gb).for_each(|(sum, g)| *sum += g))?,
+                    false => None,
+                };
                 let gw = match is_wanted(weight) {
                     true => with_floats(x, |x| gradient_of(weight, |sum| weights(gz, x, d_out, d_in, sum)))?,
                     false => None,

@@ -21,6 +21,11 @@ impl Dual {
     /// # Errors
     /// Where the shapes do not broadcast.
     pub fn add(&self, rhs: &Self) -> Result<Self> {
+        if let (Some(x), Some(y)) = (self.made_stacked(), rhs.made_stacked())
+            && x.shape() == y.shape()
+        {
+            return Self::from_stacked((x + y)?);
+        }
         let primal = self.primal().broadcast_add(rhs.primal())?;
         let to_output =
             |tangent: Option<&Tensor>| tangent.map(|t| t.broadcast_as(primal.shape())).transpose();
@@ -74,7 +79,10 @@ impl Dual {
     /// # Errors
     /// As Candle.
     pub fn scale(&self, scale: f64) -> Result<Self> {
-        self.map_linear(|x| x * scale)
+        match self.made_stacked() {
+            Some(stacked) => Self::from_stacked((stacked * scale)?),
+            None => self.map_linear(|x| x * scale),
+        }
     }
 
     /// x + `shift`.

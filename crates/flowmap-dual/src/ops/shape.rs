@@ -10,7 +10,10 @@ impl Dual {
     /// # Errors
     /// Where the number of elements differs.
     pub fn reshape(&self, dims: &[usize]) -> Result<Self> {
-        self.map_linear(|x| x.reshape(dims))
+        match self.made_stacked() {
+            Some(stacked) => Self::from_stacked(stacked.reshape([&[2], dims].concat())?),
+            None => self.map_linear(|x| x.reshape(dims)),
+        }
     }
 
     /// Exchanges two dimensions.

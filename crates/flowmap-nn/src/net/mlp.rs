@@ -184,6 +184,6 @@ impl AverageVelocity for Mlp {
             let y = h.linear_activation(&layer.weight, &layer.bias, self.config.activation)?;
             h = if self.config.residual && i > 0 { h.add(&y)? } else { y };
         }
-        Ok(h.linear_output(&last.weight, &last.bias)?.scale(self.sigma_data)?.reshape(&dims)?)
+        Ok(h.linear(&last.weight, Some(&last.bias))?.scale(self.sigma_data)?.reshape(&dims)?)
     }
 }
