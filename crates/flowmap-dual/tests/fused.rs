@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_dual::{Activation, Dual};
+use flowmap_dual::{Activation, Dual, GradientSums, PackedWeights};
 use proptest::prelude::*;
 
 /// f32 sums of up to 70 terms, and 1.5e-7 of the error function in `gelu_erf`.
@@ -108,6 +108,69 @@ fn two_layers_pass_their_tangent_on_without_loss() {
         h.linear(&cast(&w2), Some(&cast(&b2))).unwrap()
     };
     let (fused, composed) = (network(DType::F32), network(DType::F64));
+    assert!(distance(fused.primal(), composed.primal()) < TOLERANCE);
+    assert!(distance(fused.tangent().unwrap(), composed.tangent().unwrap()) < TOLERANCE);
+}
+
+/// The loss of two uses of one layer, its value and its gradients in W and b.
+fn two_uses(x: &Dual, weight: &Var, bias: &Var) -> (Tensor, candle_core::backprop::GradStore) {
+    let y = x.linear_activation(weight, bias, Activation::Silu).unwrap();
+    let z = y.linear_activation(weight, bias, Activation::GeluTanh).unwrap();
+    let loss = (z.primal().sqr().unwrap() + z.tangent().unwrap()).unwrap().sum_all().unwrap();
+    let gradients = loss.backward().unwrap();
+    (loss, gradients)
+}
+
+#[test]
+fn shared_weights_and_sums_of_gradients_give_what_the_plain_pass_gives() {
+    let f32 = |i, dims: &[usize]| noise(i, dims).to_dtype(DType::F32).unwrap();
+    let (weight, bias) =
+        (Var::from_tensor(&f32(1, &[19, 19])).unwrap(), Var::from_tensor(&f32(2, &[19])).unwrap());
+    let x = Dual::new(f32(3, &[50, 19]), f32(4, &[50, 19])).unwrap();
+    let (loss, gradients) = two_uses(&x, &weight, &bias);
+    let packed = PackedWeights::default();
+    let mut sums = GradientSums::new([weight.as_tensor(), bias.as_tensor()]);
+    // The second pass finds the weights packed.
+    for _ in 0..2 {
+        let (same, left) = packed.share(|| sums.collect(|| two_uses(&x, &weight, &bias)));
+        assert_eq!(loss.to_scalar::<f32>().unwrap(), same.to_scalar::<f32>().unwrap());
+        assert!(left.get(&weight).is_none() && left.get(&bias).is_none());
+    }
+    for var in [&weight, &bias] {
+        let sum = sums.take(var).unwrap().unwrap();
+        let twice = (gradients.get(var).unwrap() * 2.0).unwrap();
+        assert!(distance(&sum, &twice) < TOLERANCE);
+        assert!(sums.take(var).unwrap().is_none());
+    }
+}
+
+#[test]
+fn row_does_not_depend_on_its_batch_where_weights_are_shared() {
+    let f32 = |i, dims: &[usize]| noise(i, dims).to_dtype(DType::F32).unwrap();
+    let (weight, bias, x) = (f32(1, &[70, 33]), f32(2, &[70]), f32(3, &[200, 33]));
+    let packed = PackedWeights::default();
+    let rows = |first: usize, n: usize| {
+        let x = Dual::constant(x.narrow(0, first, n).unwrap());
+        let y = packed.share(|| x.linear_activation(&weight, &bias, Activation::GeluTanh)).unwrap();
+        y.primal().to_vec2::<f32>().unwrap()
+    };
+    let all = rows(0, 200);
+    for (first, n) in [(0, 1), (7, 3), (100, 37), (199, 1)] {
+        assert_eq!(rows(first, n), all[first..first + n]);
+    }
+}
+
+#[test]
+fn leading_dimensions_are_rows() {
+    let (weight, bias) = (noise(1, &[5, 4]), noise(2, &[5]));
+    let (x, dx) = (noise(3, &[2, 3, 4]), noise(4, &[2, 3, 4]));
+    let layer = |dtype: DType| {
+        let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+        let x = Dual::new(cast(&x), cast(&dx)).unwrap();
+        x.linear_activation(&cast(&weight), &cast(&bias), Activation::Tanh).unwrap()
+    };
+    let (fused, composed) = (layer(DType::F32), layer(DType::F64));
+    assert_eq!(fused.dims(), [2, 3, 5]);
     assert!(distance(fused.primal(), composed.primal()) < TOLERANCE);
     assert!(distance(fused.tangent().unwrap(), composed.tangent().unwrap()) < TOLERANCE);
 }
