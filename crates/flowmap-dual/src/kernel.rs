@@ -12,6 +12,8 @@ mod micro;
 mod panels;
 mod scope;
 mod simd;
+mod sin_cos;
 
 pub(crate) use layer::{Layer, Tape};
 pub use scope::{GradientSums, PackedWeights};
+pub(crate) use sin_cos::SinCos;

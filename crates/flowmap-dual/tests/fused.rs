@@ -86,6 +86,45 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn fused_sine_and_cosine_agree_with_the_composed_oracle(
+        rows in 1usize..400,
+        n in 1usize..40,
+        has_tangent: bool,
+        size in prop::sample::select(vec![1.0, 100.0, 1e5]),
+        seed in 0u64..1000,
+    ) {
+        let x = (noise(10 * seed, &[rows, n]) * size).unwrap().to_dtype(DType::F32).unwrap();
+        let run = |dtype: DType| {
+            let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+            let x = Var::from_tensor(&cast(&x)).unwrap();
+            let dx = Var::from_tensor(&cast(&noise(10 * seed + 1, &[rows, n]))).unwrap();
+            let input = match has_tangent {
+                true => Dual::new(x.as_tensor().clone(), dx.as_tensor().clone()).unwrap(),
+                false => Dual::constant(x.as_tensor().clone()),
+            };
+            let y = input.sin_cos().unwrap();
+            let (w, z) = (cast(&noise(10 * seed + 2, y.dims())), cast(&noise(10 * seed + 3, y.dims())));
+            let mut loss = (y.primal() * w).unwrap().sum_all().unwrap();
+            let mut found = vec![y.primal().clone()];
+            if let Some(dy) = y.tangent() {
+                loss = (loss + (dy * z).unwrap().sum_all().unwrap()).unwrap();
+                found.push(dy.clone());
+            }
+            let gradients = loss.backward().unwrap();
+            found.extend([&x, &dx].into_iter().filter_map(|v| gradients.get(v).cloned()));
+            found
+        };
+        let (fused, composed) = (run(DType::F32), run(DType::F64));
+        prop_assert_eq!(fused.len(), composed.len());
+        for (i, (f, c)) in fused.iter().zip(&composed).enumerate() {
+            let distance = distance(f, c);
+            prop_assert!(distance < TOLERANCE, "({rows}, {n}) of size {size} output {i}: off by {distance:e}");
+        }
+    }
+}
+
 #[test]
 fn number_of_threads_does_not_change_a_bit() {
     let on = |n: usize| {

@@ -84,20 +84,20 @@ fn rows_of(shape: &Shape) -> Result<(usize, bool)> {
 }
 
 /// The numbers of a contiguous f32 tensor.
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let CpuStorage::F32(values) = storage else { bail!("the fused layer takes f32 only") };
+pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let CpuStorage::F32(values) = storage else { bail!("a fused operation takes f32 only") };
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&values[start..end]),
-        None => bail!("the fused layer takes contiguous tensors only"),
+        None => bail!("a fused operation takes contiguous tensors only"),
     }
 }
 
 /// Calls `f` with the numbers of a tensor.
-fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => f(floats(storage, layout)?),
-        _ => bail!("the fused layer runs on the CPU only"),
+        _ => bail!("a fused operation runs on the CPU only"),
     }
 }
 

@@ -155,8 +155,7 @@ impl Mlp {
             }
         }
         if let Some(frequencies) = &self.x_frequencies {
-            let phase = x.linear(frequencies, None)?;
-            parts.extend([phase.sin()?, phase.cos()?]);
+            parts.push(x.linear(frequencies, None)?.sin_cos()?);
         }
         match (&self.label_embedding, labels) {
             (Some(table), Some(labels)) => parts.push(Dual::constant(table.index_select(labels, 0)?)),
