@@ -12,3 +12,4 @@ pub use activation::Activation;
 pub use dual::Dual;
 pub use error::{Error, Result};
 pub use kernel::{GradientSums, PackedWeights};
+pub use ops::DenseLayer;

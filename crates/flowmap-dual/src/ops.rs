@@ -13,3 +13,5 @@ mod reduce;
 mod resize;
 mod shape;
 mod softmax;
+
+pub use linear::DenseLayer;

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_dual::{Activation, Dual, GradientSums, PackedWeights};
+use flowmap_dual::{Activation, DenseLayer, Dual, GradientSums, PackedWeights};
 use proptest::prelude::*;
 
 /// f32 sums of up to 70 terms, and 1.5e-7 of the error function in `gelu_erf`.
@@ -121,6 +121,73 @@ proptest! {
         for (i, (f, c)) in fused.iter().zip(&composed).enumerate() {
             let distance = distance(f, c);
             prop_assert!(distance < TOLERANCE, "({rows}, {n}) of size {size} output {i}: off by {distance:e}");
+        }
+    }
+}
+
+/// Value, tangent, and all gradients of w · y + z · ẏ through several layers.
+fn run_layers(dtype: DType, rows: usize, widths: &[usize], has_tangent: bool, seed: u64) -> Vec<Tensor> {
+    let cast = |t: Tensor| t.to_dtype(dtype).unwrap();
+    let var = |i: u64, dims: &[usize], scale: f64| {
+        let start = (noise(100 * seed + i, dims) * scale).unwrap();
+        Var::from_tensor(&cast(start)).unwrap()
+    };
+    let (x, dx) = (var(0, &[rows, widths[0]], 1.0), var(1, &[rows, widths[0]], 1.0));
+    let parameters: Vec<(Var, Var)> = widths
+        .windows(2)
+        .enumerate()
+        .map(|(i, w)| {
+            let i = 10 + 2 * i as u64;
+            (var(i, &[w[1], w[0]], (w[0] as f64).sqrt().recip()), var(i + 1, &[w[1]], 0.3))
+        })
+        .collect();
+    let input = match has_tangent {
+        true => Dual::new(x.as_tensor().clone(), dx.as_tensor().clone()).unwrap(),
+        false => Dual::constant(x.as_tensor().clone()),
+    };
+    // The third layer has no activation, the others differ.
+    let activations = [Some(Activation::GeluTanh), Some(Activation::Silu), None, Some(Activation::Tanh)];
+    let layers: Vec<DenseLayer<'_>> = parameters
+        .iter()
+        .zip(activations)
+        .map(|((weight, bias), activation)| DenseLayer { weight, bias, activation })
+        .collect();
+    let all: Vec<&Tensor> = parameters.iter().flat_map(|(w, b)| [w.as_tensor(), b.as_tensor()]).collect();
+    let mut sums = GradientSums::new(match dtype {
+        DType::F32 => all.clone(),
+        _ => Vec::new(),
+    });
+    let (mut found, gradients) = sums.collect(|| {
+        let y = input.layers(&layers).unwrap();
+        let (w, z) = (cast(noise(100 * seed + 2, y.dims())), cast(noise(100 * seed + 3, y.dims())));
+        let mut loss = (y.primal() * w).unwrap().sum_all().unwrap();
+        let mut found = vec![y.primal().clone()];
+        if let Some(dy) = y.tangent() {
+            loss = (loss + (dy * z).unwrap().sum_all().unwrap()).unwrap();
+            found.push(dy.clone());
+        }
+        (found, loss.backward().unwrap())
+    });
+    found.extend([&x, &dx].into_iter().filter_map(|v| gradients.get(v).cloned()));
+    found.extend(all.iter().map(|w| sums.take(w).unwrap().or(gradients.get(w).cloned()).unwrap()));
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #[test]
+    fn layers_run_as_one_agree_with_the_composed_oracle(
+        rows in 1usize..150,
+        widths in prop::collection::vec(1usize..40, 2..6),
+        has_tangent: bool,
+        seed in 0u64..1000,
+    ) {
+        let fused = run_layers(DType::F32, rows, &widths, has_tangent, seed);
+        let composed = run_layers(DType::F64, rows, &widths, has_tangent, seed);
+        prop_assert_eq!(fused.len(), composed.len());
+        for (i, (f, c)) in fused.iter().zip(&composed).enumerate() {
+            let distance = distance(f, c);
+            prop_assert!(distance < TOLERANCE, "{rows} rows of {widths:?} output {i}: off by {distance:e}");
         }
     }
 }

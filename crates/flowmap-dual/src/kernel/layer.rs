@@ -1,4 +1,4 @@
-//! A linear layer with its activation as one operation, with its tangent and its backward pass.
+//! Linear layers with their activations, one after the other, as one operation with its tangent and its backward pass.
 //!
 //! z = x Wᵀ + b,  y = f(z);  ż = ẋ Wᵀ,  ẏ = f'(z) ż                         (1)
 //!
@@ -7,38 +7,29 @@
 //! x̄ = z̄ W,  ẋ̄ = ż̄ W,  W̄ = z̄ᵀ x + ż̄ᵀ ẋ,  b̄ = Σ_rows z̄                      (3)
 //!
 //! f32 on the CPU; a stacked input holds the rows x and below them the rows ẋ, so that one product serves both.
-//! The work runs in blocks of a few rows, product and epilogue together: what the epilogue reads is still in the cache.
+//! A task takes a few rows through all layers, product and epilogue together, and back through (2) and x̄ of (3):
+//! what it reads is still in the cache. The gradients of the weights follow for all rows at once.
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::blocks::{Block, BlockMut, blocks, blocks_mut, reborrow, shared, whole_mut};
 use super::buffer::Buffer;
 use super::epilogue;
 use super::gemm::{Matrix, Output, Write, matmul};
 use super::panels::Panels;
 use super::scope::{self, Product};
+use super::slices::{floats, is_wanted, with_floats};
 use crate::Activation;
 
-/// Rows of x, and as many of ẋ, that one task takes: what it computes stays in the second cache.
-/// A multiple of the rows of every innermost loop.
-const BLOCK_ROWS: usize = 36;
-/// Rows of the gradient of W that one task takes; a multiple likewise.
+/// Rows of the gradient of W that one task takes; a multiple of the rows of every innermost loop.
 const BLOCK_WEIGHTS: usize = 96;
 /// Rows of x packed at a time for the gradient of W.
 const CHUNK_ROWS: usize = 512;
 /// Below this number of rows, packing weights that nobody shares costs more than it saves.
 const FEW_ROWS: usize = 12;
-
-/// Whether a backward pass will follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tape {
-    /// z is kept for it.
-    Recorded,
-    /// Nothing is kept.
-    Off,
-}
 
 /// W as the products need it.
 enum Weights {
@@ -46,31 +37,201 @@ enum Weights {
     Plain,
 }
 
-/// The layer; inputs are x `(B, in)` or `(2, B, in)`, W `(out, in)` and b `(out,)`.
+/// One layer: W `(out, in)`, b `(out,)` and f, the identity if there is none.
 pub(crate) struct Layer {
+    weight: Tensor,
+    bias: Tensor,
     activation: Option<Activation>,
-    tape: Tape,
+    bias_values: Vec<f32>,
+    d_in: usize,
     weights: Weights,
-    /// z and ż without the bias, for the backward pass.
-    z: OnceLock<Buffer>,
 }
 
 impl Layer {
-    /// A layer with an activation, or a plain linear one, for `rows` rows.
+    /// A layer for `rows` rows.
     pub(crate) fn new(
-        activation: Option<Activation>,
         weight: &Tensor,
+        bias: &Tensor,
+        activation: Option<Activation>,
         rows: usize,
-        tape: Tape,
     ) -> Result<Self> {
+        let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
+        let (d_out, d_in) = weight.dims2()?;
+        let bias_values = with_floats(&bias, |b| Ok(b.to_vec()))?;
+        if bias_values.len() != d_out {
+            bail!("a layer of {d_out} outputs does not take a bias of {}", bias_values.len());
+        }
         let weights = if rows < FEW_ROWS && !scope::is_shared() {
             Weights::Plain
         } else {
-            let (_, d_in) = weight.dims2()?;
-            let pack = || with_floats(weight, |w| Ok(Panels::new(Matrix::rows(w, d_in).t())));
-            Weights::Packed(scope::panels(weight, Product::Forward, pack)?)
+            let pack = || with_floats(&weight, |w| Ok(Panels::new(Matrix::rows(w, d_in).t())));
+            Weights::Packed(scope::panels(&weight, Product::Forward, pack)?)
         };
-        Ok(Self { activation, tape, weights, z: OnceLock::new() })
+        Ok(Self { weight, bias, activation, bias_values, d_in, weights })
+    }
+
+    fn d_out(&self) -> usize {
+        self.bias_values.len()
+    }
+
+    /// W, and b, the inputs of the operation.
+    pub(crate) fn inputs(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
+    /// (1) for a few rows; `z` is written where there is an activation.
+    fn forward(&self, x: Block<'_>, z: &mut BlockMut<'_>, y: &mut BlockMut<'_>) -> Result<()> {
+        match self.activation {
+            None => {
+                self.multiply(x, y)?;
+                epilogue::add_bias(&self.bias_values, y.0);
+            }
+            Some(activation) => {
+                self.multiply(x, z)?;
+                epilogue::forward(activation, shared(z), &self.bias_values, reborrow(y));
+            }
+        }
+        Ok(())
+    }
+
+    /// x Wᵀ and ẋ Wᵀ.
+    fn multiply(&self, x: Block<'_>, z: &mut BlockMut<'_>) -> Result<()> {
+        match &self.weights {
+            Weights::Packed(panels) => multiply(x, self.d_in, panels, z, self.d_out()),
+            Weights::Plain => with_floats(&self.weight, |w| {
+                let w = Matrix::rows(w, self.d_in).t();
+                matmul(Matrix::rows(x.0, self.d_in), w, z.0);
+                if let (Some(dx), Some(dz)) = (x.1, &mut z.1) {
+                    matmul(Matrix::rows(dx, self.d_in), w, dz);
+                }
+                Ok(())
+            })?,
+        }
+        Ok(())
+    }
+}
+
+/// The products of both parts of a block with packed weights.
+fn multiply(x: Block<'_>, d_in: usize, panels: &Panels, z: &mut BlockMut<'_>, d_out: usize) {
+    let product = |x, z| panels.multiply(Matrix::rows(x, d_in), Write::Set, Output::rows(z, d_out));
+    product(x.0, z.0);
+    if let (Some(dx), Some(dz)) = (x.1, &mut z.1) {
+        product(dx, dz);
+    }
+}
+
+/// What a backward pass needs of one layer.
+#[derive(Default)]
+struct Saved {
+    /// x and ẋ; empty for the first layer, whose input Candle keeps.
+    x: Buffer,
+    /// z and ż without the bias; empty without an activation.
+    z: Buffer,
+}
+
+/// Whether a backward pass will follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tape {
+    /// What it needs is kept.
+    Recorded,
+    /// Nothing is kept.
+    Off,
+}
+
+/// The operation; its inputs are x `(B, in)` or `(2, B, in)`, and W and b of the first layer.
+///
+/// The gradients of further layers have no other way out than the sums of [`scope`].
+pub(crate) struct Layers {
+    layers: Vec<Layer>,
+    tape: Tape,
+    saved: OnceLock<Vec<Saved>>,
+}
+
+impl Layers {
+    /// Layers of which each fits the next.
+    pub(crate) fn new(layers: Vec<Layer>, tape: Tape) -> Result<Self> {
+        for pair in layers.windows(2) {
+            if pair[0].d_out() != pair[1].d_in {
+                bail!("a layer of {} inputs does not take {} outputs", pair[1].d_in, pair[0].d_out());
+            }
+        }
+        Ok(Self { layers, tape, saved: OnceLock::new() })
+    }
+
+    /// Numbers in a row of the output.
+    pub(crate) fn d_out(&self) -> usize {
+        self.layers.last().map_or(0, Layer::d_out)
+    }
+
+    /// The output for all rows, nothing kept.
+    fn forward(&self, x: &[f32], d_in: usize, is_stacked: bool, y: &mut [f32]) -> Result<()> {
+        let inputs = blocks(x, d_in, is_stacked).into_par_iter();
+        inputs.zip(blocks_mut(y, self.d_out(), is_stacked)).try_for_each(|(x, mut y)| {
+            let rows = x.0.len() / d_in * if is_stacked { 2 } else { 1 };
+            let mut last = Buffer::default();
+            for (i, layer) in self.layers.iter().enumerate() {
+                let n = rows * layer.d_out();
+                let (mut z, mut next) = (Buffer::new(n), Buffer::default());
+                let is_last = i + 1 == self.layers.len();
+                if !is_last {
+                    next = Buffer::new(n);
+                }
+                let x = if i == 0 { x } else { split(&last, is_stacked) };
+                let Some(mut z) = whole_mut(&mut z, is_stacked) else { return Ok(()) };
+                match whole_mut(&mut next, is_stacked) {
+                    Some(mut next) => layer.forward(x, &mut z, &mut next)?,
+                    None => layer.forward(x, &mut z, &mut y)?,
+                }
+                last = next;
+            }
+            Ok(())
+        })
+    }
+
+    /// The output for all rows, and what the backward pass needs.
+    fn forward_taped(&self, x: &[f32], d_in: usize, is_stacked: bool, y: &mut [f32]) -> Result<Vec<Saved>> {
+        let rows = x.len() / d_in.max(1);
+        let save = |(i, layer): (usize, &Layer)| Saved {
+            x: Buffer::new(if i == 0 { 0 } else { rows * layer.d_in }),
+            z: Buffer::new(if layer.activation.is_some() { rows * layer.d_out() } else { 0 }),
+        };
+        let mut saved: Vec<Saved> = self.layers.iter().enumerate().map(save).collect();
+        // For each block of rows, where z and y of each layer go.
+        let inputs = blocks(x, d_in, is_stacked);
+        let mut targets: Vec<Vec<(Option<BlockMut<'_>>, BlockMut<'_>)>> =
+            inputs.iter().map(|_| Vec::with_capacity(self.layers.len())).collect();
+        let (zs, xs): (Vec<_>, Vec<_>) = saved.iter_mut().map(|s| (&mut s.z, &mut s.x)).unzip();
+        let ys = xs.into_iter().skip(1).map(|x| &mut **x).chain([y]);
+        for ((layer, z), y) in self.layers.iter().zip(zs).zip(ys) {
+            let mut zs = blocks_mut(z, layer.d_out(), is_stacked).into_iter();
+            for (target, y) in targets.iter_mut().zip(blocks_mut(y, layer.d_out(), is_stacked)) {
+                target.push((zs.next(), y));
+            }
+        }
+        inputs.into_par_iter().zip(targets).try_for_each(|(x, mut targets)| {
+            for (i, layer) in self.layers.iter().enumerate() {
+                let (before, from_here) = targets.split_at_mut(i);
+                let x = before.last().map_or(x, |(_, y)| shared(y));
+                let Some((z, y)) = from_here.first_mut() else { return Ok(()) };
+                match z {
+                    Some(z) => layer.forward(x, z, y)?,
+                    None => layer.forward(x, &mut (&mut [], None), y)?,
+                }
+            }
+            Ok::<_, candle_core::Error>(())
+        })?;
+        Ok(saved)
+    }
+}
+
+/// Stacked or plain rows as one block.
+fn split(values: &[f32], is_stacked: bool) -> Block<'_> {
+    match is_stacked {
+        true => {
+            let (primal, tangent) = values.split_at(values.len() / 2);
+            (primal, Some(tangent))
+        }
+        false => (values, None),
     }
 }
 
@@ -83,157 +244,41 @@ fn rows_of(shape: &Shape) -> Result<(usize, bool)> {
     }
 }
 
-/// The numbers of a contiguous f32 tensor.
-pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let CpuStorage::F32(values) = storage else { bail!("a fused operation takes f32 only") };
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&values[start..end]),
-        None => bail!("a fused operation takes contiguous tensors only"),
-    }
-}
-
-/// Calls `f` with the numbers of a tensor.
-pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => f(floats(storage, layout)?),
-        _ => bail!("a fused operation runs on the CPU only"),
-    }
-}
-
-/// The same rows of a value and of its tangent, if there is one.
-type Block<'a> = (&'a [f32], Option<&'a [f32]>);
-type BlockMut<'a> = (&'a mut [f32], Option<&'a mut [f32]>);
-
-/// Cuts rows, and the stacked rows below them, into blocks.
-fn blocks(values: &[f32], columns: usize, is_stacked: bool) -> Vec<Block<'_>> {
-    let len = (BLOCK_ROWS * columns).max(1);
-    match is_stacked {
-        true => {
-            let (primal, tangent) = values.split_at(values.len() / 2);
-            primal.chunks(len).zip(tangent.chunks(len).map(Some)).collect()
-        }
-        false => values.chunks(len).map(|block| (block, None)).collect(),
-    }
-}
-
-/// As [`blocks`], to write.
-fn blocks_mut(values: &mut [f32], columns: usize, is_stacked: bool) -> Vec<BlockMut<'_>> {
-    let len = (BLOCK_ROWS * columns).max(1);
-    match is_stacked {
-        true => {
-            let (primal, tangent) = values.split_at_mut(values.len() / 2);
-            primal.chunks_mut(len).zip(tangent.chunks_mut(len).map(Some)).collect()
-        }
-        false => values.chunks_mut(len).map(|block| (block, None)).collect(),
-    }
-}
-
-/// The products of both parts of a block.
-fn multiply(x: Block<'_>, d_in: usize, panels: &Panels, z: &mut BlockMut<'_>, d_out: usize) {
-    let product = |x, z| panels.multiply(Matrix::rows(x, d_in), Write::Set, Output::rows(z, d_out));
-    product(x.0, z.0);
-    if let (Some(dx), Some(dz)) = (x.1, &mut z.1) {
-        product(dx, dz);
-    }
-}
-
-impl Layer {
-    /// y and ẏ (1) for all rows; z and ż go to `z` where it is wanted.
-    fn forward(
-        &self,
-        x: &[f32],
-        d_in: usize,
-        bias: &[f32],
-        is_stacked: bool,
-        panels: &Panels,
-    ) -> (Vec<f32>, Buffer) {
-        let d_out = bias.len();
-        let n_rows = x.len() / d_in.max(1);
-        let mut y = vec![0f32; n_rows * d_out];
-        let is_kept = self.tape == Tape::Recorded && self.activation.is_some();
-        let mut z = Buffer::new(if is_kept { y.len() } else { 0 });
-        let inputs = blocks(x, d_in, is_stacked);
-        let mut outputs = blocks_mut(&mut y, d_out, is_stacked);
-        match self.activation {
-            None => inputs.into_par_iter().zip(&mut outputs).for_each(|(x, y)| {
-                multiply(x, d_in, panels, y, d_out);
-                epilogue::add_bias(bias, y.0);
-            }),
-            Some(activation) if is_kept => {
-                let kept = blocks_mut(&mut z, d_out, is_stacked);
-                inputs.into_par_iter().zip(outputs).zip(kept).for_each(|((x, y), mut z)| {
-                    multiply(x, d_in, panels, &mut z, d_out);
-                    epilogue::forward(activation, (z.0, z.1.as_deref()), bias, y);
-                });
-            }
-            Some(activation) => inputs.into_par_iter().zip(outputs).for_each(|(x, y)| {
-                let n = y.0.len();
-                let mut z = Buffer::new(if is_stacked { 2 * n } else { n });
-                let (value, tangent) = z.split_at_mut(n);
-                let mut z = (value, is_stacked.then_some(tangent));
-                multiply(x, d_in, panels, &mut z, d_out);
-                epilogue::forward(activation, (z.0, z.1.as_deref()), bias, y);
-            }),
-        }
-        (y, z)
-    }
-
-    /// The same for a few rows and weights as they lie.
-    fn forward_plain(
-        &self,
-        x: &[f32],
-        d_in: usize,
-        weight: &[f32],
-        bias: &[f32],
-        is_stacked: bool,
-    ) -> (Vec<f32>, Buffer) {
-        let d_out = bias.len();
-        let mut z = Buffer::new(x.len() / d_in.max(1) * d_out);
-        matmul(Matrix::rows(x, d_in), Matrix::rows(weight, d_in).t(), &mut z);
-        let n = if is_stacked { z.len() / 2 } else { z.len() };
-        let Some(activation) = self.activation else {
-            epilogue::add_bias(bias, &mut z[..n]);
-            return (z.to_vec(), Buffer::default());
-        };
-        let mut y = vec![0f32; z.len()];
-        let (value, tangent) = y.split_at_mut(n);
-        let (z_value, z_tangent) = z.split_at(n);
-        let block = (z_value, is_stacked.then_some(z_tangent));
-        epilogue::forward(activation, block, bias, (value, is_stacked.then_some(tangent)));
-        (y, z)
-    }
-}
-
-impl CustomOp3 for Layer {
+impl CustomOp3 for Layers {
     fn name(&self) -> &'static str {
-        "layer"
+        "layers"
     }
 
     fn cpu_fwd(
         &self,
         s1: &CpuStorage,
         l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
+        _s2: &CpuStorage,
+        _l2: &Layout,
+        _s3: &CpuStorage,
+        _l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight, bias) = (floats(s1, l1)?, floats(s2, l2)?, floats(s3, l3)?);
+        let x = floats(s1, l1)?;
         let (rows, is_stacked) = rows_of(l1.shape())?;
-        let (d_out, d_in) = l2.shape().dims2()?;
-        if x.len() != rows * d_in * (1 + usize::from(is_stacked)) || bias.len() != d_out {
-            bail!("a layer of {d_in} inputs and {d_out} outputs does not take {:?}", l1.shape());
+        let rows = rows * if is_stacked { 2 } else { 1 };
+        let d_in = self.layers.first().map_or(0, |layer| layer.d_in);
+        if x.len() != rows * d_in {
+            bail!("a layer of {d_in} inputs does not take {:?}", l1.shape());
         }
-        let (y, z) = match &self.weights {
-            Weights::Packed(panels) => self.forward(x, d_in, bias, is_stacked, panels),
-            Weights::Plain => self.forward_plain(x, d_in, weight, bias, is_stacked),
-        };
-        // Set once: an operation runs forward once.
-        let _ = self.z.set(z);
+        let mut y = vec![0f32; rows * self.d_out()];
+        if d_in > 0 && !y.is_empty() {
+            match self.tape {
+                Tape::Off => self.forward(x, d_in, is_stacked, &mut y)?,
+                Tape::Recorded => {
+                    let saved = self.forward_taped(x, d_in, is_stacked, &mut y)?;
+                    // Set once: an operation runs forward once.
+                    let _ = self.saved.set(saved);
+                }
+            }
+        }
         let mut dims = l1.shape().dims().to_vec();
         if let Some(last) = dims.last_mut() {
-            *last = d_out;
+            *last = self.d_out();
         }
         Ok((CpuStorage::F32(y), dims.into()))
     }
@@ -241,124 +286,163 @@ impl CustomOp3 for Layer {
     fn bwd(
         &self,
         x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
+        _weight: &Tensor,
+        _bias: &Tensor,
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (_, is_stacked) = rows_of(x.shape())?;
-        let (d_out, d_in) = weight.dims2()?;
-        let is_wanted = |t: &Tensor| t.track_op() || t.is_variable();
-        // An input that leads to no parameter needs no gradient.
-        let panels = match is_wanted(x) {
-            true => {
-                let pack = || with_floats(weight, |w| Ok(Panels::new(Matrix::rows(w, d_in))));
-                Some(scope::panels(weight, Product::Backward, pack)?)
-            }
-            false => None,
-        };
+        let Some(saved) = self.saved.get() else { return Ok((None, None, None)) };
         let gradient = gradient.contiguous()?;
         with_floats(&gradient, |gy| {
-            with_floats(bias, |bias_values| {
-                let z = self.z.get().map(|z| &**z).unwrap_or_default();
-                let pass = Backward { activation: self.activation, z, bias: bias_values, gy, is_stacked };
-                let (gz, gx, gb) = pass.run(panels.as_deref(), d_in);
-                let gz = gz.as_deref().unwrap_or(gy);
-                let gx = match panels {
-                    Some(_) => Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?),
-                    None => None,
+            with_floats(x, |values| {
+                let (_, is_stacked) = rows_of(x.shape())?;
+                let mut gx = vec![0f32; if is_wanted(x) { values.len() } else { 0 }];
+                let backward = Backward { layers: &self.layers, saved, gy, is_stacked };
+                let (gzs, gbs) = backward.run(&mut gx)?;
+                let mut first = (None, None);
+                for (i, layer) in self.layers.iter().enumerate() {
+                    let x = if i == 0 { values } else { &*saved[i].x };
+                    let gz = if gzs[i].is_empty() { gy } else { &*gzs[i] };
+                    let gw = layer.gradient_of(&layer.weight, |sum| layer.weights(gz, x, sum))?;
+                    let gb = layer.gradient_of(&layer.bias, |sum| {
+                        sum.iter_mut().zip(&gbs[i]).for_each(|(sum, g)| *sum += g);
+                    })?;
+                    match i {
+                        0 => first = (gw, gb),
+                        _ if gw.is_some() || gb.is_some() => {
+                            bail!("layers that run as one need the sums that they ran forward with")
+                        }
+                        _ => {}
+                    }
+                }
+                let gx = match gx.is_empty() {
+                    true => None,
+                    false => Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?),
                 };
-                let gb = match is_wanted(bias) {
-                    true => gradient_of(bias, |sum| sum.iter_mut().zip(&gb).for_each(|(sum, g)| *sum += g))?,
-                    false => None,
-                };
-                let gw = match is_wanted(weight) {
-                    true => with_floats(x, |x| gradient_of(weight, |sum| weights(gz, x, d_out, d_in, sum)))?,
-                    false => None,
-                };
-                Ok((gx, gw, gb))
+                Ok((gx, first.0, first.1))
             })
         })
     }
 }
 
-/// The gradient of `weight` that `add` adds to zeros; `None` where it went to the sums of this thread instead.
-fn gradient_of(weight: &Tensor, add: impl Fn(&mut [f32])) -> Result<Option<Tensor>> {
-    if scope::add_gradient(weight, &add) {
-        return Ok(None);
+impl Layer {
+    /// The gradient of W or b that `add` adds to zeros; `None` where nobody wants it or it went to the sums of
+    /// this thread instead.
+    fn gradient_of(&self, tensor: &Tensor, add: impl Fn(&mut [f32])) -> Result<Option<Tensor>> {
+        if !is_wanted(tensor) || scope::add_gradient(tensor, &add) {
+            return Ok(None);
+        }
+        let mut values = vec![0f32; tensor.elem_count()];
+        add(&mut values);
+        Ok(Some(Tensor::from_vec(values, tensor.shape(), &Device::Cpu)?))
     }
-    let mut values = vec![0f32; weight.elem_count()];
-    add(&mut values);
-    Ok(Some(Tensor::from_vec(values, weight.shape(), &Device::Cpu)?))
+
+    /// Adds z̄ᵀ x over all rows, stacked ones included, to `gw`, in parallel over its rows.
+    fn weights(&self, gz: &[f32], x: &[f32], gw: &mut [f32]) {
+        let (d_in, d_out) = (self.d_in, self.d_out());
+        if gw.is_empty() {
+            return;
+        }
+        for (gz, x) in gz.chunks(CHUNK_ROWS * d_out).zip(x.chunks(CHUNK_ROWS * d_in)) {
+            let (gz, panels) = (Matrix::rows(gz, d_out), Panels::new(Matrix::rows(x, d_in)));
+            gw.par_chunks_mut(BLOCK_WEIGHTS * d_in).enumerate().for_each(|(i, gw)| {
+                let block = gz.columns(i * BLOCK_WEIGHTS, gw.len() / d_in).t();
+                panels.multiply(block, Write::Add, Output::rows(gw, d_in));
+            });
+        }
+    }
 }
 
 /// What a backward pass starts from.
 struct Backward<'a> {
-    activation: Option<Activation>,
-    z: &'a [f32],
-    bias: &'a [f32],
+    layers: &'a [Layer],
+    saved: &'a [Saved],
     gy: &'a [f32],
     is_stacked: bool,
 }
 
 impl Backward<'_> {
-    /// The gradients (2) of z and ż, `None` where they are those of y and ẏ, (3) of x and ẋ if `panels` holds W, and of b.
-    fn run(&self, panels: Option<&Panels>, d_in: usize) -> (Option<Buffer>, Vec<f32>, Vec<f32>) {
-        let Self { activation, z, bias, gy, is_stacked } = *self;
-        let d_out = bias.len();
-        let n_rows = gy.len() / d_out.max(1);
-        let mut gx = vec![0f32; if panels.is_some() { n_rows * d_in } else { 0 }];
-        let gradients = blocks(gy, d_out, is_stacked);
-        // Where no gradient of x is wanted, there are no blocks to write.
-        let mut outputs: Vec<Option<BlockMut<'_>>> =
-            blocks_mut(&mut gx, d_in, is_stacked).into_iter().map(Some).collect();
-        outputs.resize_with(gradients.len(), || None);
-        let multiply_back = |gz: Block<'_>, gx: Option<BlockMut<'_>>| {
-            if let (Some(panels), Some(mut gx)) = (panels, gx) {
-                multiply(gz, d_out, panels, &mut gx, d_in);
+    /// The gradients (2) of z and ż of each layer, empty where they are those of y and ẏ, and of b;
+    /// those of x and ẋ go to `gx` unless it is empty.
+    fn run(&self, gx: &mut [f32]) -> Result<(Vec<Buffer>, Vec<Vec<f32>>)> {
+        let Self { layers, saved, gy, is_stacked } = *self;
+        let n_layers = layers.len();
+        let back = |(i, layer): (usize, &Layer)| -> Result<Option<Arc<Panels>>> {
+            if i == 0 && gx.is_empty() {
+                return Ok(None);
             }
+            let pack = || with_floats(&layer.weight, |w| Ok(Panels::new(Matrix::rows(w, layer.d_in))));
+            Ok(Some(scope::panels(&layer.weight, Product::Backward, pack)?))
         };
-        let (gz, partial_sums): (Option<Buffer>, Vec<Vec<f32>>) = match activation {
-            None => {
-                let sums = gradients.into_par_iter().zip(outputs).map(|(gy, gx)| {
-                    multiply_back(gy, gx);
-                    epilogue::column_sums(gy.0, d_out)
-                });
-                let sums = sums.collect();
-                (None, sums)
-            }
-            Some(activation) => {
-                let mut gz = Buffer::new(gy.len());
-                let inputs = blocks(z, d_out, is_stacked).into_par_iter().zip(gradients);
-                let targets = blocks_mut(&mut gz, d_out, is_stacked);
-                let sums = inputs.zip(targets).zip(outputs).map(|(((z, gy), mut gz), gx)| {
-                    let sums = epilogue::backward(activation, z, bias, gy, &mut gz);
-                    multiply_back((gz.0, gz.1.as_deref()), gx);
-                    sums
-                });
-                let sums = sums.collect();
-                (Some(gz), sums)
-            }
-        };
-        // In the order of the blocks, whichever thread had them.
-        let mut gb = vec![0f32; d_out];
-        for partial in partial_sums {
-            gb.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);
-        }
-        (gz, gx, gb)
-    }
-}
+        let back: Vec<_> = layers.iter().enumerate().map(back).collect::<Result<_>>()?;
+        let rows = gy.len() / layers.last().map_or(1, Layer::d_out).max(1);
+        // The last layer without an activation passes its gradient on as it is.
+        let is_own = |i: usize| i + 1 < n_layers || layers[i].activation.is_some();
+        let own = |(i, layer): (usize, &Layer)| Buffer::new(if is_own(i) { rows * layer.d_out() } else { 0 });
+        let mut gzs: Vec<Buffer> = layers.iter().enumerate().map(own).collect();
 
-/// Adds z̄ᵀ x over all rows, stacked ones included, to `gw`, in parallel over its rows.
-fn weights(gz: &[f32], x: &[f32], d_out: usize, d_in: usize, gw: &mut [f32]) {
-    if gw.is_empty() {
-        return;
-    }
-    for (gz, x) in gz.chunks(CHUNK_ROWS * d_out).zip(x.chunks(CHUNK_ROWS * d_in)) {
-        let (gz, panels) = (Matrix::rows(gz, d_out), Panels::new(Matrix::rows(x, d_in)));
-        gw.par_chunks_mut(BLOCK_WEIGHTS * d_in).enumerate().for_each(|(i, gw)| {
-            let block = gz.columns(i * BLOCK_WEIGHTS, gw.len() / d_in).t();
-            panels.multiply(block, Write::Add, Output::rows(gw, d_in));
-        });
+        let gradients = blocks(gy, layers.last().map_or(0, Layer::d_out), is_stacked);
+        let mut targets: Vec<Vec<Option<BlockMut<'_>>>> = gradients.iter().map(|_| Vec::new()).collect();
+        for (layer, gz) in layers.iter().zip(&mut gzs) {
+            let mut blocks = blocks_mut(gz, layer.d_out(), is_stacked).into_iter();
+            targets.iter_mut().for_each(|target| target.push(blocks.next()));
+        }
+        let mut outputs = blocks_mut(gx, layers.first().map_or(0, |l| l.d_in), is_stacked).into_iter();
+        targets.iter_mut().for_each(|target| target.push(outputs.next()));
+        let zs: Vec<Vec<Block<'_>>> =
+            layers.iter().zip(saved).map(|(l, s)| blocks(&s.z, l.d_out(), is_stacked)).collect();
+
+        let block = |(k, (gy, mut targets)): (usize, (Block<'_>, Vec<Option<BlockMut<'_>>>))| {
+            let mut gx_block = targets.pop().flatten();
+            let mut sums = vec![Vec::new(); n_layers];
+            let mut passed = Buffer::default();
+            for i in (0..n_layers).rev() {
+                let layer = &layers[i];
+                let gy = if i + 1 == n_layers { gy } else { split(&passed, is_stacked) };
+                let bias = &layer.bias_values;
+                let gz = match (&mut targets[i], layer.activation) {
+                    (Some(gz), Some(activation)) => {
+                        sums[i] = epilogue::backward(activation, zs[i][k], bias, gy, gz);
+                        shared(gz)
+                    }
+                    (Some(gz), None) => {
+                        gz.0.copy_from_slice(gy.0);
+                        if let (Some(gdz), Some(gdy)) = (&mut gz.1, gy.1) {
+                            gdz.copy_from_slice(gdy);
+                        }
+                        sums[i] = epilogue::column_sums(gy.0, bias.len());
+                        shared(gz)
+                    }
+                    (None, _) => {
+                        sums[i] = epilogue::column_sums(gy.0, bias.len());
+                        gy
+                    }
+                };
+                let Some(panels) = &back[i] else { break };
+                if i == 0 {
+                    if let Some(gx) = &mut gx_block {
+                        multiply(gz, layer.d_out(), panels, gx, layer.d_in);
+                    }
+                    break;
+                }
+                let n_rows = gz.0.len() / layer.d_out() * if is_stacked { 2 } else { 1 };
+                let mut next = Buffer::new(n_rows * layer.d_in);
+                if let Some(mut next) = whole_mut(&mut next, is_stacked) {
+                    multiply(gz, layer.d_out(), panels, &mut next, layer.d_in);
+                }
+                passed = next;
+            }
+            sums
+        };
+        let partial: Vec<Vec<Vec<f32>>> =
+            gradients.into_par_iter().zip(targets).enumerate().map(block).collect();
+        // In the order of the blocks, whichever thread had them.
+        let mut gbs: Vec<Vec<f32>> = layers.iter().map(|l| vec![0f32; l.d_out()]).collect();
+        for sums in partial {
+            for (gb, sum) in gbs.iter_mut().zip(sums) {
+                gb.iter_mut().zip(sum).for_each(|(gb, sum)| *gb += sum);
+            }
+        }
+        Ok((gzs, gbs))
     }
 }

@@ -159,6 +159,11 @@ impl GradientSums {
     }
 }
 
+/// Whether this thread has sums for `weight`.
+pub(crate) fn is_summed(weight: &Tensor) -> bool {
+    SUMS.with_borrow(|sums| sums.as_ref().is_some_and(|sums| sums.0.contains_key(&weight.id())))
+}
+
 /// Adds a gradient of `weight` to the sums of this thread by `add`, which gets them zeroed or summed so far;
 /// gives false, and does nothing, where there are none for it.
 pub(super) fn add_gradient(weight: &Tensor, add: impl FnOnce(&mut [f32])) -> bool {

@@ -4,8 +4,19 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::kernel::{Layer, Tape};
+use crate::kernel::{Layer, Layers, Tape, is_summed};
 use crate::{Activation, Dual, Result};
+
+/// A linear layer and what follows it, for [`Dual::layers`].
+#[derive(Clone, Copy, Debug)]
+pub struct DenseLayer<'a> {
+    /// W, `(out, in)`.
+    pub weight: &'a Tensor,
+    /// b, `(out,)`.
+    pub bias: &'a Tensor,
+    /// The activation, none for a plain linear layer.
+    pub activation: Option<Activation>,
+}
 
 impl Dual {
     /// x Wᵀ + b over the last dimension: `(..., in)` to `(..., out)`.
@@ -56,45 +67,81 @@ impl Dual {
             .map_or_else(|| activation.apply(&self.composed_linear(weight, Some(bias))?), Ok)
     }
 
-    /// The fused kernel, where there is one for this type and device.
+    /// Linear layers and their activations, one after the other: `(..., in)` to `(..., out)`.
+    ///
+    /// Inside [`crate::GradientSums::collect`], in f32 on a CPU, all of them are one operation.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit.
+    pub fn layers(&self, layers: &[DenseLayer<'_>]) -> Result<Self> {
+        let is_wanted = |t: &Tensor| t.track_op() || t.is_variable();
+        // The gradients of all but the first layer have no other way out.
+        let is_free = |t: &Tensor| !is_wanted(t) || is_summed(t);
+        if self.is_fused() && layers.iter().skip(1).all(|l| is_free(l.weight) && is_free(l.bias)) {
+            return self.fused_layers(layers);
+        }
+        layers.iter().try_fold(self.clone(), |h, layer| match layer.activation {
+            Some(activation) => h.linear_activation(layer.weight, layer.bias, activation),
+            None => h.linear(layer.weight, Some(layer.bias)),
+        })
+    }
+
+    /// Whether fused kernels take this type, on this device.
+    fn is_fused(&self) -> bool {
+        self.dims().len() >= 2 && self.dtype() == DType::F32 && self.device().is_cpu()
+    }
+
+    /// The fused kernel for one layer, where there is one.
     fn fused_layer(
         &self,
         weight: &Tensor,
         bias: Option<&Tensor>,
         activation: Option<Activation>,
     ) -> Result<Option<Self>> {
-        let is_fused = self.dims().len() >= 2 && self.dtype() == DType::F32 && self.device().is_cpu();
-        if !is_fused {
+        if !self.is_fused() {
             return Ok(None);
         }
-        let (d_out, d_in) = weight.dims2()?;
-        let mut dims = self.dims().to_vec();
-        let last = dims.pop().unwrap_or(d_in);
-        let rows: usize = dims.iter().product();
-        dims.push(d_out);
-        let weight = weight.contiguous()?;
+        let zeros;
         let bias = match bias {
-            Some(bias) => bias.contiguous()?,
-            None => Tensor::zeros(d_out, DType::F32, weight.device())?,
+            Some(bias) => bias,
+            None => {
+                zeros = Tensor::zeros(weight.dim(0)?, DType::F32, weight.device())?;
+                &zeros
+            }
         };
+        Ok(Some(self.fused_layers(&[DenseLayer { weight, bias, activation }])?))
+    }
+
+    /// The fused kernel for layers whose gradients find their way.
+    fn fused_layers(&self, layers: &[DenseLayer<'_>]) -> Result<Self> {
+        let mut dims = self.dims().to_vec();
+        let d_in = dims.pop().unwrap_or_default();
+        let rows: usize = dims.iter().product();
+        let layers = layers.iter().map(|l| Layer::new(l.weight, l.bias, l.activation, rows));
+        let layers = layers.collect::<candle_core::Result<Vec<_>>>()?;
         let is_wanted = |t: &Tensor| t.track_op() || t.is_variable();
-        let tape = match [self.primal(), &weight, &bias].into_iter().any(is_wanted)
+        let tape = match layers.iter().flat_map(Layer::inputs).any(is_wanted)
+            || is_wanted(self.primal())
             || self.tangent().is_some_and(is_wanted)
         {
             true => Tape::Recorded,
             false => Tape::Off,
         };
-        let layer = Layer::new(activation, &weight, rows, tape)?;
-        Ok(Some(match self.stacked()? {
+        let Some([weight, bias]) = layers.first().map(|l| l.inputs().map(Clone::clone)) else {
+            return Ok(self.clone());
+        };
+        let layers = Layers::new(layers, tape)?;
+        dims.push(layers.d_out());
+        Ok(match self.stacked()? {
             None => {
-                let x = self.primal().contiguous()?.reshape((rows, last))?;
-                Self::constant(x.apply_op3(&weight, &bias, layer)?.reshape(dims)?)
+                let x = self.primal().contiguous()?.reshape((rows, d_in))?;
+                Self::constant(x.apply_op3(&weight, &bias, layers)?.reshape(dims)?)
             }
             Some(stacked) => {
-                let x = stacked.contiguous()?.reshape((2, rows, last))?;
+                let x = stacked.contiguous()?.reshape((2, rows, d_in))?;
                 dims.insert(0, 2);
-                Self::from_stacked(x.apply_op3(&weight, &bias, layer)?.reshape(dims)?)?
+                Self::from_stacked(x.apply_op3(&weight, &bias, layers)?.reshape(dims)?)?
             }
-        }))
+        })
     }
 }

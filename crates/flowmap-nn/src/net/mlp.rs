@@ -10,7 +10,7 @@
 use std::f64::consts::PI;
 
 use candle_core::Tensor;
-use flowmap_dual::{Activation, Dual};
+use flowmap_dual::{Activation, DenseLayer, Dual};
 use serde::{Deserialize, Serialize};
 
 use crate::{AverageVelocity, Error, Init, ParamBuilder, Result};
@@ -81,6 +81,12 @@ impl Linear {
             weight: builder.param(&format!("layers.{i}.weight"), (d_out, d_in), Init::LecunNormal)?,
             bias: builder.param(&format!("layers.{i}.bias"), d_out, Init::Zeros)?,
         })
+    }
+}
+
+impl Linear {
+    fn with(&self, activation: Option<Activation>) -> DenseLayer<'_> {
+        DenseLayer { weight: &self.weight, bias: &self.bias, activation }
     }
 }
 
@@ -178,11 +184,19 @@ impl AverageVelocity for Mlp {
         }
         let flat = x.reshape(&[dims[0], self.shape.iter().product()])?.scale(self.sigma_data.recip())?;
         let mut h = self.features(s, t, &flat, labels)?;
-        let (last, inner) = self.layers.split_last().expect("the network has at least two layers");
-        for (i, layer) in inner.iter().enumerate() {
-            let y = h.linear_activation(&layer.weight, &layer.bias, self.config.activation)?;
-            h = if self.config.residual && i > 0 { h.add(&y)? } else { y };
+        let n_inner = self.layers.len() - 1;
+        let mut layers: Vec<_> = self.layers.iter().map(|l| l.with(Some(self.config.activation))).collect();
+        if let Some(last) = layers.last_mut() {
+            last.activation = None;
         }
-        Ok(h.linear(&last.weight, Some(&last.bias))?.scale(self.sigma_data)?.reshape(&dims)?)
+        if self.config.residual {
+            for (i, layer) in layers.iter().enumerate() {
+                let y = h.layers(std::slice::from_ref(layer))?;
+                h = if i > 0 && i < n_inner { h.add(&y)? } else { y };
+            }
+        } else {
+            h = h.layers(&layers)?;
+        }
+        Ok(h.scale(self.sigma_data)?.reshape(&dims)?)
     }
 }
