@@ -3,10 +3,22 @@
 //! Each runs over chunks of rows of a fixed size, in threads, and adds partial sums in the order of the chunks:
 //! the bits do not depend on the number of threads.
 
+mod blank;
 mod curve;
 mod epilogue;
+mod floats;
+mod gate;
 mod gemm;
+mod group_norm;
 mod layer;
+mod layer_norm;
+mod norm;
 mod simd;
+mod sums;
 
+pub(crate) use floats::Parts;
+pub(crate) use gate::Gate;
+pub(crate) use group_norm::{Gains, Groups};
 pub(crate) use layer::Layer;
+pub(crate) use layer_norm::{Center, Rows};
+pub(crate) use norm::{Gain, Geometry, Norm};

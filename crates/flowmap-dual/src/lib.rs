@@ -11,3 +11,4 @@ mod ops;
 pub use activation::Activation;
 pub use dual::Dual;
 pub use error::{Error, Result};
+pub use ops::Modulation;

@@ -7,9 +7,13 @@ mod arithmetic;
 mod attention;
 mod conv;
 mod elementwise;
+mod gate;
 mod linear;
+mod modulate;
 mod norm;
 mod reduce;
 mod resize;
 mod shape;
 mod softmax;
+
+pub use modulate::Modulation;
