@@ -15,7 +15,7 @@ use super::layer_norm::Center;
 use super::norm::{
     CHUNK, GAIN, Gradients, Inputs, N_SUMS, SHIFT, Stats, TANGENT_GAIN, TANGENT_SHIFT, run, total,
 };
-use super::sums::sums;
+use super::sums::{NARROW, WIDE, sums};
 
 /// Groups of channels of samples `(B, C, ...)`.
 #[derive(Clone, Copy, Debug)]
@@ -292,7 +292,7 @@ impl WithCurve for Backward<'_> {
                 for ((gz, x), gy) in gz.iter_mut().zip(x).zip(gy) {
                     *gz = F::at((x - mean) * slope + shift).1 * gy; // (3)
                 }
-                let [sum, product] = sums([x, &*gz], |[x, gz]| [gz, (x - mean) * gz]);
+                let [sum, product] = sums::<WIDE, _, _>([x, &*gz], |[x, gz]| [gz, (x - mean) * gz]);
                 let product = product * f64::from(inverse);
                 (partials[SHIFT], partials[GAIN]) = (sum as f32, product as f32); // (4)
                 a += sum * f64::from(gain);
@@ -381,7 +381,7 @@ fn dual_backward_channel<F: Curve>(
 #[inline(always)]
 fn channel_sums(x: &[f32], dx: &[f32], gz: &[f32], gdz: &[f32], stats: Stats) -> [f64; 5] {
     let Stats { mean, inverse, tangent_mean, .. } = stats;
-    sums([x, dx, gz, gdz], |[x, dx, gz, gdz]| {
+    sums::<NARROW, _, _>([x, dx, gz, gdz], |[x, dx, gz, gdz]| {
         let n = (x - mean) * inverse;
         [gz, n * gz, gdz, n * gdz, (dx - tangent_mean) * gdz]
     })

@@ -11,7 +11,7 @@ use super::floats::{Pair, Parts};
 use super::norm::{
     CHUNK, GAIN, Gradients, Inputs, N_SUMS, SHIFT, Stats, TANGENT_GAIN, TANGENT_SHIFT, run, total,
 };
-use super::sums::sums;
+use super::sums::{NARROW, WIDE, sums};
 
 /// What is taken off a row before its size is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,7 +269,7 @@ impl WithCurve for Backward<'_> {
         for (((gx, x), gy), stats) in rows.zip(self.gy.chunks_exact(width)).zip(self.stats) {
             let Stats { mean, inverse, .. } = *stats;
             backward_row::<F>(x, self.columns, offset, *stats, gy, gx, partial_gain, partial_shift);
-            let [sum, product] = sums([x, &*gx], |[x, a]| [a, a * ((x - mean) * inverse)]);
+            let [sum, product] = sums::<WIDE, _, _>([x, &*gx], |[x, a]| [a, a * ((x - mean) * inverse)]);
             let (mean_a, product) = means(center, width, sum, product);
             for (gx, x) in gx.iter_mut().zip(x) {
                 let n = (x - mean) * inverse;
@@ -345,7 +345,7 @@ impl WithCurve for DualBackward<'_> {
                 self.partial,
             );
             let Stats { mean, inverse, tangent_mean, slope } = *stats;
-            let [a, n_a, b, n_b, b_dc] = sums([x, dx, &*gx, &*gdx], |[x, dx, a, b]| {
+            let [a, n_a, b, n_b, b_dc] = sums::<NARROW, _, _>([x, dx, &*gx, &*gdx], |[x, dx, a, b]| {
                 let n = (x - mean) * inverse;
                 [a, a * n, b, b * n, b * (dx - tangent_mean)]
             });

@@ -16,7 +16,7 @@
 //! J u = r (u − ⟨u⟩ − ⟨n u⟩ n); (7) is J a and the derivative of b · J(x) ẋ by dr = −r² ⟨n dx⟩ and dn = J dx.
 //!
 //! Backward recomputes n and z from x and four numbers for each row or group, which forward saves.
-//! f32 on the CPU; sums in f32 over blocks of 2048 terms in 32 lanes, beyond that in f64.
+//! f32 on the CPU; sums in f32 over blocks of 2048 terms in 16 or 32 lanes, beyond that in f64.
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ use super::floats::{Pair, Parts, floats, with_floats};
 use super::group_norm::{self, Groups};
 use super::layer_norm::{self, Center, Rows};
 use super::simd::{Kernel, dispatch};
-use super::sums::sums;
+use super::sums::{WIDE, sums};
 use crate::Activation;
 
 /// Numbers in a chunk, about: enough to outweigh a task of the thread pool.
@@ -148,10 +148,10 @@ impl Stats {
     pub(super) fn plain(x: &[f32], center: Center, eps: f64) -> Self {
         let len = x.len() as f64;
         let mean = match center {
-            Center::Mean => (sums([x], |[x]| [x])[0] / len) as f32,
+            Center::Mean => (sums::<WIDE, _, _>([x], |[x]| [x])[0] / len) as f32,
             Center::Origin => 0.0,
         };
-        let [squares] = sums([x], |[x]| [(x - mean) * (x - mean)]);
+        let [squares] = sums::<WIDE, _, _>([x], |[x]| [(x - mean) * (x - mean)]);
         let inverse = 1.0 / (squares / len + eps).sqrt();
         Self { mean, inverse: inverse as f32, tangent_mean: 0.0, slope: 0.0 }
     }
@@ -161,10 +161,10 @@ impl Stats {
     pub(super) fn dual(x: &[f32], dx: &[f32], center: Center, eps: f64) -> Self {
         let len = x.len() as f64;
         let [mean, tangent_mean] = match center {
-            Center::Mean => sums([x, dx], |terms| terms).map(|sum| (sum / len) as f32),
+            Center::Mean => sums::<WIDE, _, _>([x, dx], |terms| terms).map(|sum| (sum / len) as f32),
             Center::Origin => [0.0, 0.0],
         };
-        let [squares, products] = sums([x, dx], |[x, dx]| {
+        let [squares, products] = sums::<WIDE, _, _>([x, dx], |[x, dx]| {
             let (c, dc) = (x - mean, dx - tangent_mean);
             [c * c, c * dc]
         });

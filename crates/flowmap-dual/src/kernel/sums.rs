@@ -1,15 +1,17 @@
 //! Sums over slices that a compiler turns into vector instructions, with the same bits for every width of vector.
 
-/// Partial sums that run beside each other: two vectors of AVX-512, so that one addition need not await the last.
-const LANES: usize = 32;
+/// Partial sums that run beside each other, for one or two sums at once: an addition need not await the last one.
+pub(super) const WIDE: usize = 32;
+/// Partial sums for more sums at once, so that all of them stay in registers.
+pub(super) const NARROW: usize = 16;
 /// Terms that are added in f32 before the sum goes on in f64.
 const BLOCK: usize = 2048;
 
-/// N sums over the elements of K slices of one length: Σ_i term(x_i, y_i, ...).
+/// N sums over the elements of K slices of one length, in `LANES` lanes: Σ_i term(x_i, y_i, ...).
 ///
 /// Every lane adds at most `BLOCK / LANES` terms in f32, so that the error does not grow with the length.
 #[inline(always)]
-pub(super) fn sums<const K: usize, const N: usize>(
+pub(super) fn sums<const LANES: usize, const K: usize, const N: usize>(
     inputs: [&[f32]; K],
     term: impl Fn([f32; K]) -> [f32; N],
 ) -> [f64; N] {
@@ -58,7 +60,7 @@ mod tests {
     fn sums_of_any_length_are_right() {
         for len in [0, 1, 31, 32, 33, 2047, 2048, 2049, 5000] {
             let x: Vec<f32> = (0..len).map(|i| (i % 13) as f32).collect();
-            let [sum, squares] = sums([&x, &x], |[x, y]| [x, x * y]);
+            let [sum, squares] = sums::<NARROW, _, _>([&x, &x], |[x, y]| [x, x * y]);
             assert_eq!(sum, x.iter().map(|&x| f64::from(x)).sum::<f64>());
             assert_eq!(squares, x.iter().map(|&x| f64::from(x * x)).sum::<f64>());
         }
