@@ -46,6 +46,24 @@ pub enum Error {
         /// Width of the input.
         width: usize,
     },
+    /// An operation needs dimensions that a tensor does not have.
+    #[error("expected a tensor of {at_least} dimensions or more, found {shape:?}")]
+    Rank {
+        /// Dimensions needed.
+        at_least: usize,
+        /// Shape of the tensor.
+        shape: Shape,
+    },
+    /// A weight, bias, scale, shift, gate or summand must fit the tensor that it is applied to.
+    #[error("expected a {name} of shape {expected:?}, found {found:?}")]
+    OperandShape {
+        /// What the operand is for.
+        name: &'static str,
+        /// The shape that fits.
+        expected: Shape,
+        /// The shape that came.
+        found: Shape,
+    },
     /// Candle refused an operation (shapes, element types, device memory).
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -3,20 +3,31 @@
 //! Each runs over chunks of rows of a fixed size, in threads, and adds partial sums in the order of the chunks:
 //! the bits do not depend on the number of threads.
 
+mod blank;
 mod blocks;
 mod buffer;
 mod curve;
 mod epilogue;
+mod floats;
+mod gate;
 mod gemm;
+mod group_norm;
 mod layer;
+mod layer_norm;
 mod micro;
+mod norm;
 mod panels;
 mod scope;
 mod simd;
 mod sin_cos;
-mod slices;
+mod sums;
 
+pub(crate) use floats::{Parts, is_wanted};
+pub(crate) use gate::Gate;
+pub(crate) use group_norm::{Gains, Groups};
 pub(crate) use layer::{Layer, Layers, Tape};
+pub(crate) use layer_norm::{Center, Rows};
+pub(crate) use norm::{Gain, Geometry, Norm};
 pub(crate) use scope::is_summed;
 pub use scope::{GradientSums, PackedWeights};
 pub(crate) use sin_cos::SinCos;

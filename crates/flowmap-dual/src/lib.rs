@@ -12,4 +12,4 @@ pub use activation::Activation;
 pub use dual::Dual;
 pub use error::{Error, Result};
 pub use kernel::{GradientSums, PackedWeights};
-pub use ops::DenseLayer;
+pub use ops::{DenseLayer, Modulation};

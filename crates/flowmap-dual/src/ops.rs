@@ -1,13 +1,16 @@
-//! Differentiable operations that carry a tangent, composed from Candle's own.
+//! Differentiable operations that carry a tangent.
 //!
 //! Every rule here is built from Candle operations whose backward pass is right (see clippy.toml for those that are not),
 //! and so is the oracle that fused kernels are tested against.
+//! What has a fused kernel takes it in f32 on a CPU and is composed elsewhere.
 
 mod arithmetic;
 mod attention;
 mod conv;
 mod elementwise;
+mod gate;
 mod linear;
+mod modulate;
 mod norm;
 mod reduce;
 mod resize;
@@ -15,3 +18,4 @@ mod shape;
 mod softmax;
 
 pub use linear::DenseLayer;
+pub use modulate::Modulation;

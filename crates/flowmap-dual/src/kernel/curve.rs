@@ -34,10 +34,12 @@ fn exp(x: f32) -> f32 {
     y * scale
 }
 
-/// 1/(1 + e^−x).
+/// σ(x) = 1/(1 + e^−x) and 1 − σ(x), each with all its digits.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+fn sigmoid(x: f32) -> (f32, f32) {
+    let e = exp(-x);
+    let s = 1.0 / (1.0 + e);
+    (s, e * s)
 }
 
 /// x σ(w) with w(x), its derivative w1 and second derivative w2: what GELU (tanh form) and SiLU have in common.
@@ -45,9 +47,9 @@ fn sigmoid(x: f32) -> f32 {
 /// `c` is x clamped to where σ is neither 0 nor 1, so that no power of x overflows; w, w1 and w2 are taken there.
 #[inline(always)]
 fn gated(x: f32, c: f32, w: f32, w1: f32, w2: f32) -> (f32, f32, f32) {
-    let s = sigmoid(w);
-    let slope = s * (1.0 - s);
-    let second = slope * (2.0 * w1 + c * w2 + c * w1 * w1 * (1.0 - 2.0 * s));
+    let (s, rest) = sigmoid(w);
+    let slope = s * rest;
+    let second = slope * (2.0 * w1 + c * w2 + c * w1 * w1 * (rest - s));
     (x * s, s + c * slope * w1, second)
 }
 
@@ -103,8 +105,9 @@ pub(super) struct Tanh;
 impl Curve for Tanh {
     #[inline(always)]
     fn at(x: f32) -> (f32, f32, f32) {
-        let y = 2.0 * sigmoid(2.0 * x) - 1.0;
-        let slope = 1.0 - y * y;
+        let (s, rest) = sigmoid(2.0 * x);
+        let y = 2.0 * s - 1.0;
+        let slope = 4.0 * s * rest;
         (y, slope, -2.0 * y * slope)
     }
 }
@@ -117,6 +120,16 @@ impl Curve for ReluSquared {
     fn at(x: f32) -> (f32, f32, f32) {
         let positive = x.max(0.0);
         (positive * positive, 2.0 * positive, if x > 0.0 { 2.0 } else { 0.0 })
+    }
+}
+
+/// x: no activation.
+pub(super) struct Identity;
+
+impl Curve for Identity {
+    #[inline(always)]
+    fn at(x: f32) -> (f32, f32, f32) {
+        (x, 1.0, 0.0)
     }
 }
 

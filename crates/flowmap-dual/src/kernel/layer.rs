@@ -18,10 +18,10 @@ use rayon::prelude::*;
 use super::blocks::{Block, BlockMut, blocks, blocks_mut, reborrow, shared, whole_mut};
 use super::buffer::Buffer;
 use super::epilogue;
+use super::floats::{floats, is_wanted, with_floats};
 use super::gemm::{Matrix, Output, Write, matmul};
 use super::panels::Panels;
 use super::scope::{self, Product};
-use super::slices::{floats, is_wanted, with_floats};
 use crate::Activation;
 
 /// Rows of the gradient of W that one task takes; a multiple of the rows of every innermost loop.

@@ -9,8 +9,8 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::floats::{floats, with_floats};
 use super::simd::{Kernel, dispatch};
-use super::slices::{floats, with_floats};
 
 /// Angles in a chunk, about.
 const CHUNK: usize = 8 * 1024;

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::kernel::{Layer, Layers, Tape, is_summed};
+use crate::kernel::{Layer, Layers, Tape, is_summed, is_wanted};
 use crate::{Activation, Dual, Result};
 
 /// A linear layer and what follows it, for [`Dual::layers`].
@@ -74,10 +74,9 @@ impl Dual {
     /// # Errors
     /// Where the shapes do not fit.
     pub fn layers(&self, layers: &[DenseLayer<'_>]) -> Result<Self> {
-        let is_wanted = |t: &Tensor| t.track_op() || t.is_variable();
         // The gradients of all but the first layer have no other way out.
         let is_free = |t: &Tensor| !is_wanted(t) || is_summed(t);
-        if self.is_fused() && layers.iter().skip(1).all(|l| is_free(l.weight) && is_free(l.bias)) {
+        if self.fits_layer_kernel() && layers.iter().skip(1).all(|l| is_free(l.weight) && is_free(l.bias)) {
             return self.fused_layers(layers);
         }
         layers.iter().try_fold(self.clone(), |h, layer| match layer.activation {
@@ -87,7 +86,7 @@ impl Dual {
     }
 
     /// Whether fused kernels take this type, on this device.
-    fn is_fused(&self) -> bool {
+    fn fits_layer_kernel(&self) -> bool {
         self.dims().len() >= 2 && self.dtype() == DType::F32 && self.device().is_cpu()
     }
 
@@ -98,7 +97,7 @@ impl Dual {
         bias: Option<&Tensor>,
         activation: Option<Activation>,
     ) -> Result<Option<Self>> {
-        if !self.is_fused() {
+        if !self.fits_layer_kernel() {
             return Ok(None);
         }
         let zeros;
@@ -119,7 +118,6 @@ impl Dual {
         let rows: usize = dims.iter().product();
         let layers = layers.iter().map(|l| Layer::new(l.weight, l.bias, l.activation, rows));
         let layers = layers.collect::<candle_core::Result<Vec<_>>>()?;
-        let is_wanted = |t: &Tensor| t.track_op() || t.is_variable();
         let tape = match layers.iter().flat_map(Layer::inputs).any(is_wanted)
             || is_wanted(self.primal())
             || self.tangent().is_some_and(is_wanted)

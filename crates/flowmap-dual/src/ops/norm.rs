@@ -1,8 +1,15 @@
-//! Normalisations, without affine part: multiply and add what the network asks for.
+//! Normalisations, alone and with what follows them.
 //!
-//! y = (x − mean x) / √(var x + eps), the variance over n (not n − 1)
+//! n = (x − mean x) / √(var x + eps), the variance over n (not n − 1);  y = f(z), z by [`Modulation`]
+//!
+//! The methods without modulation are composed of Candle's own operations, which is the oracle of the fused kernels;
+//! those with it are fused in f32 on a CPU, with a hand-written backward pass through value and tangent.
 
-use crate::{Dual, Error, Result};
+use candle_core::DType;
+
+use super::modulate::{Channels, GainShift, Modulation, input, output};
+use crate::kernel::{Center, Gains, Geometry, Groups, Norm, Rows};
+use crate::{Activation, Dual, Error, Result};
 
 impl Dual {
     /// Layer normalisation over the last dimension, Ba and others 2016, arXiv:1607.06450.
@@ -38,4 +45,140 @@ impl Dual {
         let per_group = self.primal().elem_count() / (batch * groups).max(1);
         self.reshape(&[batch, groups, per_group])?.layer_norm(eps)?.reshape(&dims)
     }
+
+    /// [`Dual::layer_norm`] of `(..., C)` or, modulated by sample, `(B, ..., C)`,
+    /// with what follows it: `modulation`, then `activation`.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use flowmap_dual::{Dual, Modulation};
+    ///
+    /// // adaLN: 2 samples of 5 tokens; scale and shift move with time, the tokens do not.
+    /// let x = Tensor::arange(0f32, 30.0, &Device::Cpu)?.reshape((2, 5, 3))?;
+    /// let scale = Dual::variable(Tensor::zeros((2, 3), DType::F32, &Device::Cpu)?)?;
+    /// let modulation = Modulation::PerSample { scale: &scale, shift: &scale };
+    /// let y = Dual::constant(x).layer_norm_with(1e-6, modulation, None)?;
+    /// assert_eq!(y.dims(), [2, 5, 3]);
+    /// assert!(y.tangent().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OperandShape`] or [`Error::Rank`] where `modulation` does not fit x.
+    pub fn layer_norm_with(
+        &self,
+        eps: f64,
+        modulation: Modulation<'_>,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
+        match self.fused_rows(Center::Mean, eps, modulation, activation)? {
+            Some(y) => Ok(y),
+            None => composed(&self.layer_norm(eps)?, Channels::Last, modulation, activation),
+        }
+    }
+
+    /// [`Dual::rms_norm`] with what follows it, shapes as in [`Dual::layer_norm_with`].
+    ///
+    /// # Errors
+    /// [`Error::OperandShape`] or [`Error::Rank`] where `modulation` does not fit x.
+    pub fn rms_norm_with(
+        &self,
+        eps: f64,
+        modulation: Modulation<'_>,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
+        match self.fused_rows(Center::Origin, eps, modulation, activation)? {
+            Some(y) => Ok(y),
+            None => composed(&self.rms_norm(eps)?, Channels::Last, modulation, activation),
+        }
+    }
+
+    /// [`Dual::group_norm`] of `(B, C, ...)` with what follows it: `modulation`, then `activation`.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use flowmap_dual::{Activation, Dual, Modulation};
+    ///
+    /// let x = Dual::constant(Tensor::arange(0f32, 32.0, &Device::Cpu)?.reshape((1, 4, 2, 4))?);
+    /// let weight = Tensor::ones(4, DType::F32, &Device::Cpu)?;
+    /// let modulation = Modulation::Affine { weight: &weight, bias: None };
+    /// let y = x.group_norm_with(2, 1e-5, modulation, Some(Activation::Silu))?;
+    /// assert_eq!(y.dims(), [1, 4, 2, 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Groups`] where the groups do not divide the channels,
+    /// [`Error::OperandShape`] or [`Error::Rank`] where `modulation` does not fit x.
+    pub fn group_norm_with(
+        &self,
+        groups: usize,
+        eps: f64,
+        modulation: Modulation<'_>,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
+        let (batch, channels) = Channels::Second.sizes(self.dims())?;
+        if groups == 0 || channels % groups != 0 {
+            return Err(Error::Groups { groups, channels });
+        }
+        modulation.check(Channels::Second, self.dims())?;
+        if !self.fits_norm_kernel(modulation) {
+            return composed(&self.group_norm(groups, eps)?, Channels::Second, modulation, activation);
+        }
+        let after = modulation.gain_shift(channels, self.primal())?;
+        let gains = if after.is_per_sample { Gains::PerSample } else { Gains::Shared };
+        let area = self.primal().elem_count() / (batch * channels).max(1);
+        let geometry = Geometry::Groups(Groups { batch, channels, groups, area, gains });
+        self.fused(geometry, eps, &after, activation)
+    }
+
+    /// The fused kernel over rows, where there is one for this type and device.
+    fn fused_rows(
+        &self,
+        center: Center,
+        eps: f64,
+        modulation: Modulation<'_>,
+        activation: Option<Activation>,
+    ) -> Result<Option<Self>> {
+        let (batch, channels) = Channels::Last.sizes(self.dims())?;
+        modulation.check(Channels::Last, self.dims())?;
+        if !self.fits_norm_kernel(modulation) {
+            return Ok(None);
+        }
+        let after = modulation.gain_shift(channels, self.primal())?;
+        let runs = if after.is_per_sample { batch } else { 1 };
+        let tokens = self.primal().elem_count() / (runs * channels).max(1);
+        let geometry = Geometry::Rows(Rows { runs, tokens, channels, center });
+        self.fused(geometry, eps, &after, activation).map(Some)
+    }
+
+    fn fits_norm_kernel(&self, modulation: Modulation<'_>) -> bool {
+        let is_f32 = |x: &candle_core::Tensor| x.dtype() == DType::F32 && x.device().is_cpu();
+        is_f32(self.primal()) && modulation.all(is_f32)
+    }
+
+    fn fused(
+        &self,
+        geometry: Geometry,
+        eps: f64,
+        after: &GainShift,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
+        let ((x, x_parts), (gain, gain_parts), (shift, shift_parts)) =
+            (input(self)?, input(&after.gain)?, input(&after.shift)?);
+        let parts = [x_parts, gain_parts, shift_parts];
+        let norm = Norm::new(geometry, eps, after.counts, activation, parts);
+        output(x.apply_op3(&gain, &shift, norm)?, parts)
+    }
+}
+
+/// What follows n, by composed operations.
+fn composed(
+    n: &Dual,
+    channels: Channels,
+    modulation: Modulation<'_>,
+    activation: Option<Activation>,
+) -> Result<Dual> {
+    let z = modulation.apply(n, channels)?;
+    activation.map_or(Ok(z.clone()), |activation| activation.apply(&z))
 }
