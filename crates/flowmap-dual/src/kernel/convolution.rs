@@ -1,0 +1,140 @@
+//! Convolution with an optional bias as one operation on Candle's tape, with its tangent and its backward pass.
+//!
+//! The kernels and the bias are constant in the direction of the tangent: ẏ is the convolution of ẋ, without the bias.
+//! A stacked input `(2, B, C, H, W)` is 2 B images of which the bias meets the first B. f32 on the CPU.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+
+use super::columns::Axis;
+use super::conv::Sizes;
+use super::slices::{needs_gradient, numbers, with_numbers};
+
+/// The operation; inputs are x `(B, C, H, W)` or `(2, B, C, H, W)`, the kernels `(O, C, kh, kw)` and perhaps b `(O,)`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Convolution {
+    pub(crate) padding: usize,
+    pub(crate) stride: usize,
+}
+
+impl Convolution {
+    /// All sizes, and how many images are no tangents.
+    fn sizes(self, x: &Shape, kernel: &Shape) -> Result<(Sizes, usize)> {
+        let (copies, [images, inputs, height, width]) = match *x.dims() {
+            [b, c, h, w] => (1, [b, c, h, w]),
+            [2, b, c, h, w] => (2, [b, c, h, w]),
+            ref other => bail!("expected images (B, C, H, W) or (2, B, C, H, W), found {other:?}"),
+        };
+        let (outputs, channels, kh, kw) = kernel.dims4()?;
+        let axis = |size, kernel| Axis { size, kernel, stride: self.stride, padding: self.padding };
+        let sizes = Sizes::new(copies * images, inputs, outputs, axis(height, kh), axis(width, kw));
+        match sizes.filter(|_| channels == inputs) {
+            Some(sizes) => Ok((sizes, images)),
+            None => bail!("kernels {kernel:?} do not fit images {x:?} with {self:?}"),
+        }
+    }
+
+    fn forward(
+        self,
+        (x, x_layout): (&CpuStorage, &Layout),
+        (kernel, kernel_layout): (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (sizes, images) = self.sizes(x_layout.shape(), kernel_layout.shape())?;
+        let bias = bias.map(|(bias, layout)| numbers(bias, layout)).transpose()?;
+        let [channels, height, width] = sizes.output();
+        if let Some(bias) = bias.filter(|b| b.len() != channels) {
+            bail!("expected a bias for each of {channels} channels, found {}", bias.len());
+        }
+        let y = sizes.forward(numbers(x, x_layout)?, numbers(kernel, kernel_layout)?, bias, images);
+        let mut dims = x_layout.dims().to_vec();
+        dims.truncate(dims.len() - 3);
+        dims.extend([channels, height, width]);
+        Ok((CpuStorage::F32(y), dims.into()))
+    }
+
+    /// The gradients of x and of the kernels, where they are needed.
+    fn backward(self, x: &Tensor, kernel: &Tensor, gy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (sizes, _) = self.sizes(x.shape(), kernel.shape())?;
+        let gx = match needs_gradient(x) {
+            true => {
+                let gx =
+                    with_numbers(gy, |gy| with_numbers(kernel, |kernel| sizes.input_gradient(gy, kernel)))??;
+                Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?)
+            }
+            false => None,
+        };
+        let gk = match needs_gradient(kernel) {
+            true => {
+                let gk = with_numbers(gy, |gy| with_numbers(x, |x| sizes.kernel_gradient(x, gy)))??;
+                Some(Tensor::from_vec(gk, kernel.shape(), &Device::Cpu)?)
+            }
+            false => None,
+        };
+        Ok((gx, gk))
+    }
+}
+
+impl CustomOp2 for Convolution {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((s1, l1), (s2, l2), None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        _y: &Tensor,
+        gy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        self.backward(x, kernel, &gy.contiguous()?)
+    }
+}
+
+impl CustomOp3 for Convolution {
+    fn name(&self) -> &'static str {
+        "convolution-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        gy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gy = gy.contiguous()?;
+        let (gx, gk) = self.backward(x, kernel, &gy)?;
+        let gb = match needs_gradient(bias) {
+            true => {
+                let (sizes, images) = self.sizes(x.shape(), kernel.shape())?;
+                let gb = with_numbers(&gy, |gy| sizes.bias_gradient(gy, images))?;
+                Some(Tensor::from_vec(gb, bias.shape(), &Device::Cpu)?)
+            }
+            false => None,
+        };
+        Ok((gx, gk, gb))
+    }
+}
