@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::lanes::lanes;
 
 /// Pixels that one task takes: enough to share the kernel among, few enough to stay in the cache.
-const PIXELS: usize = 1024;
+pub(super) const PIXELS: usize = 1024;
 /// The fewest pixels worth a task.
 const MIN_PIXELS: usize = 128;
 /// Tasks that a small batch is split into.
@@ -85,8 +85,17 @@ pub(super) struct Split {
 }
 
 impl Split {
+    /// Tasks small enough that there are some of them.
     pub(super) fn new(images: usize, height: usize, width: usize) -> Self {
-        let pixels = (images * height * width / TASKS).clamp(MIN_PIXELS, PIXELS);
+        Self::with(images, height, width, (images * height * width / TASKS).clamp(MIN_PIXELS, PIXELS))
+    }
+
+    /// Tasks as large as they should be, and if that is only one.
+    pub(super) fn large(images: usize, height: usize, width: usize) -> Self {
+        Self::with(images, height, width, PIXELS)
+    }
+
+    fn with(images: usize, height: usize, width: usize, pixels: usize) -> Self {
         let images_each = (pixels / (height * width).max(1)).clamp(1, images.max(1));
         let blocks = (height * width).div_ceil(pixels).clamp(1, height.max(1));
         Self { images, height, images_each, rows_each: height.div_ceil(blocks).max(1) }
@@ -127,51 +136,58 @@ impl Split {
     }
 }
 
-/// A grid for the phases of some images: `(images, channels, phases, height, width)`.
+/// Grids for the phases of some images, `(channels and phases, images, height, width)`.
+///
+/// The images of a plane lie next to each other, so that the vectors of small images do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
+    pub(super) images: usize,
     pub(super) height: usize,
     pub(super) width: usize,
-    /// Grids of one image: its channels times its phases.
+    /// Channels times phases.
     pub(super) planes: usize,
 }
 
 impl Grid {
     /// Numbers from one plane to the next: an odd number of cache lines, so that planes do not contend for the same sets.
     pub(super) fn plane_len(&self) -> usize {
-        ((self.height * self.width).div_ceil(LINE) | 1) * LINE
+        ((self.images * self.image_len()).div_ceil(LINE) | 1) * LINE
     }
 
     /// Numbers from one image to the next.
-    pub(super) fn image_len(&self) -> usize {
-        self.planes * self.plane_len()
+    fn image_len(&self) -> usize {
+        self.height * self.width
     }
 
-    /// Makes room for `images`, and for the vectors that end behind the last of them.
-    pub(super) fn room<'a>(&self, images: usize, buffer: &'a mut Vec<f32>) -> &'a mut [f32] {
-        let len = images * self.image_len() + lanes();
-        // Only what no plane covers must be zero; planes are written whole.
-        buffer.resize(len, 0.0);
-        buffer[len - lanes()..].fill(0.0);
+    /// Makes room for the planes, with zeros where they have no images, and for a vector that ends behind the last.
+    pub(super) fn room<'a>(&self, buffer: &'a mut Vec<f32>) -> &'a mut [f32] {
+        buffer.resize(self.planes * self.plane_len() + lanes(), 0.0);
+        let mut planes = buffer.chunks_exact_mut(self.plane_len());
+        planes.by_ref().for_each(|plane| plane[self.images * self.image_len()..].fill(0.0));
+        planes.into_remainder().fill(0.0);
         buffer
     }
 
-    /// Fills one plane: place (g, h) is `pixels` at (`rows` + g `stride`, `columns` + h `stride`), zero outside.
+    /// Where an image lies in the room of its plane.
+    pub(super) fn place(&self, plane: usize, image: usize) -> Range<usize> {
+        let first = plane * self.plane_len() + image * self.image_len();
+        first..first + self.image_len()
+    }
+
+    /// Fills the place of one image: (g, h) is `pixels` at (`rows` + g `stride`, `columns` + h `stride`), zero outside.
     pub(super) fn fill(
         &self,
-        plane: &mut [f32],
+        place: &mut [f32],
         pixels: &[f32],
         width: usize,
         (top, left): (isize, isize),
         stride: usize,
     ) {
-        let (used, rest) = plane.split_at_mut(self.height * self.width);
-        rest.fill(0.0);
         // Places of the grid before the first column and after the last.
         let before = left.min(0).unsigned_abs().div_ceil(stride).min(self.width);
         let first = left.saturating_add_unsigned(before * stride).max(0).unsigned_abs();
         let n = width.saturating_sub(first).div_ceil(stride).min(self.width - before);
-        for (g, row) in used.chunks_exact_mut(self.width).enumerate() {
+        for (g, row) in place.chunks_exact_mut(self.width).enumerate() {
             let source = usize::try_from(top.saturating_add_unsigned(g * stride)).ok();
             let source = source.and_then(|y| pixels.get(y * width..(y + 1) * width));
             let Some(source) = source.filter(|_| n > 0) else {
@@ -208,18 +224,21 @@ pub(super) struct Cover {
     pub(super) bases: Vec<usize>,
     /// The pixels in them; the other lanes hold nothing of use.
     pub(super) runs: Vec<Run>,
+    /// The first run of each image.
+    of_image: Vec<usize>,
 }
 
 impl Cover {
     /// Covers `rows` x `columns` places of each image, the first at (`top`, `left`).
     ///
     /// A vector may go on into the next row: each starts at the first place that the one before it left out.
-    pub(super) fn new(grid: &Grid, images: usize, rows: &Range<usize>, columns: &Range<usize>) -> Self {
-        let mut cover = Self { bases: Vec::new(), runs: Vec::new() };
-        for image in 0..images {
+    pub(super) fn new(grid: &Grid, rows: &Range<usize>, columns: &Range<usize>) -> Self {
+        let mut cover = Self { bases: Vec::new(), runs: Vec::new(), of_image: Vec::new() };
+        // The first place that no vector has reached.
+        let mut reached = 0;
+        for image in 0..grid.images {
+            cover.of_image.push(cover.runs.len());
             let first = image * grid.image_len();
-            // The first place that no vector has reached.
-            let mut reached = first;
             for row in 0..rows.len() {
                 let mut column = 0;
                 while column < columns.len() {
@@ -236,6 +255,12 @@ impl Cover {
             }
         }
         cover
+    }
+
+    /// The runs of one image.
+    pub(super) fn runs_of(&self, image: usize) -> &[Run] {
+        let end = self.of_image.get(image + 1).copied().unwrap_or(self.runs.len());
+        &self.runs[self.of_image[image]..end]
     }
 
     /// Adds a run, to the last one where it continues that.
@@ -273,8 +298,8 @@ mod tests {
 
     #[test]
     fn vectors_cover_each_pixel_once() {
-        let grid = Grid { height: 9, width: 30, planes: 3 };
-        let cover = Cover::new(&grid, 2, &(1..7), &(2..29));
+        let grid = Grid { images: 2, height: 9, width: 30, planes: 3 };
+        let cover = Cover::new(&grid, &(1..7), &(2..29));
         let mut seen = vec![0; 2 * 6 * 27];
         for run in &cover.runs {
             for i in 0..run.len {
@@ -290,12 +315,12 @@ mod tests {
     #[test]
     fn grid_holds_the_padded_pixels_of_its_phase() {
         let pixels: Vec<f32> = (1..=12).map(|x| x as f32).collect(); // 3x4
-        let grid = Grid { height: 3, width: 4, planes: 1 };
-        let mut plane = vec![9f32; grid.plane_len()];
+        let grid = Grid { images: 1, height: 3, width: 4, planes: 1 };
+        let mut plane = [9f32; 12];
         grid.fill(&mut plane, &pixels, 4, (-1, -3), 2);
         // Rows -1, 1, 3 and columns -3, -1, 1, 3.
-        assert_eq!(plane[..12], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(plane, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
         grid.fill(&mut plane, &pixels, 4, (1, 2), 1);
-        assert_eq!(plane[..12], [7.0, 8.0, 0.0, 0.0, 11.0, 12.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(plane, [7.0, 8.0, 0.0, 0.0, 11.0, 12.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }

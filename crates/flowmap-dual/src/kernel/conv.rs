@@ -8,9 +8,11 @@
 //! the stride, over the grid of ȳ. Nothing is saved for the backward pass but x.
 //! Cost: 2 O C kh kw flops for a pixel of the output, in each of (1), (2) and (3).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::columns::{Axis, Cover, Grid, Item, Split};
+use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split};
 use super::correlate::{Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len};
 use super::lanes::lanes;
 
@@ -18,6 +20,10 @@ use super::lanes::lanes;
 const PARTS: usize = 16;
 /// Numbers in all these parts together, about.
 const PARTS_LEN: usize = 16 << 20;
+/// Tasks that the gradient of the kernel is split into, where there are not as many parts.
+const TASKS: usize = 8;
+/// Rows of the kernel that are worth laying out the input for once more.
+const BLOCK_ROWS: usize = 64;
 
 /// Sizes of a convolution of `(images, inputs, rows, columns)` with kernels `(outputs, inputs, kh, kw)`.
 #[derive(Clone, Copy, Debug)]
@@ -39,21 +45,17 @@ struct Buffers {
 }
 
 impl Sizes {
-    /// `None` where the window does not fit into the padded images.
+    /// The window must fit into the padded images.
     pub(super) fn new(
         images: usize,
         inputs: usize,
         outputs: usize,
         vertical: Axis,
         horizontal: Axis,
-    ) -> Option<Self> {
-        let (height, width) = (vertical.output()?, horizontal.output()?);
-        Some(Self { images, inputs, outputs, vertical, horizontal, height, width })
-    }
-
-    /// Sizes of the output: channels, height and width.
-    pub(super) fn output(&self) -> [usize; 3] {
-        [self.outputs, self.height, self.width]
+    ) -> Self {
+        let (vertical, horizontal) = flattened(vertical, horizontal);
+        let (height, width) = (vertical.output().unwrap_or(0), horizontal.output().unwrap_or(0));
+        Self { images, inputs, outputs, vertical, horizontal, height, width }
     }
 
     fn input_plane(&self) -> usize {
@@ -75,9 +77,10 @@ impl Sizes {
     }
 
     /// The grid of the padded input under some rows of the output.
-    fn input_grid(&self, rows: usize) -> Grid {
+    fn input_grid(&self, images: usize, rows: usize) -> Grid {
         let Self { vertical, horizontal, .. } = self;
         Grid {
+            images,
             height: rows - 1 + vertical.reach(),
             width: self.width - 1 + horizontal.reach(),
             planes: self.inputs * vertical.phases() * horizontal.phases(),
@@ -87,25 +90,24 @@ impl Sizes {
     /// Lays out the input under a task's pixels of the output, and says where its columns are.
     fn fill_input_grid(&self, x: &[f32], item: &Item, buffer: &mut Vec<f32>) -> (Vec<usize>, Cover) {
         let Self { vertical, horizontal, .. } = self;
-        let grid = self.input_grid(item.rows.len());
+        let grid = self.input_grid(item.images.len(), item.rows.len());
         let (a_count, b_count) = (vertical.phases(), horizontal.phases());
-        let room = grid.room(item.images.len(), buffer);
-        let channels =
-            x[item.images.start * self.inputs * self.input_plane()..].chunks_exact(self.input_plane());
-        let planes = room.chunks_exact_mut(grid.plane_len() * a_count * b_count);
-        for (pixels, planes) in channels.zip(planes).take(item.images.len() * self.inputs) {
-            for (phase, plane) in planes.chunks_exact_mut(grid.plane_len()).enumerate() {
+        let room = grid.room(buffer);
+        for (i, pixels) in planes(x, self.input_plane(), &item.images, self.inputs) {
+            let (image, channel) = (i / self.inputs, i % self.inputs);
+            for phase in 0..a_count * b_count {
                 let (a, b) = (phase / b_count, phase % b_count);
                 let top = signed(item.rows.start * vertical.stride + a) - signed(vertical.padding);
                 let left = signed(b) - signed(horizontal.padding);
-                grid.fill(plane, pixels, horizontal.size, (top, left), vertical.stride);
+                let place = grid.place(channel * a_count * b_count + phase, image);
+                grid.fill(&mut room[place], pixels, horizontal.size, (top, left), vertical.stride);
             }
         }
         let taps = self.kernel_places().map(|(c, i, j)| {
             let plane = (c * a_count + i % vertical.stride) * b_count + j % horizontal.stride;
             plane * grid.plane_len() + i / vertical.stride * grid.width + j / horizontal.stride
         });
-        let cover = Cover::new(&grid, item.images.len(), &(0..item.rows.len()), &(0..self.width));
+        let cover = Cover::new(&grid, &(0..item.rows.len()), &(0..self.width));
         (taps.collect(), cover)
     }
 
@@ -116,7 +118,7 @@ impl Sizes {
             return y;
         }
         let n_taps = self.inputs * self.window();
-        let packed = PackedRows::new(self.outputs, n_taps, |o, t| kernel[o * n_taps + t]);
+        let packed = PackedRows::new(kernel, self.outputs, n_taps, &(0..n_taps).collect::<Vec<_>>());
         let shares = Split::new(self.images, self.height, self.width).share(&mut y, self.outputs, self.width);
         shares.into_par_iter().for_each_init(Buffers::default, |buffers, (item, mut y)| {
             let (taps, cover) = self.fill_input_grid(x, &item, &mut buffers.grid);
@@ -124,18 +126,13 @@ impl Sizes {
             let columns = Columns { data: &buffers.grid, taps: &taps, bases: &cover.bases };
             correlate(&packed, &columns, &mut buffers.vectors);
             let row_len = cover.bases.len() * lanes();
-            for run in &cover.runs {
-                let is_biased = item.images.start + run.image < biased;
-                let to = run.row * self.width + run.column;
-                let planes = &mut y[run.image * self.outputs..][..self.outputs];
-                for (o, (plane, row)) in
-                    planes.iter_mut().zip(buffers.vectors.chunks_exact(row_len)).enumerate()
-                {
-                    let (to, from) = (&mut plane[to..to + run.len], &row[run.from..run.from + run.len]);
-                    match bias.filter(|_| is_biased) {
-                        Some(bias) => to.iter_mut().zip(from).for_each(|(y, z)| *y = z + bias[o]),
-                        None => to.copy_from_slice(from),
-                    }
+            for (i, plane) in y.iter_mut().enumerate() {
+                let (image, o) = (i / self.outputs, i % self.outputs);
+                let bias = bias.filter(|_| item.images.start + image < biased).map_or(0.0, |bias| bias[o]);
+                let vectors = &buffers.vectors[o * row_len..][..row_len];
+                for run in cover.runs_of(image) {
+                    let to = &mut plane[run.row * self.width + run.column..][..run.len];
+                    to.iter_mut().zip(&vectors[run.from..]).for_each(|(y, z)| *y = z + bias);
                 }
             }
         });
@@ -164,7 +161,7 @@ impl Sizes {
                     rows.start - origin.0..rows.end - origin.0,
                     columns.start - origin.1..columns.end - origin.1,
                 );
-                let cover = Cover::new(&grid, item.images.len(), &places.0, &places.1);
+                let cover = Cover::new(&grid, &places.0, &places.1);
                 if cover.bases.is_empty() {
                     continue;
                 }
@@ -176,12 +173,12 @@ impl Sizes {
                     &mut buffers.vectors,
                 );
                 let row_len = cover.bases.len() * lanes();
-                for run in &cover.runs {
-                    let row = vertical.pixel(*a, rows.start + run.row) - item.rows.start;
-                    let first = row * horizontal.size + horizontal.pixel(*b, columns.start + run.column);
-                    let planes = &mut gx[run.image * self.inputs..][..self.inputs];
-                    for (plane, vectors) in planes.iter_mut().zip(buffers.vectors.chunks_exact(row_len)) {
-                        let (to, from) = (&mut plane[first..], &vectors[run.from..run.from + run.len]);
+                for (i, plane) in gx.iter_mut().enumerate() {
+                    let vectors = &buffers.vectors[i % self.inputs * row_len..][..row_len];
+                    for run in cover.runs_of(i / self.inputs) {
+                        let row = vertical.pixel(*a, rows.start + run.row) - item.rows.start;
+                        let first = row * horizontal.size + horizontal.pixel(*b, columns.start + run.column);
+                        let (to, from) = (&mut plane[first..], &vectors[run.from..][..run.len]);
                         match horizontal.stride {
                             1 => to[..run.len].copy_from_slice(from),
                             stride => {
@@ -199,11 +196,12 @@ impl Sizes {
     fn packed_phase(&self, kernel: &[f32], a: usize, b: usize) -> PackedRows {
         let Self { vertical, horizontal, .. } = self;
         let (rows, columns) = (vertical.places(a), horizontal.places(b));
-        PackedRows::new(self.inputs, self.outputs * rows * columns, |c, t| {
+        let taps = (0..self.outputs * rows * columns).map(|t| {
             let (o, i, j) = (t / (rows * columns), t / columns % rows, t % columns);
-            let (i, j) = (i * vertical.stride + a, j * horizontal.stride + b);
-            kernel[(o * self.inputs + c) * self.window() + i * horizontal.kernel + j]
-        })
+            let place = (i * vertical.stride + a) * horizontal.kernel + j * horizontal.stride + b;
+            o * self.inputs * self.window() + place
+        });
+        PackedRows::new(kernel, self.inputs, self.window(), &taps.collect::<Vec<_>>())
     }
 
     /// Where these kernels' columns lie, in the same order.
@@ -231,66 +229,73 @@ impl Sizes {
         let (top, bottom) = places(vertical, item.rows.start, item.rows.end);
         let (left, right) = places(horizontal, 0, horizontal.size);
         let grid = Grid {
+            images: item.images.len(),
             height: bottom - top + vertical.reach(),
             width: right - left + horizontal.reach(),
             planes: self.outputs,
         };
         let corner =
             (signed(top + 1) - signed(vertical.reach()), signed(left + 1) - signed(horizontal.reach()));
-        let room = grid.room(item.images.len(), buffer);
-        let channels = gradient[item.images.start * self.outputs * self.output_plane()..]
-            .chunks_exact(self.output_plane());
-        for (pixels, plane) in
-            channels.zip(room.chunks_exact_mut(grid.plane_len())).take(item.images.len() * self.outputs)
-        {
-            grid.fill(plane, pixels, self.width, corner, 1);
+        let room = grid.room(buffer);
+        for (i, pixels) in planes(gradient, self.output_plane(), &item.images, self.outputs) {
+            let place = grid.place(i % self.outputs, i / self.outputs);
+            grid.fill(&mut room[place], pixels, self.width, corner, 1);
         }
         (grid, (top, left))
     }
 
-    /// (3) for the kernel, summed in parts of whole tasks, and the parts in their order.
+    /// (3) for the kernel: blocks of its rows, each summed in parts of whole tasks, the parts in their order.
     pub(super) fn kernel_gradient(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-        let len = self.outputs * self.inputs * self.window();
-        let items = Split::new(self.images, self.height, self.width).items();
-        if len == 0 || items.is_empty() || gradient.is_empty() {
-            return vec![0.0; len];
+        let row_len = self.inputs * self.window();
+        let mut sum = vec![0f32; self.outputs * row_len];
+        let items = Split::large(self.images, self.height, self.width).items();
+        if sum.is_empty() || gradient.is_empty() {
+            return sum;
         }
-        let parts = (PARTS_LEN / len).clamp(2, PARTS);
-        let each = items.len().div_ceil(parts);
-        let partial: Vec<Vec<f32>> = items
-            .par_chunks(each)
-            .map_init(Buffers::default, |buffers, items| {
-                let mut sum = vec![0f32; len];
-                items.iter().for_each(|item| self.add_kernel_gradient(x, gradient, item, buffers, &mut sum));
-                sum
+        let each = items.len().div_ceil((PARTS_LEN / sum.len()).clamp(2, PARTS));
+        let parts = items.len().div_ceil(each);
+        let blocks = TASKS.div_ceil(parts).min(self.outputs / BLOCK_ROWS).max(1);
+        let rows_each = self.outputs.div_ceil(blocks);
+        let tasks: Vec<_> = (0..self.outputs)
+            .step_by(rows_each)
+            .flat_map(|first| {
+                items.chunks(each).map(move |items| (first..self.outputs.min(first + rows_each), items))
             })
             .collect();
-        let mut parts = partial.into_iter();
-        let mut sum = parts.next().unwrap_or_else(|| vec![0.0; len]);
-        parts.for_each(|part| sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
+        let add = |buffers: &mut Buffers, (rows, items): (Range<usize>, &[Item])| {
+            let mut sum = vec![0f32; rows.len() * row_len];
+            items
+                .iter()
+                .for_each(|item| self.add_kernel_gradient(x, gradient, item, &rows, buffers, &mut sum));
+            (rows, sum)
+        };
+        let partial: Vec<_> = tasks.into_par_iter().map_init(Buffers::default, add).collect();
+        for (rows, part) in partial {
+            let sum = &mut sum[rows.start * row_len..][..part.len()];
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
         sum
     }
 
-    /// (3) for the pixels of one task.
+    /// (3) for some rows of the kernel and the pixels of one task.
     fn add_kernel_gradient(
         &self,
         x: &[f32],
         gradient: &[f32],
         item: &Item,
+        rows: &Range<usize>,
         buffers: &mut Buffers,
         sum: &mut [f32],
     ) {
         let (taps, cover) = self.fill_input_grid(x, item, &mut buffers.grid);
         buffers.vectors.clear();
-        buffers.vectors.resize(gradient_len(self.outputs, cover.bases.len()), 0.0);
+        buffers.vectors.resize(gradient_len(rows.len(), cover.bases.len()), 0.0);
         let row_len = cover.bases.len() * lanes();
-        for run in &cover.runs {
-            let first = (item.images.start + run.image) * self.outputs * self.output_plane()
-                + (item.rows.start + run.row) * self.width
-                + run.column;
-            let planes = buffers.vectors.chunks_exact_mut(row_len).take(self.outputs).enumerate();
-            for (o, vectors) in planes {
-                let from = &gradient[first + o * self.output_plane()..][..run.len];
+        for (o, vectors) in rows.clone().zip(buffers.vectors.chunks_exact_mut(row_len)) {
+            for run in &cover.runs {
+                let plane = ((item.images.start + run.image) * self.outputs + o) * self.output_plane();
+                let from =
+                    &gradient[plane + (item.rows.start + run.row) * self.width + run.column..][..run.len];
                 vectors[run.from..run.from + run.len].copy_from_slice(from);
             }
         }
@@ -307,6 +312,28 @@ impl Sizes {
         };
         (0..self.outputs).into_par_iter().map(of_channel).collect()
     }
+}
+
+/// Where each window is one pixel, rows do not matter: images with rows as long as a task likes them.
+fn flattened(vertical: Axis, horizontal: Axis) -> (Axis, Axis) {
+    let is_pointwise = |axis: Axis| (axis.kernel, axis.stride, axis.padding) == (1, 1, 0);
+    if !is_pointwise(vertical) || !is_pointwise(horizontal) {
+        return (vertical, horizontal);
+    }
+    let fits = |rows: &usize| vertical.size.is_multiple_of(*rows) && rows * horizontal.size <= PIXELS;
+    let rows = (1..=vertical.size).rev().find(fits).unwrap_or(1);
+    let size = |axis: Axis, size: usize| Axis { size, ..axis };
+    (size(vertical, vertical.size / rows), size(horizontal, horizontal.size * rows))
+}
+
+/// The planes of some of the images, numbered.
+fn planes<'a>(
+    all: &'a [f32],
+    len: usize,
+    images: &Range<usize>,
+    channels: usize,
+) -> impl Iterator<Item = (usize, &'a [f32])> {
+    all[images.start * channels * len..images.end * channels * len].chunks_exact(len).enumerate()
 }
 
 fn signed(n: usize) -> isize {

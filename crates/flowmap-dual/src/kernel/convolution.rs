@@ -17,8 +17,8 @@ pub(crate) struct Convolution {
 }
 
 impl Convolution {
-    /// All sizes, and how many images are no tangents.
-    fn sizes(self, x: &Shape, kernel: &Shape) -> Result<(Sizes, usize)> {
+    /// All sizes, how many images are no tangents, and the sizes of one output `(O, H, W)`.
+    fn sizes(self, x: &Shape, kernel: &Shape) -> Result<(Sizes, usize, [usize; 3])> {
         let (copies, [images, inputs, height, width]) = match *x.dims() {
             [b, c, h, w] => (1, [b, c, h, w]),
             [2, b, c, h, w] => (2, [b, c, h, w]),
@@ -26,10 +26,13 @@ impl Convolution {
         };
         let (outputs, channels, kh, kw) = kernel.dims4()?;
         let axis = |size, kernel| Axis { size, kernel, stride: self.stride, padding: self.padding };
-        let sizes = Sizes::new(copies * images, inputs, outputs, axis(height, kh), axis(width, kw));
-        match sizes.filter(|_| channels == inputs) {
-            Some(sizes) => Ok((sizes, images)),
-            None => bail!("kernels {kernel:?} do not fit images {x:?} with {self:?}"),
+        let (vertical, horizontal) = (axis(height, kh), axis(width, kw));
+        match (vertical.output(), horizontal.output()) {
+            (Some(height), Some(width)) if channels == inputs => {
+                let sizes = Sizes::new(copies * images, inputs, outputs, vertical, horizontal);
+                Ok((sizes, images, [outputs, height, width]))
+            }
+            _ => bail!("kernels {kernel:?} do not fit images {x:?} with {self:?}"),
         }
     }
 
@@ -39,9 +42,9 @@ impl Convolution {
         (kernel, kernel_layout): (&CpuStorage, &Layout),
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
-        let (sizes, images) = self.sizes(x_layout.shape(), kernel_layout.shape())?;
+        let (sizes, images, [channels, height, width]) =
+            self.sizes(x_layout.shape(), kernel_layout.shape())?;
         let bias = bias.map(|(bias, layout)| numbers(bias, layout)).transpose()?;
-        let [channels, height, width] = sizes.output();
         if let Some(bias) = bias.filter(|b| b.len() != channels) {
             bail!("expected a bias for each of {channels} channels, found {}", bias.len());
         }
@@ -54,7 +57,7 @@ impl Convolution {
 
     /// The gradients of x and of the kernels, where they are needed.
     fn backward(self, x: &Tensor, kernel: &Tensor, gy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (sizes, _) = self.sizes(x.shape(), kernel.shape())?;
+        let (sizes, _, _) = self.sizes(x.shape(), kernel.shape())?;
         let gx = match needs_gradient(x) {
             true => {
                 let gx =
@@ -129,7 +132,7 @@ impl CustomOp3 for Convolution {
         let (gx, gk) = self.backward(x, kernel, &gy)?;
         let gb = match needs_gradient(bias) {
             true => {
-                let (sizes, images) = self.sizes(x.shape(), kernel.shape())?;
+                let (sizes, images, _) = self.sizes(x.shape(), kernel.shape())?;
                 let gb = with_numbers(&gy, |gy| sizes.bias_gradient(gy, images))?;
                 Some(Tensor::from_vec(gb, bias.shape(), &Device::Cpu)?)
             }

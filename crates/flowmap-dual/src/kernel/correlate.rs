@@ -46,16 +46,18 @@ pub(super) struct PackedRows {
 }
 
 impl PackedRows {
-    /// Packs `rows` x `taps` numbers.
-    pub(super) fn new(rows: usize, taps: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let mut values = vec![0f32; rows.div_ceil(ROWS) * ROWS * taps];
-        for row in 0..rows {
-            let first = row / ROWS * ROWS * taps + row % ROWS;
-            for tap in 0..taps {
-                values[first + tap * ROWS] = at(row, tap);
+    /// Packs K\[row, tap\] = `kernel`\[row `row_len` + `taps`\[tap\]\].
+    pub(super) fn new(kernel: &[f32], rows: usize, row_len: usize, taps: &[usize]) -> Self {
+        let mut values = vec![0f32; rows.div_ceil(ROWS) * ROWS * taps.len()];
+        for (block, values) in values.chunks_exact_mut((ROWS * taps.len()).max(1)).enumerate() {
+            for row in 0..ROWS.min(rows - block * ROWS) {
+                let kernel = &kernel[(block * ROWS + row) * row_len..];
+                for (values, tap) in values.as_chunks_mut::<ROWS>().0.iter_mut().zip(taps) {
+                    values[row] = kernel[*tap];
+                }
             }
         }
-        Self { values, rows, taps }
+        Self { values, rows, taps: taps.len() }
     }
 }
 
