@@ -6,14 +6,15 @@
 //! Both sums stay in registers: six rows of K by two vectors, four rows of ȳ by three taps.
 //! This is the indirect convolution of Dukhan 2019, arXiv:1907.02129, with offsets in place of pointers.
 
+use super::gemm::Write;
 use super::lanes::{Lanes, VectorKernel, dispatch_lanes, lanes};
 
 /// Rows of K that [`correlate`] takes at once.
 const ROWS: usize = 6;
 /// Vectors of pixels that [`correlate`] takes at once.
 const VECTORS: usize = 2;
-/// Vectors that share a block of rows of K, so that the block is read from the nearest cache.
-const VECTOR_BLOCK: usize = 4 * VECTORS;
+/// Taps after which the next rows of K take their turn: their vectors of x stay in the nearest cache.
+const TAP_BLOCK: usize = 320;
 /// Rows of ȳ that [`correlate_weights`] takes at once.
 const GRADIENT_ROWS: usize = 4;
 /// Taps that [`correlate_weights`] takes at once.
@@ -71,8 +72,8 @@ pub(super) fn correlate(kernel: &PackedRows, columns: &Columns<'_>, y: &mut [f32
     columns.check();
     assert_eq!(kernel.taps, columns.taps.len(), "taps of a correlation");
     assert_eq!(y.len(), correlation_len(kernel.rows, columns.bases.len()), "size of a correlation");
-    if columns.bases.is_empty() {
-        return;
+    if columns.taps.is_empty() || columns.bases.is_empty() {
+        return y.fill(0.0);
     }
     dispatch_lanes(Correlate { kernel, columns, y });
 }
@@ -89,18 +90,29 @@ impl VectorKernel for Correlate<'_> {
     unsafe fn run<V: Lanes>(self) {
         let Self { kernel, columns: Columns { data, taps, bases }, y } = self;
         let row_len = bases.len() * V::N;
-        for first in (0..bases.len()).step_by(VECTOR_BLOCK) {
-            let block = &bases[first..bases.len().min(first + VECTOR_BLOCK)];
-            for (i, rows) in y.chunks_exact_mut(ROWS * row_len).enumerate() {
-                let kernel = &kernel.values[i * ROWS * taps.len()..][..ROWS * taps.len()];
-                for (j, bases) in block.chunks(VECTORS).enumerate() {
-                    let bases = [bases[0], bases[bases.len() - 1]];
-                    let at = first + j * VECTORS;
+        // Blocks of about the same size.
+        let block = taps.len().div_ceil(taps.len().div_ceil(TAP_BLOCK).max(1)).max(1);
+        for (i, bases) in bases.chunks(VECTORS).enumerate() {
+            let starts = [i * VECTORS * V::N, (i * VECTORS + bases.len() - 1) * V::N];
+            let bases = [bases[0], bases[bases.len() - 1]];
+            for (j, taps) in taps.chunks(block).enumerate() {
+                let write = if j == 0 { Write::Set } else { Write::Add };
+                let kernels = kernel.values.chunks_exact(ROWS * kernel.taps);
+                for (kernel, rows) in kernels.zip(y.chunks_exact_mut(ROWS * row_len)) {
+                    let kernel = &kernel[j * block * ROWS..][..taps.len() * ROWS];
                     // SAFETY: `check` has seen that every tap plus every base is in the data, `rows` holds six rows of
                     // `row_len` numbers, and a lone last vector is computed and stored twice at the same place.
                     unsafe {
-                        let starts = [at * V::N, (at + VECTORS - 1).min(row_len / V::N - 1) * V::N];
-                        tile::<V>(data.as_ptr(), taps, kernel, bases, rows.as_mut_ptr(), starts, row_len);
+                        tile::<V>(
+                            data.as_ptr(),
+                            taps,
+                            kernel,
+                            bases,
+                            rows.as_mut_ptr(),
+                            starts,
+                            row_len,
+                            write,
+                        );
                     }
                 }
             }
@@ -108,7 +120,7 @@ impl VectorKernel for Correlate<'_> {
     }
 }
 
-/// Six rows of K by two vectors.
+/// Six rows of K by two vectors, in y or added to it.
 ///
 /// # Safety
 /// Every tap plus each base has a vector in `data`, and each row of `y` one at both `starts`.
@@ -122,10 +134,17 @@ unsafe fn tile<V: Lanes>(
     y: *mut f32,
     starts: [usize; VECTORS],
     row_len: usize,
+    write: Write,
 ) {
     // SAFETY: as the caller vouches; `wrapping_add` spares the debug build its checks.
     unsafe {
         let mut sums = [[V::zero(); VECTORS]; ROWS];
+        if write == Write::Add {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let row = y.wrapping_add(i.wrapping_mul(row_len));
+                *sums = [V::load(row.wrapping_add(starts[0])), V::load(row.wrapping_add(starts[1]))];
+            }
+        }
         let (left, right) = (data.wrapping_add(bases[0]), data.wrapping_add(bases[1]));
         for (tap, k) in taps.iter().zip(kernel.as_chunks::<ROWS>().0) {
             let x = [V::load(left.wrapping_add(*tap)), V::load(right.wrapping_add(*tap))];

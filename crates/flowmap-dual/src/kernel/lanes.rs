@@ -32,34 +32,34 @@ pub(super) trait Lanes: Copy {
     unsafe fn sum(self) -> f32;
 }
 
-/// Eight lanes of plain arithmetic, for processors without the instructions below.
+/// Lanes of plain arithmetic, for processors without the instructions below.
 #[derive(Clone, Copy)]
-pub(super) struct Plain([f32; 8]);
+pub(super) struct Plain<const LANES: usize>([f32; LANES]);
 
 #[expect(unsafe_code, reason = "vector instructions take pointers")]
-impl Lanes for Plain {
-    const N: usize = 8;
+impl<const LANES: usize> Lanes for Plain<LANES> {
+    const N: usize = LANES;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
-        Self([0.0; 8])
+        Self([0.0; LANES])
     }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        Self([x; 8])
+        Self([x; LANES])
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for eight numbers.
-        Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+        // SAFETY: the caller vouches for as many numbers.
+        Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller vouches for room for eight numbers.
-        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+        // SAFETY: the caller vouches for room for as many numbers.
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 
     #[inline(always)]
@@ -73,8 +73,7 @@ impl Lanes for Plain {
 
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
+        self.0.iter().sum()
     }
 }
 
@@ -200,7 +199,7 @@ pub(super) fn dispatch_lanes(kernel: impl VectorKernel) {
         }
     }
     // SAFETY: these vectors need no instructions of their own.
-    unsafe { kernel.run::<Plain>() }
+    unsafe { kernel.run::<Plain<8>>() }
 }
 
 #[cfg(target_arch = "x86_64")]
