@@ -86,6 +86,7 @@ struct Correlate<'a> {
 
 #[expect(unsafe_code, reason = "vector instructions take pointers")]
 impl VectorKernel for Correlate<'_> {
+    // SAFETY: the dispatcher vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         let Self { kernel, columns: Columns { data, taps, bases }, y } = self;
@@ -183,6 +184,7 @@ struct Weights<'a> {
 
 #[expect(unsafe_code, reason = "vector instructions take pointers")]
 impl VectorKernel for Weights<'_> {
+    // SAFETY: the dispatcher vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
         let Self { gradient, columns: Columns { data, taps, bases }, kernel } = self;

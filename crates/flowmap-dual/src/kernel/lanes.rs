@@ -19,16 +19,34 @@ pub(super) trait Lanes: Copy {
     /// How many numbers.
     const N: usize;
     /// All zero.
+    ///
+    /// # Safety
+    /// As the trait says.
     unsafe fn zero() -> Self;
     /// All the same.
+    ///
+    /// # Safety
+    /// As the trait says.
     unsafe fn splat(x: f32) -> Self;
     /// The `N` numbers at `from`.
+    ///
+    /// # Safety
+    /// As the trait says.
     unsafe fn load(from: *const f32) -> Self;
     /// Puts the `N` numbers at `to`.
+    ///
+    /// # Safety
+    /// As the trait says.
     unsafe fn store(self, to: *mut f32);
     /// a b + self
+    ///
+    /// # Safety
+    /// As the trait says.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The sum of the `N` numbers.
+    ///
+    /// # Safety
+    /// As the trait says.
     unsafe fn sum(self) -> f32;
 }
 
@@ -40,28 +58,33 @@ pub(super) struct Plain<const LANES: usize>([f32; LANES]);
 impl<const LANES: usize> Lanes for Plain<LANES> {
     const N: usize = LANES;
 
+    // SAFETY: plain arithmetic needs no instructions of its own.
     #[inline(always)]
     unsafe fn zero() -> Self {
         Self([0.0; LANES])
     }
 
+    // SAFETY: plain arithmetic needs no instructions of its own.
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self([x; LANES])
     }
 
+    // SAFETY: plain arithmetic needs no instructions of its own.
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller vouches for as many numbers.
         Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
     }
 
+    // SAFETY: plain arithmetic needs no instructions of its own.
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the caller vouches for room for as many numbers.
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 
+    // SAFETY: plain arithmetic needs no instructions of its own.
     #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for ((sum, a), b) in self.0.iter_mut().zip(a.0).zip(b.0) {
@@ -71,6 +94,7 @@ impl<const LANES: usize> Lanes for Plain<LANES> {
         self
     }
 
+    // SAFETY: plain arithmetic needs no instructions of its own.
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         self.0.iter().sum()
@@ -82,36 +106,42 @@ impl<const LANES: usize> Lanes for Plain<LANES> {
 impl Lanes for __m256 {
     const N: usize = 8;
 
+    // SAFETY: the caller vouches for AVX2 and FMA.
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller vouches for AVX2, here and below.
         unsafe { _mm256_setzero_ps() }
     }
 
+    // SAFETY: the caller vouches for AVX2 and FMA.
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: as above.
         unsafe { _mm256_set1_ps(x) }
     }
 
+    // SAFETY: the caller vouches for AVX2 and FMA.
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: as above, and for eight numbers.
         unsafe { _mm256_loadu_ps(from) }
     }
 
+    // SAFETY: the caller vouches for AVX2 and FMA.
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above, and for room for eight numbers.
         unsafe { _mm256_storeu_ps(to, self) }
     }
 
+    // SAFETY: the caller vouches for AVX2 and FMA.
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: as above, and for FMA.
         unsafe { _mm256_fmadd_ps(a, b, self) }
     }
 
+    // SAFETY: the caller vouches for AVX2 and FMA.
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         // SAFETY: as above.
@@ -128,36 +158,42 @@ impl Lanes for __m256 {
 impl Lanes for __m512 {
     const N: usize = 16;
 
+    // SAFETY: the caller vouches for AVX-512F.
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller vouches for AVX-512F, here and below.
         unsafe { _mm512_setzero_ps() }
     }
 
+    // SAFETY: the caller vouches for AVX-512F.
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: as above.
         unsafe { _mm512_set1_ps(x) }
     }
 
+    // SAFETY: the caller vouches for AVX-512F.
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: as above, and for sixteen numbers.
         unsafe { _mm512_loadu_ps(from) }
     }
 
+    // SAFETY: the caller vouches for AVX-512F.
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above, and for room for sixteen numbers.
         unsafe { _mm512_storeu_ps(to, self) }
     }
 
+    // SAFETY: the caller vouches for AVX-512F.
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(a, b, self) }
     }
 
+    // SAFETY: the caller vouches for AVX-512F.
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         // SAFETY: as above.
