@@ -64,6 +64,48 @@ pub enum Error {
         /// The shape that came.
         found: Shape,
     },
+    /// A pixel must be repeated at least once.
+    #[error("expected a factor of at least one to up-sample by, found {factor}")]
+    Upsampling {
+        /// Factor asked for.
+        factor: usize,
+    },
+    /// Images and kernels must have the same channels.
+    #[error(
+        "expected images (B, C, H, W) and kernels (O, C, kh, kw) of the same channels, \
+         found {images:?} and {kernels:?}"
+    )]
+    ConvolutionShapes {
+        /// Shape of the images.
+        images: Shape,
+        /// Shape of the kernels.
+        kernels: Shape,
+    },
+    /// A bias must have one number for each channel of the output.
+    #[error("expected a bias of shape [{channels}], found {bias:?}")]
+    ConvolutionBias {
+        /// Shape of the bias.
+        bias: Shape,
+        /// Channels of the output.
+        channels: usize,
+    },
+    /// The window must have pixels, move, and fit into the padded images.
+    #[error(
+        "expected a stride of at least one and a window inside the padded images, \
+         found {}x{} with stride {stride} and padding {padding} on {height}x{width}", kernel.0, kernel.1
+    )]
+    ConvolutionWindow {
+        /// Height and width of the window.
+        kernel: (usize, usize),
+        /// Pixels from one window to the next.
+        stride: usize,
+        /// Zeros around the images.
+        padding: usize,
+        /// Height of the images.
+        height: usize,
+        /// Width of the images.
+        width: usize,
+    },
     /// Candle refused an operation (shapes, element types, device memory).
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -3,143 +3,7 @@
 //! c_{ij} ← Σ_p a_{ip} b_{pj} for R rows i and the columns j of a panel; the sum runs over p in order.
 #![expect(unsafe_code, reason = "vector instructions and pointers without bounds checks")]
 
-/// A vector of numbers in a register.
-trait Vector: Copy {
-    /// How many numbers.
-    const LANES: usize;
-
-    /// All `x`.
-    ///
-    /// # Safety
-    /// The processor has the instructions of this vector, here and in all other functions.
-    unsafe fn splat(x: f32) -> Self;
-
-    /// The numbers from `from` on.
-    ///
-    /// # Safety
-    /// `LANES` numbers can be read there.
-    unsafe fn load(from: *const f32) -> Self;
-
-    /// Writes the numbers from `to` on.
-    ///
-    /// # Safety
-    /// `LANES` numbers can be written there.
-    unsafe fn store(self, to: *mut f32);
-
-    /// self + a b.
-    ///
-    /// # Safety
-    /// As above.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
-
-    /// self + a.
-    ///
-    /// # Safety
-    /// As above.
-    unsafe fn plus(self, a: Self) -> Self;
-}
-
-/// Four numbers, which every compiler knows how to hold in a register.
-#[derive(Clone, Copy)]
-struct Plain([f32; 4]);
-
-impl Vector for Plain {
-    const LANES: usize = 4;
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        Self([x; 4])
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for four numbers; the array needs no more alignment than they do.
-        Self(unsafe { *from.cast() })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as for `load`.
-        unsafe { *to.cast() = self.0 }
-    }
-
-    #[inline(always)]
-    unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        let fused = |i: usize| match cfg!(target_arch = "aarch64") {
-            true => a.0[i].mul_add(b.0[i], self.0[i]),
-            // Without the instruction a fused multiply-add is a slow function call.
-            false => self.0[i] + a.0[i] * b.0[i],
-        };
-        Self([fused(0), fused(1), fused(2), fused(3)])
-    }
-
-    #[inline(always)]
-    unsafe fn plus(self, a: Self) -> Self {
-        Self([self.0[0] + a.0[0], self.0[1] + a.0[1], self.0[2] + a.0[2], self.0[3] + a.0[3]])
-    }
-}
-
-/// Implements [`Vector`] by the intrinsics of x86.
-#[cfg(target_arch = "x86_64")]
-macro_rules! x86_vector {
-    ($type:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fmadd:ident, $add:ident) => {
-        impl Vector for $type {
-            const LANES: usize = $lanes;
-
-            #[inline(always)]
-            unsafe fn splat(x: f32) -> Self {
-                // SAFETY: the caller vouches for the instruction, here and below.
-                unsafe { std::arch::x86_64::$splat(x) }
-            }
-
-            #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self {
-                // SAFETY: the caller vouches for the memory; the load may be unaligned.
-                unsafe { std::arch::x86_64::$load(from) }
-            }
-
-            #[inline(always)]
-            unsafe fn store(self, to: *mut f32) {
-                // SAFETY: the caller vouches for the memory; the store may be unaligned.
-                unsafe { std::arch::x86_64::$store(to, self) }
-            }
-
-            #[inline(always)]
-            unsafe fn add_product(self, a: Self, b: Self) -> Self {
-                // SAFETY: as for `splat`.
-                unsafe { std::arch::x86_64::$fmadd(a, b, self) }
-            }
-
-            #[inline(always)]
-            unsafe fn plus(self, a: Self) -> Self {
-                // SAFETY: as for `splat`.
-                unsafe { std::arch::x86_64::$add(self, a) }
-            }
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-x86_vector!(
-    std::arch::x86_64::__m256,
-    8,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps
-);
-
-#[cfg(target_arch = "x86_64")]
-x86_vector!(
-    std::arch::x86_64::__m512,
-    16,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps
-);
+use super::lanes::{Lanes, Plain};
 
 /// What one call computes: up to [`MicroKernel::rows`] rows of a times one panel of [`MicroKernel::columns`] columns.
 #[derive(Clone, Copy)]
@@ -166,15 +30,22 @@ pub(super) struct Tile {
 /// # Safety
 /// As [`MicroKernel::run`], and `tile.rows` is `R`.
 #[inline(always)]
-unsafe fn rows<V: Vector, const R: usize, const P: usize>(tile: Tile) {
+unsafe fn rows<V: Lanes, const R: usize, const P: usize>(tile: Tile) {
     // SAFETY: the caller vouches for all of a, the panel and c.
     unsafe {
-        let mut sums = [[V::splat(0.0); P]; R];
+        let mut sums = [[V::zero(); P]; R];
+        if tile.is_added {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(tile.c.add(i * tile.c_row_stride + j * V::N));
+                }
+            }
+        }
         let (mut a, mut panel) = (tile.a, tile.panel);
         for _ in 0..tile.k {
-            let mut b = [V::splat(0.0); P];
+            let mut b = [V::zero(); P];
             for (j, b) in b.iter_mut().enumerate() {
-                *b = V::load(panel.add(j * V::LANES));
+                *b = V::load(panel.add(j * V::N));
             }
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = V::splat(*a.add(i * tile.a_row_stride));
@@ -183,13 +54,11 @@ unsafe fn rows<V: Vector, const R: usize, const P: usize>(tile: Tile) {
                 }
             }
             a = a.wrapping_add(tile.a_stride);
-            panel = panel.add(P * V::LANES);
+            panel = panel.add(P * V::N);
         }
         for (i, sums) in sums.into_iter().enumerate() {
             for (j, sum) in sums.into_iter().enumerate() {
-                let c = tile.c.add(i * tile.c_row_stride + j * V::LANES);
-                let sum = if tile.is_added { V::load(c).plus(sum) } else { sum };
-                sum.store(c);
+                sum.store(tile.c.add(i * tile.c_row_stride + j * V::N));
             }
         }
     }
@@ -209,7 +78,7 @@ macro_rules! dispatch_rows {
 /// # Safety
 /// As [`MicroKernel::run`].
 unsafe fn plain(tile: Tile) {
-    dispatch_rows!(Plain, tile, 1 2 3 4 5 6);
+    dispatch_rows!(Plain<4>, tile, 1 2 3 4 5 6);
 }
 
 /// # Safety

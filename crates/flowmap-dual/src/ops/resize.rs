@@ -1,17 +1,26 @@
 //! Nearest-neighbor up-sampling and mean down-sampling by whole factors.
 //!
-//! Both are made of reshapes, broadcasts and sums: Candle's own up-sampling overwrites gradients,
-//! and its pooling divides them wrongly.
+//! Fused in f32 on a CPU; elsewhere made of reshapes, broadcasts and sums:
+//! Candle's own up-sampling overwrites gradients, and its pooling divides them wrongly.
 
+use candle_core::DType;
+
+use crate::kernel::Resize;
 use crate::{Dual, Error, Result};
 
 impl Dual {
     /// Repeats each pixel of `(B, C, H, W)` in a `factor` x `factor` square.
     ///
     /// # Errors
-    /// For a rank other than four.
+    /// [`Error::Upsampling`] for a factor of zero; a Candle error for a rank other than four.
     pub fn upsample_nearest2d(&self, factor: usize) -> Result<Self> {
         let (b, c, h, w) = self.primal().dims4()?;
+        if factor == 0 {
+            return Err(Error::Upsampling { factor });
+        }
+        if self.is_resized_fused() {
+            return self.resized(Resize::Up(factor));
+        }
         let repeated = self.reshape(&[b * c, h, 1, w, 1])?.broadcast_as(&[b * c, h, factor, w, factor])?;
         repeated.reshape(&[b, c, h * factor, w * factor])
     }
@@ -19,13 +28,28 @@ impl Dual {
     /// The mean of each `factor` x `factor` square of `(B, C, H, W)`.
     ///
     /// # Errors
-    /// [`Error::Pooling`] where the factor does not divide height and width.
+    /// [`Error::Pooling`] where the factor does not divide height and width;
+    /// a Candle error for a rank other than four.
     pub fn avg_pool2d(&self, factor: usize) -> Result<Self> {
         let (b, c, h, w) = self.primal().dims4()?;
         if factor == 0 || h % factor != 0 || w % factor != 0 {
             return Err(Error::Pooling { factor, height: h, width: w });
         }
+        if self.is_resized_fused() {
+            return self.resized(Resize::Down(factor));
+        }
         let squares = self.reshape(&[b * c, h / factor, factor, w / factor, factor])?;
         squares.mean_keepdim(4)?.mean_keepdim(2)?.reshape(&[b, c, h / factor, w / factor])
+    }
+
+    fn is_resized_fused(&self) -> bool {
+        self.dtype() == DType::F32 && self.device().is_cpu()
+    }
+
+    fn resized(&self, resize: Resize) -> Result<Self> {
+        match self.stacked()? {
+            None => Ok(Self::constant(self.primal().contiguous()?.apply_op1(resize)?)),
+            Some(stacked) => Self::from_stacked(stacked.contiguous()?.apply_op1(resize)?),
+        }
     }
 }
