@@ -44,8 +44,7 @@ fn duals(
 fn outcome(vars: &[Var], y: &Dual, seed: u64) -> Vec<Tensor> {
     // Weights for which the gradients of the softmax are of order one.
     let size = (*y.dims().last().unwrap() as f64).sqrt().recip();
-    let weights =
-        |i: u64| (noise(20 * seed + i, y.dims()) * size).unwrap().to_dtype(y.dtype()).unwrap();
+    let weights = |i: u64| (noise(20 * seed + i, y.dims()) * size).unwrap().to_dtype(y.dtype()).unwrap();
     let mut loss = (y.primal() * weights(10)).unwrap().sum_all().unwrap();
     let mut found = vec![y.primal().clone()];
     if let Some(tangent) = y.tangent() {

@@ -128,17 +128,18 @@ fn packed_operands<'a>(data: &'a [f32], layout: &Layout, heads: usize) -> Result
 /// y into a new buffer at `place`, and what backward needs.
 fn forward(sizes: &Sizes, inputs: &[Part<'_>; 3], place: Place) -> (Vec<f32>, Vec<RowStatistics>) {
     let Sizes { batch, heads, n, e, is_dual, .. } = *sizes;
-    let mut y = vec![0f32; batch * heads * n * e * if is_dual { 2 } else { 1 }];
+    let len = batch * heads * n * e * if is_dual { 2 } else { 1 };
     let mut statistics = vec![RowStatistics::default(); batch * heads * n];
-    if !sizes.is_empty() {
-        let buffer = Buffer::new(&mut y);
-        let sink = Sink { buffer: &buffer, place, width: e };
-        statistics.par_chunks_mut(n).enumerate().for_each_init(
-            || ForwardScratch::new(sizes),
-            |scratch, (i, rows)| head::forward(sizes, sizes.task(i), inputs, sink, rows, scratch),
-        );
+    if sizes.is_empty() {
+        return (Vec::new(), statistics);
     }
-    (y, statistics)
+    let buffer = Buffer::new(len);
+    let sink = Sink { buffer: &buffer, place, width: e };
+    statistics.par_chunks_mut(n).enumerate().for_each_init(
+        || ForwardScratch::new(sizes),
+        |scratch, (i, rows)| head::forward(sizes, sizes.task(i), inputs, sink, rows, scratch),
+    );
+    (buffer.into_vec(), statistics)
 }
 
 /// The gradients of the inputs into their sinks.
@@ -148,9 +149,6 @@ fn backward(
     sinks: &[Option<Sink<'_>>; 3],
     statistics: Option<&Vec<RowStatistics>>,
 ) -> Result<()> {
-    if sizes.is_empty() {
-        return Ok(());
-    }
     let Some(statistics) = statistics else { bail!("attention went backward before it went forward") };
     statistics.par_chunks(sizes.n).enumerate().for_each_init(
         || BackwardScratch::new(sizes),
@@ -179,8 +177,7 @@ impl CustomOp3 for Attention {
         let (y, statistics) = forward(&sizes, &inputs, Place::contiguous(batch, heads, n, e, is_dual));
         // Set once: an operation runs forward once.
         let _ = self.statistics.set(statistics);
-        let shape: Shape =
-            if is_dual { (2, batch, heads, n, e).into() } else { (batch, heads, n, e).into() };
+        let shape: Shape = if is_dual { (2, batch, heads, n, e).into() } else { (batch, heads, n, e).into() };
         Ok((CpuStorage::F32(y), shape))
     }
 
@@ -201,24 +198,26 @@ impl CustomOp3 for Attention {
         // An input that leads to no parameter needs no gradient.
         let tensors = [q, k, v];
         let needed = tensors.map(|t| t.track_op() || t.is_variable());
-        let mut gradients: [Vec<f32>; 3] =
-            std::array::from_fn(|i| vec![0f32; if needed[i] { tensors[i].elem_count() } else { 0 }]);
-        {
-            let buffers = gradients.each_mut().map(|gradient| Buffer::new(gradient));
-            let sinks: [Option<Sink<'_>>; 3] = std::array::from_fn(|i| {
-                let (rows, width) = (if i == 0 { sizes.n } else { sizes.m }, inputs[i].width);
-                let is_stacked = inputs[i].place.tangent.is_some();
-                let place = Place::contiguous(sizes.batch, sizes.heads, rows, width, is_stacked);
-                needed[i].then_some(Sink { buffer: &buffers[i], place, width })
-            });
-            backward(&sizes, &Tape { inputs, output, gradient }, &sinks, self.statistics.get())?;
+        if sizes.is_empty() {
+            // Nothing depends on anything.
+            let zeros = |i: usize| needed[i].then(|| tensors[i].zeros_like()).transpose();
+            return Ok((zeros(0)?, zeros(1)?, zeros(2)?));
         }
-        let [gq, gk, gv] = gradients;
-        let tensor = |gradient: Vec<f32>, of: &Tensor| match gradient.is_empty() && of.elem_count() > 0 {
-            true => Ok(None),
-            false => Tensor::from_vec(gradient, of.shape(), &Device::Cpu).map(Some),
+        let buffers = tensors.map(|t| Buffer::new(t.elem_count()));
+        let sinks: [Option<Sink<'_>>; 3] = std::array::from_fn(|i| {
+            let (rows, width) = (if i == 0 { sizes.n } else { sizes.m }, inputs[i].width);
+            let is_stacked = inputs[i].place.tangent.is_some();
+            let place = Place::contiguous(sizes.batch, sizes.heads, rows, width, is_stacked);
+            needed[i].then_some(Sink { buffer: &buffers[i], place, width })
+        });
+        backward(&sizes, &Tape { inputs, output, gradient }, &sinks, self.statistics.get())?;
+        let [gq, gk, gv] = buffers;
+        let gradient = |i: usize, buffer: Buffer| {
+            needed[i]
+                .then(|| Tensor::from_vec(buffer.into_vec(), tensors[i].shape(), &Device::Cpu))
+                .transpose()
         };
-        Ok((tensor(gq, q)?, tensor(gk, k)?, tensor(gv, v)?))
+        Ok((gradient(0, gq)?, gradient(1, gk)?, gradient(2, gv)?))
     }
 }
 
@@ -234,7 +233,8 @@ impl CustomOp1 for SelfAttention {
         let (y, statistics) = forward(&sizes, &inputs, place);
         // Set once: an operation runs forward once.
         let _ = self.statistics.set(statistics);
-        let shape: Shape = if is_dual { (2, batch, n, heads * d).into() } else { (batch, n, heads * d).into() };
+        let shape: Shape =
+            if is_dual { (2, batch, n, heads * d).into() } else { (batch, n, heads * d).into() };
         Ok((CpuStorage::F32(y), shape))
     }
 
@@ -250,16 +250,16 @@ impl CustomOp1 for SelfAttention {
         let place = |start: usize| Place { start, ..Place::packed((batch, n), (heads, d), (0, 1), is_dual) };
         let output = Part { data: floats_of(sy)?, place: place(ly.start_offset()), width: d };
         let gradient = Part { data: floats_of(sg)?, place: place(lg.start_offset()), width: d };
-        let mut gx = vec![0f32; x.elem_count()];
-        {
-            let buffer = Buffer::new(&mut gx);
-            let sink = |part: usize| {
-                let place = Place::packed((batch, n), (heads, d), (part, 3), is_dual);
-                Some(Sink { buffer: &buffer, place, width: d })
-            };
-            let tape = Tape { inputs, output, gradient };
-            backward(&sizes, &tape, &[sink(0), sink(1), sink(2)], self.statistics.get())?;
+        if sizes.is_empty() {
+            return x.zeros_like().map(Some);
         }
-        Tensor::from_vec(gx, x.shape(), &Device::Cpu).map(Some)
+        let buffer = Buffer::new(x.elem_count());
+        let sink = |part: usize| {
+            let place = Place::packed((batch, n), (heads, d), (part, 3), is_dual);
+            Some(Sink { buffer: &buffer, place, width: d })
+        };
+        let tape = Tape { inputs, output, gradient };
+        backward(&sizes, &tape, &[sink(0), sink(1), sink(2)], self.statistics.get())?;
+        Tensor::from_vec(buffer.into_vec(), x.shape(), &Device::Cpu).map(Some)
     }
 }

@@ -61,7 +61,9 @@ impl Dual {
     /// [`Error::PackedHeads`] where the shape does not fit.
     pub fn self_attention(&self, heads: usize) -> Result<Self> {
         let head_width = match self.dims() {
-            [_, _, width] if heads > 0 && *width > 0 && width.is_multiple_of(3 * heads) => width / (3 * heads),
+            [_, _, width] if heads > 0 && *width > 0 && width.is_multiple_of(3 * heads) => {
+                width / (3 * heads)
+            }
             _ => return Err(Error::PackedHeads { heads, found: self.shape().clone() }),
         };
         if !self.has_fused_attention() {

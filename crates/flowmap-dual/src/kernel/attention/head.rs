@@ -58,7 +58,6 @@ impl Sizes {
 
 /// Scratch of the forward pass; each matrix is followed by that of the tangents.
 pub(super) struct ForwardScratch {
-    kt: Vec<f32>,
     v: Vec<f32>,
     q: Vec<f32>,
     s: Vec<f32>,
@@ -70,18 +69,17 @@ impl ForwardScratch {
     pub(super) fn new(sizes: &Sizes) -> Self {
         let zeros = |rows: usize, columns: usize| vec![0f32; sizes.parts() * rows * columns];
         let (Sizes { m, d, e, .. }, block) = (*sizes, sizes.block());
-        Self { kt: zeros(d, m), v: zeros(m, e), q: zeros(block, d), s: zeros(block, m), y: zeros(block, e) }
+        Self { v: zeros(m, e), q: zeros(block, d), s: zeros(block, m), y: zeros(block, e) }
     }
 }
 
-/// c q kᵀ, and below it c (q̇ kᵀ + q k̇ᵀ).
-fn scores(sizes: &Sizes, q: &[f32], kt: &[f32], s: &mut [f32]) {
-    let Sizes { m, d, .. } = *sizes;
-    let (k, dk) = kt.split_at(d * m);
-    matmul_to(Matrix::rows(q, d), Matrix::rows(k, m), sizes.scale(), Write::Set, Output::rows(s, m));
-    if sizes.is_dual {
+/// (1): c q kᵀ, and below it c (q̇ kᵀ + q k̇ᵀ), of q with q̇ below it.
+fn scores(sizes: &Sizes, task: (usize, usize), q: &[f32], k: &Part<'_>, s: &mut [f32]) {
+    let (Sizes { m, d, .. }, c) = (*sizes, sizes.scale());
+    matmul_to(Matrix::rows(q, d), k.values(task, m).t(), c, Write::Set, Output::rows(s, m));
+    if let Some(dk) = k.tangents(task, m) {
         let (q, (_, ds)) = (&q[..q.len() / 2], s.split_at_mut(s.len() / 2));
-        matmul_to(Matrix::rows(q, d), Matrix::rows(dk, m), sizes.scale(), Write::Add, Output::rows(ds, m));
+        matmul_to(Matrix::rows(q, d), dk.t(), c, Write::Add, Output::rows(ds, m));
     }
 }
 
@@ -95,26 +93,25 @@ pub(super) fn forward(
     scratch: &mut ForwardScratch,
 ) {
     let Sizes { m, d, e, is_dual, .. } = *sizes;
-    k.gather_transposed(task, is_dual, &mut scratch.kt);
     v.gather(task, 0, is_dual, &mut scratch.v);
-    let (v, dv) = scratch.v.split_at(m * e);
+    let (values, tangents) = scratch.v.split_at(m * e);
     for (i, statistics) in statistics.chunks_mut(sizes.block()).enumerate() {
         let (first, n) = (i * sizes.block(), statistics.len());
         let rows = sizes.parts() * n;
         let (q_block, s, y_block) =
             (&mut scratch.q[..rows * d], &mut scratch.s[..rows * m], &mut scratch.y[..rows * e]);
         q.gather(task, first, is_dual, q_block);
-        scores(sizes, q_block, &scratch.kt, s);
+        scores(sizes, task, q_block, k, s);
         if is_dual {
             let (s, ds) = s.split_at_mut(n * m);
             dispatch(DualForward { s, ds, statistics });
         } else {
             dispatch(Forward { s, statistics });
         }
-        matmul_to(Matrix::rows(s, m), Matrix::rows(v, e), 1.0, Write::Set, Output::rows(y_block, e));
-        if is_dual {
-            let (p, dy) = (Matrix::rows(&s[..n * m], m), &mut y_block[n * e..]);
-            matmul_to(p, Matrix::rows(dv, e), 1.0, Write::Add, Output::rows(dy, e));
+        matmul_to(Matrix::rows(s, m), Matrix::rows(values, e), 1.0, Write::Set, Output::rows(y_block, e));
+        if v.place.tangent.is_some() {
+            let (p, dy) = (Matrix::rows(&s[..n * m], m), Output::rows(&mut y_block[n * e..], e));
+            matmul_to(p, Matrix::rows(tangents, e), 1.0, Write::Add, dy);
         }
         y.scatter(task, first, is_dual, y_block);
     }
@@ -123,8 +120,6 @@ pub(super) fn forward(
 /// Scratch of the backward pass; each matrix is followed by that of the tangents.
 pub(super) struct BackwardScratch {
     k: Vec<f32>,
-    kt: Vec<f32>,
-    vt: Vec<f32>,
     q: Vec<f32>,
     s: Vec<f32>,
     /// Gradients of weights, then of scores.
@@ -143,8 +138,6 @@ impl BackwardScratch {
         let (Sizes { m, d, e, .. }, block) = (*sizes, sizes.block());
         Self {
             k: zeros(m, d),
-            kt: zeros(d, m),
-            vt: zeros(e, m),
             q: zeros(block, d),
             s: zeros(block, m),
             a: zeros(block, m),
@@ -178,26 +171,25 @@ pub(super) fn backward(
 ) {
     let Sizes { m, d, e, is_dual, .. } = *sizes;
     let [q, k, v] = &tape.inputs;
-    k.gather_transposed(task, is_dual, &mut scratch.kt);
     k.gather(task, 0, is_dual, &mut scratch.k);
-    v.gather_transposed(task, is_dual, &mut scratch.vt);
     for (i, statistics) in statistics.chunks(sizes.block()).enumerate() {
         let (first, n) = (i * sizes.block(), statistics.len());
         let rows = sizes.parts() * n;
-        let BackwardScratch { k, kt, vt, q: q_block, s, a, y, gy, gq, gk, gv } = scratch;
+        let BackwardScratch { k: k_rows, q: q_block, s, a, y, gy, gq, gk, gv } = scratch;
         let (q_block, s, a) = (&mut q_block[..rows * d], &mut s[..rows * m], &mut a[..rows * m]);
         let (y, gy, gq) = (&mut y[..rows * e], &mut gy[..rows * e], &mut gq[..rows * d]);
         q.gather(task, first, is_dual, q_block);
         tape.output.gather(task, first, is_dual, y);
         tape.gradient.gather(task, first, is_dual, gy);
-        scores(sizes, q_block, kt, s);
+        scores(sizes, task, q_block, k, s);
         // (3)
-        let (v, dv) = vt.split_at(e * m);
-        matmul_to(Matrix::rows(gy, e), Matrix::rows(v, m), 1.0, Write::Set, Output::rows(a, m));
-        if is_dual {
+        matmul_to(Matrix::rows(gy, e), v.values(task, m).t(), 1.0, Write::Set, Output::rows(a, m));
+        if let Some(dv) = v.tangents(task, m) {
             let gdy = Matrix::rows(&gy[n * e..], e);
-            matmul_to(gdy, Matrix::rows(dv, m), 1.0, Write::Add, Output::rows(&mut a[..n * m], m));
-            // (4)
+            matmul_to(gdy, dv.t(), 1.0, Write::Add, Output::rows(&mut a[..n * m], m));
+        }
+        // (4)
+        if is_dual {
             let ((s, ds), (a, b)) = (s.split_at_mut(n * m), a.split_at_mut(n * m));
             dispatch(DualBackward { s, ds, a, b, statistics, gradients: gy, outputs: y });
         } else {
@@ -206,11 +198,12 @@ pub(super) fn backward(
         // (5)
         let write = if i == 0 { Write::Set } else { Write::Add };
         if let Some(sink) = to_q {
-            let (k, dk) = k.split_at(m * d);
-            matmul_to(Matrix::rows(a, m), Matrix::rows(k, d), sizes.scale(), Write::Set, Output::rows(gq, d));
-            if is_dual {
+            let (values, tangents) = k_rows.split_at(m * d);
+            let gs = Matrix::rows(a, m);
+            matmul_to(gs, Matrix::rows(values, d), sizes.scale(), Write::Set, Output::rows(gq, d));
+            if k.place.tangent.is_some() {
                 let (gs, gq) = (Matrix::rows(&a[n * m..], m), Output::rows(&mut gq[..n * d], d));
-                matmul_to(gs, Matrix::rows(dk, d), sizes.scale(), Write::Add, gq);
+                matmul_to(gs, Matrix::rows(tangents, d), sizes.scale(), Write::Add, gq);
             }
             sink.scatter(task, first, is_dual, gq);
         }

@@ -1,8 +1,10 @@
 //! Where the matrices of the heads lie in a buffer, and how a task reads and writes its own.
 //!
-//! Heads are read by strides into scratch that fits the cache, value above tangent; so no tensor is ever permuted.
+//! Heads are read by strides, in place or into scratch that fits the cache; so no tensor is ever permuted.
 
-use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::gemm::Matrix;
 
 /// Row i of the head h of sample b starts at `start` + b `sample` + h `head` + i `row`.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +23,13 @@ pub(super) struct Place {
 
 impl Place {
     /// A contiguous `(B, heads, rows, width)`, or stacked `(2, B, heads, rows, width)`.
-    pub(super) fn contiguous(batch: usize, heads: usize, rows: usize, width: usize, is_stacked: bool) -> Self {
+    pub(super) fn contiguous(
+        batch: usize,
+        heads: usize,
+        rows: usize,
+        width: usize,
+        is_stacked: bool,
+    ) -> Self {
         let (head, sample) = (rows * width, heads * rows * width);
         Self { start: 0, sample, head, row: width, tangent: is_stacked.then_some(batch * sample) }
     }
@@ -55,87 +63,80 @@ pub(super) struct Part<'a> {
     pub(super) width: usize,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// The first `n` rows of a head, where they lie.
+    pub(super) fn values(&self, task: (usize, usize), n: usize) -> Matrix<'a> {
+        Matrix::strided(&self.data[self.place.of(task)..], n, self.width, self.place.row)
+    }
+
+    /// Their tangents, if there are any.
+    pub(super) fn tangents(&self, task: (usize, usize), n: usize) -> Option<Matrix<'a>> {
+        let start = self.place.of(task) + self.place.tangent?;
+        Some(Matrix::strided(&self.data[start..], n, self.width, self.place.row))
+    }
+
     /// Copies rows of a head from `first` on, as many as `out` takes: values and, if `is_dual`, below them the tangents.
     ///
     /// Zeros stand in for a missing tangent.
     pub(super) fn gather(&self, task: (usize, usize), first: usize, is_dual: bool, out: &mut [f32]) {
-        self.parts(task, first, is_dual, out, |rows, row_stride, out| {
-            for (i, out) in out.chunks_exact_mut(self.width).enumerate() {
-                out.copy_from_slice(&rows[i * row_stride..][..self.width]);
-            }
-        });
-    }
-
-    /// The same transposed: `width` rows of values and below them as many rows of tangents.
-    pub(super) fn gather_transposed(&self, task: (usize, usize), is_dual: bool, out: &mut [f32]) {
-        /// Rows that are turned at once: they fill one line of the cache.
-        const TILE: usize = 16;
-        self.parts(task, 0, is_dual, out, |rows, row_stride, out| {
-            let n = out.len() / self.width;
-            for first in (0..n).step_by(TILE) {
-                let tile = TILE.min(n - first);
-                let rows = &rows[first * row_stride..];
-                for (i, out) in out.chunks_exact_mut(n).enumerate() {
-                    for (j, out) in out[first..first + tile].iter_mut().enumerate() {
-                        *out = rows[j * row_stride + i];
-                    }
-                }
-            }
-        });
-    }
-
-    /// Calls `copy` for the values and for the tangents, with where they are read and written.
-    fn parts(
-        &self,
-        task: (usize, usize),
-        first: usize,
-        is_dual: bool,
-        out: &mut [f32],
-        copy: impl Fn(&[f32], usize, &mut [f32]),
-    ) {
-        if out.is_empty() {
-            return;
-        }
-        let start = self.place.of(task) + first * self.place.row;
         let half = if is_dual { out.len() / 2 } else { out.len() };
         let (values, tangents) = out.split_at_mut(half);
-        copy(&self.data[start..], self.place.row, values);
+        let start = self.place.of(task) + first * self.place.row;
+        let copy = |start: usize, out: &mut [f32]| {
+            for (i, out) in out.chunks_exact_mut(self.width).enumerate() {
+                out.copy_from_slice(&self.data[start + i * self.place.row..][..self.width]);
+            }
+        };
+        copy(start, values);
         match self.place.tangent {
-            _ if tangents.is_empty() => (),
-            Some(further) => copy(&self.data[start + further..], self.place.row, tangents),
-            None => tangents.fill(0.0),
+            Some(further) if is_dual => copy(start + further, tangents),
+            _ => tangents.fill(0.0),
         }
     }
 }
 
-/// A buffer that tasks write disjoint numbers of.
-pub(super) struct Buffer<'a> {
-    data: *mut f32,
+/// A new buffer, every number of which a task is to write once: nothing is spent on zeros.
+pub(super) struct Buffer {
+    /// Owns the memory; its length is zero until all of it is written.
+    memory: Vec<f32>,
+    start: *mut f32,
     len: usize,
-    borrow: PhantomData<&'a mut [f32]>,
+    written: AtomicUsize,
 }
 
 #[expect(unsafe_code, reason = "tasks write one buffer")]
-// SAFETY: the only access is `Buffer::write`, whose callers promise that no two threads write the same numbers.
-unsafe impl Sync for Buffer<'_> {}
+// SAFETY: shared, the memory is touched only by `Buffer::write`, whose callers promise to write each number once.
+unsafe impl Sync for Buffer {}
 
-impl<'a> Buffer<'a> {
-    /// Takes the buffer for as long as the tasks run.
-    pub(super) fn new(data: &'a mut [f32]) -> Self {
-        Self { data: data.as_mut_ptr(), len: data.len(), borrow: PhantomData }
+impl Buffer {
+    /// Room for `len` numbers.
+    pub(super) fn new(len: usize) -> Self {
+        let mut memory = Vec::with_capacity(len);
+        let start = memory.as_mut_ptr();
+        Self { memory, start, len, written: AtomicUsize::new(0) }
     }
 
     /// Writes `values` from `start` on.
     ///
     /// # Safety
-    /// No other thread writes these numbers at the same time.
+    /// Nothing else ever writes these numbers.
     #[expect(unsafe_code, reason = "tasks write one buffer")]
     unsafe fn write(&self, start: usize, values: &[f32]) {
         assert!(start <= self.len && values.len() <= self.len - start, "a head leaves its buffer");
-        // SAFETY: the numbers lie inside the buffer, as asserted; the buffer is borrowed mutably for 'a, so `values`
-        // is no part of it; that no other thread writes them is the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.data.add(start), values.len()) };
+        // SAFETY: the numbers lie inside the memory, as asserted; the buffer owns it, so `values` is no part of it;
+        // that nobody else writes them is the caller's promise, and nobody reads them before `into_vec`.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(start), values.len()) };
+    }
+
+    /// The numbers, once the tasks have written them all.
+    pub(super) fn into_vec(mut self) -> Vec<f32> {
+        assert_eq!(*self.written.get_mut(), self.len, "numbers written");
+        #[expect(unsafe_code, reason = "the tasks initialised the memory")]
+        // SAFETY: the capacity is `len` or more; writes are disjoint and inside, so `len` numbers written are all of them.
+        unsafe {
+            self.memory.set_len(self.len);
+        }
+        self.memory
     }
 }
 
@@ -143,7 +144,7 @@ impl<'a> Buffer<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Sink<'a> {
     /// The buffer it goes to.
-    pub(super) buffer: &'a Buffer<'a>,
+    pub(super) buffer: &'a Buffer,
     /// Where in the buffer.
     pub(super) place: Place,
     /// Numbers in a row.
@@ -153,21 +154,22 @@ pub(super) struct Sink<'a> {
 impl Sink<'_> {
     /// Writes rows of a head from `first` on: values and, if `is_dual`, below them tangents.
     ///
-    /// Only one thread at a time may have a task. Tangents without a place are dropped.
+    /// Each row goes out once. Tangents without a place are dropped.
     pub(super) fn scatter(&self, task: (usize, usize), first: usize, is_dual: bool, rows: &[f32]) {
         let half = if is_dual { rows.len() / 2 } else { rows.len() };
         let start = self.place.of(task) + first * self.place.row;
         let starts = [Some(start), self.place.tangent.map(|further| start + further)];
         for (start, rows) in starts.into_iter().zip([&rows[..half], &rows[half..]]) {
             let Some(start) = start else { continue };
-            for (i, row) in rows.chunks_exact(self.width.max(1)).enumerate() {
+            for (i, row) in rows.chunks_exact(self.width).enumerate() {
                 #[expect(unsafe_code, reason = "tasks write one buffer")]
-                // SAFETY: the places of sinks put no two rows on the same numbers, and each head is one task,
-                // which one thread runs.
+                // SAFETY: the places of sinks put no two rows on the same numbers; each head is one task,
+                // which writes each row once.
                 unsafe {
                     self.buffer.write(start + i * self.place.row, row);
                 }
             }
+            self.buffer.written.fetch_add(rows.len(), Ordering::Relaxed);
         }
     }
 }

@@ -129,7 +129,8 @@ pub(super) struct Backward<'a> {
 impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run(self) {
-        let (columns, width) = (self.s.len() / self.statistics.len(), self.outputs.len() / self.statistics.len());
+        let (columns, width) =
+            (self.s.len() / self.statistics.len(), self.outputs.len() / self.statistics.len());
         let rows = self.s.chunks_exact_mut(columns).zip(self.a.chunks_exact_mut(columns));
         for (i, ((s, a), row)) in rows.zip(self.statistics).enumerate() {
             let of = i * width..(i + 1) * width;
