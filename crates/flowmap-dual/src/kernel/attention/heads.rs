@@ -131,7 +131,7 @@ impl Buffer {
     /// The numbers, once the tasks have written them all.
     pub(super) fn into_vec(mut self) -> Vec<f32> {
         assert_eq!(*self.written.get_mut(), self.len, "numbers written");
-        #[expect(unsafe_code, reason = "the tasks initialised the memory")]
+        #[expect(unsafe_code, reason = "the tasks initialized the memory")]
         // SAFETY: the capacity is `len` or more; writes are disjoint and inside, so `len` numbers written are all of them.
         unsafe {
             self.memory.set_len(self.len);
