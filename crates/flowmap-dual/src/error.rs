@@ -36,6 +36,27 @@ pub enum Error {
         /// Number of channels of the input.
         channels: usize,
     },
+    /// Attention takes queries `(B, heads, N, d)`, keys `(B, heads, M, d)` and values `(B, heads, M, e)`, d and M at least 1.
+    #[error(
+        "expected queries (B, heads, N, d), keys (B, heads, M, d) and values (B, heads, M, e), \
+         found {queries:?}, {keys:?} and {values:?}"
+    )]
+    Attention {
+        /// Shape of the queries.
+        queries: Shape,
+        /// Shape of the keys.
+        keys: Shape,
+        /// Shape of the values.
+        values: Shape,
+    },
+    /// Self-attention takes queries, keys and values of all heads in one tensor `(B, N, 3 · heads · d)`, d at least 1.
+    #[error("expected packed projections (B, N, 3 · {heads} · d), found {found:?}")]
+    PackedHeads {
+        /// Number of heads asked for.
+        heads: usize,
+        /// Shape of the input.
+        found: Shape,
+    },
     /// A spatial size must be a multiple of the pooling factor.
     #[error("expected a height and width that {factor} divides, found {height}x{width}")]
     Pooling {

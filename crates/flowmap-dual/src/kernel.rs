@@ -3,6 +3,7 @@
 //! Each runs over chunks of rows of a fixed size, in threads, and adds partial sums in the order of the chunks:
 //! the bits do not depend on the number of threads.
 
+mod attention;
 mod blank;
 mod blocks;
 mod buffer;
@@ -28,6 +29,7 @@ mod simd;
 mod sin_cos;
 mod sums;
 
+pub(crate) use attention::{Attention, SelfAttention};
 pub(crate) use convolution::Convolution;
 pub(crate) use floats::{Parts, is_wanted};
 pub(crate) use gate::Gate;

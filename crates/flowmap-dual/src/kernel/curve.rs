@@ -12,7 +12,7 @@ pub(super) trait Curve {
 
 /// e^x within 2 ulp for |x| <= 87, clamped beyond: 2^n times a polynomial of the rest.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     // ln 2 in two parts, so that n ln 2 is exact to more than f32.
     const LN_2_HIGH: f32 = 0.693_359_4;
