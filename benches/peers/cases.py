@@ -3,11 +3,11 @@
 WIDTH = 512
 
 
-def step(objective, batch, name=None, libraries=("jax", "torch"), **more):
+def step(objective, batch, **more):
     rows = min(2 * batch, 8192)
     case = {"kind": "step", "objective": objective, "batch": batch}
     gemm = {"rows": rows, "inner": WIDTH, "columns": WIDTH}
-    return {"case": case, "gemm": gemm, "libraries": libraries, **more}
+    return {"case": case, "gemm": gemm, "libraries": ("jax", "torch"), **more}
 
 
 def sampling(steps, batch):
@@ -27,7 +27,7 @@ def all_cases():
     # Memory is compared too, so each variant gets a process of its own; those of PyTorch that keep every
     # intermediate would need some 10 GiB.
     cases["lsd.stop_none/b100000"] = step(
-        "lsd.stop_none", 100_000, alone=True, variants=("jit", "compile_hand")
+        "lsd.stop_none", 100_000, alone=True, variants={"jax": ["jit"], "torch": ["compile_hand"]}
     )
     cases["lsd/b1024"] = step("lsd", 1024)
     cases["psd/b1024"] = step("psd", 1024)

@@ -11,10 +11,12 @@ A line has:
   case, threads, rounds, load      the load average of the last minute before the case
   ours_ms, peers_ms                 medians; a variant that failed is in `errors` instead
   ratio                             ours / peer
-  min_ms                            the fastest run of each
+  min_ms, ratio_min                 the same of the fastest run of each
+  cpu_ms, ratio_cpu                 the same of CPU time, all threads together: what a busy machine disturbs least,
+                                    though it also counts the spinning of threads that wait
   gemm_limit_ms                     FLOP / the rate of a matrix product of the same sizes, the best of the libraries
   gemm_gflop_per_s, gemm_by         that rate, and whose it is
-  ours_over_limit                   ours_ms / gemm_limit_ms
+  ours_over_limit                   ours_ms / gemm_limit_ms; ours_over_limit_cpu is the same of CPU time
   peak_mib                          the most memory of each process, for cases that run in fresh ones
 """
 
@@ -62,10 +64,29 @@ class Worker:
             return {"error": f"{self.name} ended with {self.process.wait()}"}
         return json.loads(line)
 
+    def turn(self, **request):
+        """Asks for times, and adds the CPU time of a call, all threads together."""
+        time.sleep(PAUSE)
+        before = cpu_ms(self.process.pid)
+        answer = self.ask(**request)
+        if "error" not in answer:
+            used = cpu_ms(self.process.pid)
+            answer["cpu_ms"] = None if used is None else (used - before) / answer["n_calls"]
+        return answer
+
     def close(self):
         if self.process.poll() is None:
             self.process.stdin.close()
             self.process.wait()
+
+
+def cpu_ms(pid):
+    """CPU time of a process so far, where the system says it (in steps of 10 ms on Linux)."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
 def bind(threads):
@@ -79,25 +100,21 @@ class Turns:
 
     def __init__(self, spec, commands, threads, shared):
         self.spec, self.errors, self.flop = spec, {}, 0.0
-        self.players = []  # (name, worker, variant)
-        self.mine = []
-        libraries = ["flowmap", *spec["libraries"]]
-        for library in libraries:
+        self.players = []  # (name, library, worker, variant)
+        self.own = []  # Workers of this case alone.
+        for library in ["flowmap", *spec["libraries"]]:
             if not spec.get("alone"):
                 worker = shared.get(library) or shared.setdefault(library, Worker(commands[library], threads))
-                self.prepare(library, worker, None)
+                self.prepare(library, worker, {})
                 continue
-            for only in [None] if library == "flowmap" else spec["variants"]:
+            for only in spec["variants"].get(library, [None]):
                 worker = Worker(commands[library], threads)
-                self.mine.append(worker)
-                self.prepare(library, worker, only)
-        names = [name for name, _, _ in self.players]
-        self.medians = {name: [] for name in names}
-        self.minima = {name: [] for name in names}
+                self.own.append(worker)
+                self.prepare(library, worker, {"only": only} if only else {})
+        self.times = {name: [] for name, *_ in self.players}  # One answer a turn.
         self.gemm = {}
 
-    def prepare(self, library, worker, only):
-        extra = {} if only is None else {"only": only}
+    def prepare(self, library, worker, extra):
         answer = worker.ask(do="prepare", case=self.spec["case"], **extra)
         if "error" in answer:
             self.errors[library] = answer["error"]
@@ -107,60 +124,78 @@ class Turns:
         self.flop = answer.get("flop", self.flop)
         for variant in answer["variants"]:
             name = library if library == "flowmap" else f"{library}_{variant}"
-            self.players.append((name, worker, variant))
+            self.players.append((name, library, worker, variant))
 
     def round(self, milliseconds):
-        for name, worker, variant in self.players:
-            time.sleep(PAUSE)
-            extra = {} if name == "flowmap" else {"variant": variant}
-            answer = worker.ask(do="run", ms=milliseconds, **extra)
+        for name, _, worker, variant in self.players:
+            answer = worker.turn(do="run", ms=milliseconds, variant=variant)
             if "error" in answer:
                 self.errors[name] = answer["error"]
-                continue
-            self.medians[name].append(answer["median_ms"])
-            self.minima[name].append(answer["min_ms"])
+            else:
+                self.times[name].append(answer)
         if self.spec["gemm"] is None:
             return
-        seen = set()
-        for name, worker, _ in self.players:
-            library = name.split("_")[0]
-            if library not in seen and not seen.add(library):
-                time.sleep(PAUSE)
-                answer = worker.ask(do="gemm", ms=milliseconds // 4, **self.spec["gemm"])
-                if "error" not in answer:
-                    self.gemm.setdefault(library, []).append(answer["median_ms"])
+        for library, worker in {library: worker for _, library, worker, _ in self.players}.items():
+            answer = worker.turn(do="gemm", ms=milliseconds // 3, **self.spec["gemm"])
+            if "error" not in answer:
+                self.gemm.setdefault(library, []).append(answer)
 
     def result(self):
-        middle = {name: statistics.median(times) for name, times in self.medians.items() if times}
-        ours = middle.pop("flowmap", None)
-        line = {
-            "ours_ms": digits(ours),
-            "peers_ms": {name: digits(ms) for name, ms in middle.items()},
-            "ratio": {name: digits(ours / ms) for name, ms in middle.items() if ours},
-            "min_ms": {name: digits(min(times)) for name, times in self.minima.items() if times},
-        }
+        line = summary(self.times)
         if self.gemm:
             gemm = self.spec["gemm"]
             flop = 2.0 * gemm["rows"] * gemm["inner"] * gemm["columns"]
-            best_ms, best = min((statistics.median(times), name) for name, times in self.gemm.items())
-            limit = self.flop / (flop / best_ms)
+            ms, by = min((middle(turns, "median_ms"), library) for library, turns in self.gemm.items())
+            limit = self.flop / flop * ms
             line |= {
                 "gemm_limit_ms": digits(limit),
-                "gemm_gflop_per_s": digits(flop / best_ms / 1e6),
-                "gemm_by": best,
-                "ours_over_limit": digits(ours / limit) if ours else None,
+                "gemm_gflop_per_s": digits(flop / ms / 1e6),
+                "gemm_by": by,
+                "ours_over_limit": quotient(line["ours_ms"], limit),
             }
-        if self.mine:
-            line["peak_mib"] = {}
-            for name, worker, _ in self.players:
-                line["peak_mib"][name] = digits(worker.ask(do="memory").get("peak_mib"))
+            cpu = [middle(turns, "cpu_ms") for turns in self.gemm.values()]
+            if None not in cpu:
+                line["ours_over_limit_cpu"] = quotient(line["cpu_ms"].get("flowmap"), self.flop / flop * min(cpu))
+        if self.own:
+            answers = {name: worker.ask(do="memory") for name, _, worker, _ in self.players}
+            line["peak_mib"] = {name: digits(answer.get("peak_mib")) for name, answer in answers.items()}
         if self.errors:
             line["errors"] = self.errors
         return line
 
     def close(self):
-        for worker in self.mine:
+        for worker in self.own:
             worker.close()
+
+
+def summary(times):
+    """The numbers of a line from the turns of each name."""
+    times = {name: turns for name, turns in times.items() if turns}
+    medians = {name: middle(turns, "median_ms") for name, turns in times.items()}
+    fastest = {name: min(turn["min_ms"] for turn in turns) for name, turns in times.items()}
+    cpu = {name: middle(turns, "cpu_ms") for name, turns in times.items()}
+    return {
+        "ours_ms": digits(medians.get("flowmap")),
+        "peers_ms": {name: digits(ms) for name, ms in medians.items() if name != "flowmap"},
+        "ratio": ratios(medians),
+        "min_ms": {name: digits(ms) for name, ms in fastest.items()},
+        "ratio_min": ratios(fastest),
+        "cpu_ms": {name: digits(ms) for name, ms in cpu.items()},
+        "ratio_cpu": ratios(cpu),
+    }
+
+
+def ratios(values):
+    return {name: quotient(values.get("flowmap"), value) for name, value in values.items() if name != "flowmap"}
+
+
+def middle(turns, key):
+    values = [turn[key] for turn in turns if turn[key] is not None]
+    return statistics.median(values) if values else None
+
+
+def quotient(a, b):
+    return digits(a / b) if a is not None and b else None
 
 
 def digits(x):
@@ -185,19 +220,16 @@ def whole_process(programs, interpreter, threads, rounds):
         for _ in range(rounds):
             for name, command in commands.items():
                 time.sleep(PAUSE)
+                used = os.times()
                 start = time.perf_counter()
                 subprocess.run(
                     command, check=True, capture_output=True, env=environment, preexec_fn=lambda: bind(threads)
                 )
-                times[name].append((time.perf_counter() - start) * 1e3)
-    middle = {name: statistics.median(t) for name, t in times.items()}
-    ours = middle.pop("flowmap")
-    return {
-        "ours_ms": digits(ours),
-        "peers_ms": {name: digits(ms) for name, ms in middle.items()},
-        "ratio": {name: digits(ours / ms) for name, ms in middle.items()},
-        "min_ms": {name: digits(min(t)) for name, t in times.items()},
-    }
+                ms = (time.perf_counter() - start) * 1e3
+                now = os.times()
+                cpu = now.children_user + now.children_system - used.children_user - used.children_system
+                times[name].append({"median_ms": ms, "min_ms": ms, "cpu_ms": 1e3 * cpu})
+    return summary(times)
 
 
 def main():

@@ -19,9 +19,10 @@ def timed(call, milliseconds):
         start = time.perf_counter()
         call()
         times.append((time.perf_counter() - start) * 1e3)
-    if len(times) > 2:
+    n_calls = len(times)
+    if n_calls > 2:
         times.pop(0)  # Caches were cold.
-    return {"median_ms": statistics.median(times), "min_ms": min(times), "n": len(times)}
+    return {"median_ms": statistics.median(times), "min_ms": min(times), "n_calls": n_calls}
 
 
 def peak_mib():

@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `{"do": "prepare", "case": {...}}` | `{"variants": ["flowmap"], "flop": F}`, after a first run |
-//! | `{"do": "run", "variant": "flowmap", "ms": M}` | `{"median_ms": .., "min_ms": .., "n": ..}` of M milliseconds of runs, at least one |
+//! | `{"do": "run", "variant": "flowmap", "ms": M}` | `{"median_ms": .., "min_ms": .., "n_calls": ..}` of M milliseconds of runs, at least one |
 //! | `{"do": "gemm", "rows": R, "inner": K, "columns": C, "ms": M}` | the same of a matrix product |
 //! | `{"do": "memory"}` | `{"peak_mib": ..}` of the whole process so far |
 //!
@@ -68,7 +68,7 @@ fn answer(line: &str, case: &mut Option<Case>) -> Result<Value> {
     }
 }
 
-/// Runs for as long as `budget`, at least once, after a run to warm up where there is time for more than one.
+/// Runs for as long as `budget`, at least once; the first of many runs does not count.
 fn time(budget: Duration, run: &mut dyn FnMut() -> Result<()>) -> Result<Value> {
     let mut times = Vec::new();
     let began = Instant::now();
@@ -77,11 +77,12 @@ fn time(budget: Duration, run: &mut dyn FnMut() -> Result<()>) -> Result<Value> 
         run()?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    if times.len() > 2 {
+    let n_calls = times.len();
+    if n_calls > 2 {
         times.remove(0); // Caches were cold.
     }
     times.sort_by(f64::total_cmp);
     let n = times.len();
     let median = 0.5 * (times[(n - 1) / 2] + times[n / 2]);
-    Ok(json!({ "median_ms": median, "min_ms": times[0], "n": n }))
+    Ok(json!({ "median_ms": median, "min_ms": times[0], "n_calls": n_calls }))
 }
