@@ -74,8 +74,11 @@ class Worker:
             answer["cpu_ms"] = None if used is None else (used - before) / answer["n_calls"]
         return answer
 
+    def is_alive(self):
+        return self.process.poll() is None
+
     def close(self):
-        if self.process.poll() is None:
+        if self.is_alive():
             self.process.stdin.close()
             self.process.wait()
 
@@ -104,8 +107,9 @@ class Turns:
         self.own = []  # Workers of this case alone.
         for library in ["flowmap", *spec["libraries"]]:
             if not spec.get("alone"):
-                worker = shared.get(library) or shared.setdefault(library, Worker(commands[library], threads))
-                self.prepare(library, worker, {})
+                if library not in shared or not shared[library].is_alive():
+                    shared[library] = Worker(commands[library], threads)
+                self.prepare(library, shared[library], {})
                 continue
             for only in spec["variants"].get(library, [None]):
                 worker = Worker(commands[library], threads)

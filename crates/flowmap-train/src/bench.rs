@@ -111,7 +111,7 @@ pub struct BenchConfig {
     pub width: usize,
     /// Number of its hidden layers between the first and the last.
     pub hidden: usize,
-    /// Seconds that each measurement takes, at least; it has [`BenchReport::sampling`] and two more.
+    /// Seconds that each of the four measurements takes, at least: product, training, sampling with N = 1 and N = 4.
     pub seconds: f64,
 }
 
