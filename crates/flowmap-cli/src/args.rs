@@ -37,6 +37,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Draw the figures and the report of a run again.
     Plot(PlotArgs),
+    /// Measure what this machine can do.
+    Bench(BenchArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -218,6 +220,44 @@ pub struct PlotArgs {
     /// Where to compute: `cpu`, `cuda:N` or `metal`.
     #[arg(long, default_value = "cpu")]
     pub device: String,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  flowmap bench                                     LSD, batch 1024, MLP 4x512, all cores
+  flowmap bench --objective psd --batch 4096        another objective, another batch
+  flowmap bench --width 128 --threads 1 --json      a smaller network on one thread, for programs
+
+Objectives: flow_matching, lsd, lsd.stop_none, esd, esd.stop_none, psd.
+
+A training step is all that `flowmap train` does in one, sampling all that `flowmap sample` does but for the file.
+The GEMM limit is the time that the matrix products alone take, at the rate of one measured in turns with the rest.")]
+pub struct BenchArgs {
+    /// The objective.
+    #[arg(long, value_name = "NAME", default_value = "lsd")]
+    pub objective: String,
+    /// Samples in a training step.
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = positive)]
+    pub batch: usize,
+    /// Width of the network's layers.
+    #[arg(long, value_name = "N", default_value = "512", value_parser = positive)]
+    pub width: usize,
+    /// Number of hidden layers between the first and the last.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub hidden: usize,
+    /// Number of threads; without it, RAYON_NUM_THREADS or all cores.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub threads: Option<usize>,
+    /// Seconds that each of the four measurements takes.
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A whole number of at least one.

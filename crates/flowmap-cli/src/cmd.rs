@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod eval;
 mod info;
 mod plot;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Presets(args) => presets::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where its output is closed early.
             let mut script = Vec::new();

@@ -63,6 +63,13 @@ pub fn sampling_bar(name: &str, n: usize) -> ProgressBar {
     bar
 }
 
+/// A bar that counts the turns of a measurement.
+pub fn bench_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    bar.set_style(style("measuring {wide_bar} {pos}/{len}"));
+    bar
+}
+
 /// A duration for people.
 pub fn human(seconds: f64) -> String {
     if seconds < 10.0 {

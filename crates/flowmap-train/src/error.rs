@@ -184,6 +184,16 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// No objective that can be timed has this name.
+    #[error("unknown objective `{name}`{hint}, expected one of {known}")]
+    UnknownObjective {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+        /// The names there are.
+        known: String,
+    },
     /// Samples and reference have different shapes.
     #[error("samples have shape {found:?}, the reference has {expected:?}")]
     SampleShape {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod bench;
 mod checkpoint;
 mod config;
 mod error;

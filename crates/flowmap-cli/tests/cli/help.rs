@@ -6,7 +6,7 @@ use predicates::str::contains;
 
 use crate::program::{flowmap, folder};
 
-const COMMANDS: [&str; 6] = ["train", "sample", "eval", "presets", "info", "plot"];
+const COMMANDS: [&str; 7] = ["train", "sample", "eval", "presets", "info", "plot", "bench"];
 
 #[test]
 fn help_of_every_command_has_examples_of_that_command() {

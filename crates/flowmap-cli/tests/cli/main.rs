@@ -6,6 +6,7 @@ mod bad_config;
 mod bad_data;
 mod bad_disk;
 mod bad_usage;
+mod bench;
 mod eval;
 mod help;
 mod program;

@@ -1,0 +1,129 @@
+//! A layer of a network with inputs and parameters, and the passes that are timed.
+//!
+//! Backward passes begin with ones, as `y.backward(torch.ones_like(y))` does, and reach inputs and parameters alike.
+
+use anyhow::Result;
+use candle_core::{Tensor, Var};
+use flowmap_dual::Dual;
+
+use crate::random::normal;
+
+/// What a layer computes from its inputs and parameters.
+pub type Apply = fn(&[Dual], &[Tensor]) -> flowmap_dual::Result<Dual>;
+
+/// A layer by its name, with its shapes.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerSpec {
+    /// Its name in ids.
+    pub name: &'static str,
+    /// Shapes of its inputs.
+    pub inputs: &'static [&'static [usize]],
+    /// Shapes of its parameters.
+    pub params: &'static [&'static [usize]],
+    /// What it computes.
+    pub apply: Apply,
+    /// Floating-point operations of the matrix products in a plain forward pass, and in a dual one.
+    pub flop: [f64; 2],
+}
+
+/// All layers.
+pub const LAYERS: &[LayerSpec] = &[
+    crate::image_layers::CONV,
+    crate::image_layers::GROUP_NORM_SILU,
+    crate::image_layers::UPSAMPLE,
+    crate::token_layers::LAYER_NORM_MODULATION,
+    crate::token_layers::ATTENTION,
+    crate::token_layers::LINEAR_GELU,
+    crate::dit_block::DIT_BLOCK,
+];
+
+/// The passes that are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// Forward, nothing recorded.
+    Plain,
+    /// Forward with a tangent of every input, nothing recorded.
+    Dual,
+    /// Forward and backward.
+    Backward,
+    /// Forward with a tangent of every input, and backward through value and tangent.
+    DualBackward,
+}
+
+impl Pass {
+    /// All passes.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Dual, Self::Backward, Self::DualBackward];
+
+    /// The name in ids.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Dual => "dual",
+            Self::Backward => "backward",
+            Self::DualBackward => "dual_backward",
+        }
+    }
+}
+
+/// A layer with numbers in it.
+pub struct Layer {
+    spec: LayerSpec,
+    inputs: Vec<Var>,
+    directions: Vec<Tensor>,
+    params: Vec<Var>,
+}
+
+impl Layer {
+    /// Draws inputs, directions and parameters.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn new(spec: &LayerSpec) -> Result<Self> {
+        let draw = |shapes: &[&[usize]], key: u64, std: fn(&[usize]) -> f64| -> Result<Vec<Tensor>> {
+            (key..).zip(shapes).map(|(key, shape)| normal(key, *shape, std(shape))).collect()
+        };
+        let lecun = |shape: &[usize]| (shape.iter().skip(1).product::<usize>().max(1) as f64).sqrt().recip();
+        let vars = |tensors: Vec<Tensor>| -> Result<Vec<Var>> {
+            tensors.iter().map(|t| Ok(Var::from_tensor(t)?)).collect()
+        };
+        Ok(Self {
+            spec: *spec,
+            inputs: vars(draw(spec.inputs, 1, |_| 1.0)?)?,
+            directions: draw(spec.inputs, 100, |_| 1.0)?,
+            params: vars(draw(spec.params, 200, lecun)?)?,
+        })
+    }
+
+    /// Floating-point operations of the matrix products of a pass: backward costs twice as much as forward.
+    pub fn flop(&self, pass: Pass) -> f64 {
+        let [plain, dual] = self.spec.flop;
+        match pass {
+            Pass::Plain => plain,
+            Pass::Dual => dual,
+            Pass::Backward => 3.0 * plain,
+            Pass::DualBackward => 3.0 * dual,
+        }
+    }
+
+    /// Runs a pass.
+    ///
+    /// # Errors
+    /// As the layer.
+    pub fn run(&self, pass: Pass) -> Result<()> {
+        let is_taped = matches!(pass, Pass::Backward | Pass::DualBackward);
+        let tensor = |var: &Var| if is_taped { var.as_tensor().clone() } else { var.as_detached_tensor() };
+        let params: Vec<Tensor> = self.params.iter().map(tensor).collect();
+        let inputs = self.inputs.iter().zip(&self.directions).map(|(x, direction)| match pass {
+            Pass::Plain | Pass::Backward => Ok(Dual::constant(tensor(x))),
+            Pass::Dual | Pass::DualBackward => Dual::new(tensor(x), direction.clone()),
+        });
+        let y = (self.spec.apply)(&inputs.collect::<Result<Vec<_>, _>>()?, &params)?;
+        match pass {
+            Pass::Plain | Pass::Dual => {}
+            Pass::Backward => drop(y.primal().backward()?),
+            Pass::DualBackward => drop((y.primal() + y.tangent_or_zeros()?)?.backward()?),
+        }
+        Ok(())
+    }
+}

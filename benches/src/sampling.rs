@@ -1,0 +1,54 @@
+//! Sampling with the 4x512 MLP by jumps of the flow map, from given noise.
+
+use std::num::NonZeroU32;
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::TimeGrid;
+use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::{AverageVelocity, FlowMap, ParamBuilder};
+use flowmap_sample::{FlowMapJump, sample};
+use flowmap_train::bench::flop_per_pass;
+
+use crate::random::normal;
+
+/// A network off the tape, noise and a grid of times.
+pub struct Sampling {
+    net: Mlp,
+    x0: Tensor,
+    grid: TimeGrid,
+    flop: f64,
+}
+
+impl Sampling {
+    /// Sampling of `batch` points of the plane in `n_steps` jumps.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub fn new(n_steps: NonZeroU32, batch: usize) -> Result<Self> {
+        let config = MlpConfig::default();
+        let mut fresh = ParamBuilder::fresh(1, DType::F32, &Device::Cpu);
+        Mlp::new(&config, &[2], 0, 1.0, &mut fresh)?;
+        let mut frozen = ParamBuilder::frozen(fresh.finish()?.tensors(), DType::F32, &Device::Cpu);
+        Ok(Self {
+            net: Mlp::new(&config, &[2], 0, 1.0, &mut frozen)?,
+            x0: normal(1, (batch, 2), 1.0)?,
+            grid: TimeGrid::uniform(n_steps),
+            flop: flop_per_pass(&config, 2) * batch as f64 * f64::from(n_steps.get()),
+        })
+    }
+
+    /// Floating-point operations of the matrix products.
+    pub fn flop(&self) -> f64 {
+        self.flop
+    }
+
+    /// Draws the samples.
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn run(&self) -> Result<Tensor> {
+        let model = FlowMap::new(&self.net as &dyn AverageVelocity);
+        Ok(sample(&FlowMapJump, model, &self.x0, &self.grid)?)
+    }
+}
