@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Result};
 
 use crate::layer::LayerSpec;
-use crate::token_layers::{ATTENTION_FLOP, attention, layer_norm_modulation};
+use crate::token_layers::{ATTENTION_FLOP, HEADS, layer_norm_modulation};
 
 /// The block.
 pub const DIT_BLOCK: LayerSpec = LayerSpec {
@@ -36,26 +36,15 @@ const LINEAR_FLOP: f64 = 2.0 * (1024 * 384 * (1152 + 384 + 2 * 1536) + 16 * 384 
 
 fn dit_block(inputs: &[Dual], params: &[Tensor]) -> Result<Dual> {
     let [x, c] = [&inputs[0], &inputs[1]];
-    let modulation = Activation::Silu.apply(c)?.linear_output(&params[0], &params[1])?;
+    let modulation = Activation::Silu.apply(c)?.linear(&params[0], Some(&params[1]))?;
     let part = |i: usize| modulation.narrow(1, 384 * i, 384);
-    let gated = |gate: Dual, y: &Dual| gate.unsqueeze(1)?.mul(y);
+    let linear = |x: &Dual, i: usize| x.linear(&params[i], Some(&params[i + 1]));
 
     let y = layer_norm_modulation(x, &part(0)?, &part(1)?)?;
-    let y = linear(&attention(&linear(&y, &params[2..4])?)?, &params[4..6])?;
-    let x = x.add(&gated(part(2)?, &y)?)?;
+    let y = linear(&linear(&y, 2)?.self_attention(HEADS)?, 4)?;
+    let x = x.add_gated(&y, &part(2)?)?;
 
     let y = layer_norm_modulation(&x, &part(3)?, &part(4)?)?;
-    let y = rows(&y)?.linear_activation(&params[6], &params[7], Activation::GeluTanh)?;
-    let y = y.linear_output(&params[8], &params[9])?.reshape(&[16, 64, 384])?;
-    x.add(&gated(part(5)?, &y)?)
-}
-
-/// x Wᵀ + b for `(16, 64, in)`, as one product of all rows.
-fn linear(x: &Dual, params: &[Tensor]) -> Result<Dual> {
-    let out = params[1].elem_count();
-    rows(x)?.linear_output(&params[0], &params[1])?.reshape(&[16, 64, out])
-}
-
-fn rows(x: &Dual) -> Result<Dual> {
-    x.reshape(&[16 * 64, x.dims()[2]])
+    let y = linear(&y.linear_activation(&params[6], &params[7], Activation::GeluTanh)?, 8)?;
+    x.add_gated(&y, &part(5)?)
 }

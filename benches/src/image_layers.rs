@@ -1,7 +1,7 @@
 //! Layers of a U-Net on `(64, 64, 28, 28)` images: convolution, normalisation with activation, up-sampling.
 
 use candle_core::Tensor;
-use flowmap_dual::{Activation, Dual, Result};
+use flowmap_dual::{Activation, Dual, Modulation, Result};
 
 use crate::layer::LayerSpec;
 
@@ -19,7 +19,7 @@ pub const CONV: LayerSpec = LayerSpec {
 const CONV_FLOP: f64 = 2.0 * (64 * 28 * 28 * 64 * 64 * 9) as f64;
 
 fn conv(inputs: &[Dual], params: &[Tensor]) -> Result<Dual> {
-    inputs[0].conv2d(&params[0], 1, 1)?.add(&per_channel(&params[1])?)
+    inputs[0].conv2d_bias(&params[0], &params[1], 1, 1)
 }
 
 /// GroupNorm over 32 groups with weight and bias, then SiLU.
@@ -32,9 +32,8 @@ pub const GROUP_NORM_SILU: LayerSpec = LayerSpec {
 };
 
 fn group_norm_silu(inputs: &[Dual], params: &[Tensor]) -> Result<Dual> {
-    let y = inputs[0].group_norm(32, 1e-5)?;
-    let y = y.mul(&per_channel(&params[0])?)?.add(&per_channel(&params[1])?)?;
-    Activation::Silu.apply(&y)
+    let affine = Modulation::Affine { weight: &params[0], bias: Some(&params[1]) };
+    inputs[0].group_norm_with(32, 1e-5, affine, Some(Activation::Silu))
 }
 
 /// Up-sampling by two.
@@ -43,9 +42,4 @@ pub const UPSAMPLE: LayerSpec =
 
 fn upsample(inputs: &[Dual], _: &[Tensor]) -> Result<Dual> {
     inputs[0].upsample_nearest2d(2)
-}
-
-/// `(C,)` as `(1, C, 1, 1)`.
-fn per_channel(x: &Tensor) -> Result<Dual> {
-    Ok(Dual::constant(x.reshape((1, (), 1, 1))?))
 }

@@ -5,16 +5,16 @@ use std::num::NonZeroU32;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::TimeGrid;
+use flowmap_nn::ParamBuilder;
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::{AverageVelocity, FlowMap, ParamBuilder};
-use flowmap_sample::{FlowMapJump, sample};
+use flowmap_sample::{FlowMapJump, Session};
 use flowmap_train::bench::flop_per_pass;
 
 use crate::random::normal;
 
-/// A network off the tape, noise and a grid of times.
+/// A session with a network, noise and a grid of times.
 pub struct Sampling {
-    net: Mlp,
+    session: Session<'static>,
     x0: Tensor,
     grid: TimeGrid,
     flop: f64,
@@ -30,8 +30,10 @@ impl Sampling {
         let mut fresh = ParamBuilder::fresh(1, DType::F32, &Device::Cpu);
         Mlp::new(&config, &[2], 0, 1.0, &mut fresh)?;
         let mut frozen = ParamBuilder::frozen(fresh.finish()?.tensors(), DType::F32, &Device::Cpu);
+        // Lives as long as the program: a case is made once.
+        let net: &'static Mlp = Box::leak(Box::new(Mlp::new(&config, &[2], 0, 1.0, &mut frozen)?));
         Ok(Self {
-            net: Mlp::new(&config, &[2], 0, 1.0, &mut frozen)?,
+            session: Session::new(&FlowMapJump, net),
             x0: normal(1, (batch, 2), 1.0)?,
             grid: TimeGrid::uniform(n_steps),
             flop: flop_per_pass(&config, 2) * batch as f64 * f64::from(n_steps.get()),
@@ -48,7 +50,6 @@ impl Sampling {
     /// # Errors
     /// As the network.
     pub fn run(&self) -> Result<Tensor> {
-        let model = FlowMap::new(&self.net as &dyn AverageVelocity);
-        Ok(sample(&FlowMapJump, model, &self.x0, &self.grid)?)
+        Ok(self.session.sample(&self.x0, None, &self.grid)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Layers of a transformer on `(16, 64, 384)` tokens: modulated normalisation, attention, linear with activation.
 
-use flowmap_dual::{Activation, Dual, Result};
+use flowmap_dual::{Activation, Dual, Modulation, Result};
 
 use crate::layer::LayerSpec;
 
@@ -18,7 +18,7 @@ pub const LAYER_NORM_MODULATION: LayerSpec = LayerSpec {
 
 /// (1 + scale) LN(x) + shift, with x `(B, N, D)`, shift and scale `(B, D)`.
 pub(crate) fn layer_norm_modulation(x: &Dual, shift: &Dual, scale: &Dual) -> Result<Dual> {
-    x.layer_norm(1e-6)?.mul(&scale.shift(1.0)?.unsqueeze(1)?)?.add(&shift.unsqueeze(1)?)
+    x.layer_norm_with(1e-6, Modulation::PerSample { scale, shift }, None)
 }
 
 /// Attention of 6 heads from packed queries, keys and values.
@@ -26,19 +26,11 @@ pub const ATTENTION: LayerSpec = LayerSpec {
     name: "attention",
     inputs: &[&[16, 64, 1152]],
     params: &[],
-    apply: |inputs, _| attention(&inputs[0]),
+    apply: |inputs, _| inputs[0].self_attention(HEADS),
     flop: [ATTENTION_FLOP, 3.0 * ATTENTION_FLOP],
 };
 /// Scores and weighted values; a tangent takes both products of the product rule.
 pub(crate) const ATTENTION_FLOP: f64 = 2.0 * 2.0 * (16 * 64 * 64 * 384) as f64;
-
-/// Attention of packed `(B, N, 3 D)`, ordered (q, k, v), then heads; gives `(B, N, D)`.
-pub(crate) fn attention(qkv: &Dual) -> Result<Dual> {
-    let [batch, n, width] = [qkv.dims()[0], qkv.dims()[1], qkv.dims()[2] / 3];
-    let packed = qkv.reshape(&[batch, n, 3, HEADS, width / HEADS])?.permute(&[2, 0, 3, 1, 4])?;
-    let part = |i| packed.narrow(0, i, 1)?.reshape(&[batch, HEADS, n, width / HEADS]);
-    part(0)?.attention(&part(1)?, &part(2)?)?.transpose(1, 2)?.reshape(&[batch, n, width])
-}
 
 /// A linear layer 384 to 1536 and GELU.
 pub const LINEAR_GELU: LayerSpec = LayerSpec {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use flowmap_benches::case::{Case, CaseConfig};
+use flowmap_dual::{Dual, PackedWeights};
 use flowmap_train::bench::peak_memory_mib;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,9 +59,10 @@ fn answer(line: &str, case: &mut Option<Case>) -> Result<Value> {
         }
         Request::Gemm { rows, inner, columns, ms } => {
             let a = Tensor::ones((rows, inner), DType::F32, &Device::Cpu)?;
-            let b = Tensor::ones((columns, inner), DType::F32, &Device::Cpu)?.t()?;
+            let b = Tensor::ones((columns, inner), DType::F32, &Device::Cpu)?;
+            let (a, packed) = (Dual::constant(a), PackedWeights::default());
             time(Duration::from_millis(ms), &mut || {
-                a.matmul(&b)?;
+                packed.share(|| a.linear(&b, None))?;
                 Ok(())
             })
         }

@@ -4,8 +4,8 @@
 //!
 //! FLOP: a plain forward pass of a sample takes 2 Σ_l in_l · out_l; a dual one twice that, a backward pass twice its
 //! forward pass. [`BENCHED`] has the passes of each objective, as its file counts them; everything else counts as zero.
-//! Rate: the matrix product `(2 B, width)` x `(width, width)` of the tensor library, in turns with what is measured, so
-//! that other programs slow all of them alike.
+//! Rate: the matrix product `(2 B, width)` x `(width, width)` of a linear layer with packed weights, in turns with what is
+//! measured, so that other programs slow all of them alike.
 //! A training step is that of [`Trainer::step`]: data, noise, loss, gradient, clipping, AdamW and one moving average.
 //! Sampling is [`generate`]. Times are medians.
 
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::TimeGrid;
+use flowmap_dual::{Dual, PackedWeights};
 use flowmap_nn::ParamBuilder;
 use flowmap_nn::net::MlpConfig;
 use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop, Term};
@@ -231,8 +232,9 @@ pub fn bench(
         let how = Generation::new(SAMPLING_BATCH, run.seed);
         generate(&model, &TimeGrid::uniform(n_steps), &how, device, &mut |_| ()).map(|_| ())
     };
+    let (a, packed) = (Dual::constant(a), PackedWeights::default());
     let mut multiply = || {
-        a.matmul(&w.t()?)?;
+        packed.share(|| a.linear(&w, None)).map_err(flowmap_nn::Error::from)?;
         Ok(device.synchronize()?)
     };
     let turn = Duration::from_secs_f64(config.seconds / f64::from(N_TURNS));

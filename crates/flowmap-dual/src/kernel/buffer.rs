@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Buffers that a thread keeps at most.
-const MAX_KEPT: usize = 64;
+const MAX_KEPT: usize = 512;
 /// Numbers that a thread keeps at most.
 const MAX_KEPT_NUMBERS: usize = 1 << 24;
 

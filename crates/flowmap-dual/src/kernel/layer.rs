@@ -303,9 +303,11 @@ impl CustomOp3 for Layers {
                 for (i, layer) in self.layers.iter().enumerate() {
                     let x = if i == 0 { values } else { &*saved[i].x };
                     let gz = if gzs[i].is_empty() { gy } else { &*gzs[i] };
-                    let gw = layer.gradient_of(&layer.weight, |sum| layer.weights(gz, x, sum))?;
-                    let gb = layer.gradient_of(&layer.bias, |sum| {
-                        sum.iter_mut().zip(&gbs[i]).for_each(|(sum, g)| *sum += g);
+                    let gw =
+                        layer.gradient_of(&layer.weight, |sum, write| layer.weights(gz, x, sum, write))?;
+                    let gb = layer.gradient_of(&layer.bias, |sum, write| match write {
+                        Write::Set => sum.copy_from_slice(&gbs[i]),
+                        Write::Add => sum.iter_mut().zip(&gbs[i]).for_each(|(sum, g)| *sum += g),
                     })?;
                     match i {
                         0 => first = (gw, gb),
@@ -326,29 +328,32 @@ impl CustomOp3 for Layers {
 }
 
 impl Layer {
-    /// The gradient of W or b that `add` adds to zeros; `None` where nobody wants it or it went to the sums of
-    /// this thread instead.
-    fn gradient_of(&self, tensor: &Tensor, add: impl Fn(&mut [f32])) -> Result<Option<Tensor>> {
+    /// The gradient of W or b that `add` writes; `None` where nobody wants it or it went to the sums of this thread.
+    fn gradient_of(&self, tensor: &Tensor, add: impl Fn(&mut [f32], Write)) -> Result<Option<Tensor>> {
         if !is_wanted(tensor) || scope::add_gradient(tensor, &add) {
             return Ok(None);
         }
         let mut values = vec![0f32; tensor.elem_count()];
-        add(&mut values);
+        add(&mut values, Write::Set);
         Ok(Some(Tensor::from_vec(values, tensor.shape(), &Device::Cpu)?))
     }
 
-    /// Adds z̄ᵀ x over all rows, stacked ones included, to `gw`, in parallel over its rows.
-    fn weights(&self, gz: &[f32], x: &[f32], gw: &mut [f32]) {
+    /// z̄ᵀ x over all rows, stacked ones included, written or added to `gw`, in parallel over its rows.
+    fn weights(&self, gz: &[f32], x: &[f32], gw: &mut [f32], mut write: Write) {
         let (d_in, d_out) = (self.d_in, self.d_out());
         if gw.is_empty() {
             return;
+        }
+        if gz.is_empty() && write == Write::Set {
+            gw.fill(0.0);
         }
         for (gz, x) in gz.chunks(CHUNK_ROWS * d_out).zip(x.chunks(CHUNK_ROWS * d_in)) {
             let (gz, panels) = (Matrix::rows(gz, d_out), Panels::new(Matrix::rows(x, d_in)));
             gw.par_chunks_mut(BLOCK_WEIGHTS * d_in).enumerate().for_each(|(i, gw)| {
                 let block = gz.columns(i * BLOCK_WEIGHTS, gw.len() / d_in).t();
-                panels.multiply(block, Write::Add, Output::rows(gw, d_in));
+                panels.multiply(block, write, Output::rows(gw, d_in));
             });
+            write = Write::Add;
         }
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{Device, Shape, Tensor, TensorId};
 
+use super::buffer::Buffer;
+use super::gemm::Write;
 use super::panels::Panels;
 use crate::Result;
 
@@ -112,13 +114,13 @@ pub struct GradientSums(HashMap<TensorId, Sum>);
 struct Sum {
     shape: Shape,
     /// Empty until the first gradient arrives.
-    values: Vec<f32>,
+    values: Buffer,
 }
 
 impl GradientSums {
     /// Empty sums for these tensors; gradients of others go their usual way.
     pub fn new<'a>(weights: impl IntoIterator<Item = &'a Tensor>) -> Self {
-        let sum = |w: &Tensor| (w.id(), Sum { shape: w.shape().clone(), values: Vec::new() });
+        let sum = |w: &Tensor| (w.id(), Sum { shape: w.shape().clone(), values: Buffer::default() });
         Self(weights.into_iter().map(sum).collect())
     }
 
@@ -137,7 +139,7 @@ impl GradientSums {
         for (id, other) in other.0 {
             match self.0.get_mut(&id) {
                 Some(sum) if sum.values.is_empty() => *sum = other,
-                Some(sum) => sum.values.iter_mut().zip(other.values).for_each(|(sum, part)| *sum += part),
+                Some(sum) => sum.values.iter_mut().zip(&*other.values).for_each(|(sum, part)| *sum += part),
                 None => {
                     self.0.insert(id, other);
                 }
@@ -152,7 +154,7 @@ impl GradientSums {
     pub fn take(&mut self, weight: &Tensor) -> Result<Option<Tensor>> {
         match self.0.remove(&weight.id()) {
             Some(Sum { shape, values }) if !values.is_empty() || shape.elem_count() == 0 => {
-                Ok(Some(Tensor::from_vec(values, shape, &Device::Cpu)?))
+                Ok(Some(Tensor::from_vec(values.to_vec(), shape, &Device::Cpu)?))
             }
             _ => Ok(None),
         }
@@ -164,17 +166,22 @@ pub(crate) fn is_summed(weight: &Tensor) -> bool {
     SUMS.with_borrow(|sums| sums.as_ref().is_some_and(|sums| sums.0.contains_key(&weight.id())))
 }
 
-/// Adds a gradient of `weight` to the sums of this thread by `add`, which gets them zeroed or summed so far;
+/// Adds a gradient of `weight` to the sums of this thread by `add`, which is told to write the first one;
 /// gives false, and does nothing, where there are none for it.
-pub(super) fn add_gradient(weight: &Tensor, add: impl FnOnce(&mut [f32])) -> bool {
+pub(super) fn add_gradient(weight: &Tensor, add: impl FnOnce(&mut [f32], Write)) -> bool {
     // The sums are taken out meanwhile: `add` may run other tasks of the thread pool.
     let taken = SUMS.with_borrow_mut(|sums| {
         let sum = sums.as_mut()?.0.get_mut(&weight.id())?;
         Some((std::mem::take(&mut sum.values), sum.shape.elem_count()))
     });
     let Some((mut values, n)) = taken else { return false };
-    values.resize(n, 0.0);
-    add(&mut values);
+    match values.is_empty() {
+        true => {
+            values = Buffer::new(n);
+            add(&mut values, Write::Set);
+        }
+        false => add(&mut values, Write::Add),
+    }
     SUMS.with_borrow_mut(|sums| {
         if let Some(sum) = sums.as_mut().and_then(|sums| sums.0.get_mut(&weight.id())) {
             sum.values = values;
