@@ -69,6 +69,14 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         Ok(self.net.average_velocity(&s.into(), &t.into(), &x.into(), self.labels)?.into_parts().0)
     }
 
+    /// v_{s,t}(x) and its derivative along any direction of (s, t, x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn average_velocity_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
+        self.net.average_velocity(s, t, x, self.labels)
+    }
+
     /// b_t(x) = v_{t,t}(x), the velocity field of the probability flow.
     ///
     /// # Errors

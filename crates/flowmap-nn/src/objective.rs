@@ -7,12 +7,22 @@
 mod combination;
 mod esd;
 mod flow_matching;
+mod improved_mean_flow;
+mod kind;
 mod lsd;
+mod mean_flow;
 mod psd;
+mod shortcut;
+mod term;
 
 pub(crate) use combination::Tile;
-pub use combination::{Combination, CombinationLoss, Objective, Term};
+pub use combination::{Combination, CombinationLoss};
 pub use esd::{EsdStop, esd};
 pub use flow_matching::flow_matching;
+pub use improved_mean_flow::improved_mean_flow;
+pub use kind::Objective;
 pub use lsd::{LsdStop, lsd};
+pub use mean_flow::{MeanFlowVelocity, mean_flow};
 pub use psd::{PsdForm, PsdStop, psd};
+pub use shortcut::shortcut;
+pub use term::Term;

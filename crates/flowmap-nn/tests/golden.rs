@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
+use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
 use flowmap_nn::{Batch, FlowMap, ParamBuilder, Params, TimeColumn, Times};
 use safetensors::SafeTensors;
 
@@ -85,6 +85,8 @@ fn objective(name: &str) -> Option<Objective> {
         "psd.velocity.stop_none" => psd(PsdForm::Velocity, PsdStop::None),
         "psd.map.stop_teacher" => psd(PsdForm::Map, PsdStop::Teacher),
         "psd.map.stop_none" => psd(PsdForm::Map, PsdStop::None),
+        "mean_flow" => Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
+        "mean_flow_self" => Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
         _ => return None,
     })
 }

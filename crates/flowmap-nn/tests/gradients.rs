@@ -8,7 +8,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
+use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
 use flowmap_nn::{Batch, FlowMap, ParamBuilder, Params, Times};
 use mlps::{Case, cases, normals};
 
@@ -22,7 +22,11 @@ const STEP: f64 = 1e-5;
 const DIFFERENCE: f64 = 1e-6;
 
 /// Objectives whose teacher is behind a stop.
-const STOPPED: [Objective; 5] = [
+const STOPPED: [Objective; 9] = [
+    Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
+    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+    Objective::ImprovedMeanFlow {},
+    Objective::Shortcut { n_steps: 8, clip: None },
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Esd { stop: EsdStop::Advection },
     Objective::Esd { stop: EsdStop::Velocity },

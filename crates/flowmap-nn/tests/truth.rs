@@ -11,7 +11,7 @@ mod gaussian_net;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{Interpolant, NoiseStream, Stream};
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
+use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
 use flowmap_nn::{AverageVelocity, Batch, FlowMap, Params, TimeColumn, Times};
 use gaussian_net::{Path, Truth};
 use proptest::prelude::*;
@@ -26,7 +26,9 @@ const CLOSED_FORM: f64 = 1e-11;
 const N_STANDARD_ERRORS: f64 = 4.0;
 const SEED: u64 = 2025;
 
-const SELF_DISTILLATION: [Objective; 9] = [
+const SELF_DISTILLATION: [Objective; 11] = [
+    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+    Objective::Shortcut { n_steps: 1 << 31, clip: None },
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Lsd { stop: LsdStop::None },
     Objective::Esd { stop: EsdStop::Advection },

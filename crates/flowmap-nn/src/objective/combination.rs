@@ -7,127 +7,13 @@
 //! the two means weighed by their numbers of samples.
 
 use candle_core::Tensor;
-use flowmap_core::{MiddleTime, NoiseStream, TimeDistribution};
-use serde::{Deserialize, Serialize};
+use flowmap_core::NoiseStream;
 
-use super::{EsdStop, LsdStop, PsdForm, PsdStop, esd, flow_matching, lsd, psd};
-use crate::{AverageVelocity, Batch, Error, FlowMap, PerSample, Result, Times};
+use super::Term;
+use crate::{AverageVelocity, Batch, Error, FlowMap, Result, Times};
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
 const SHARE_TOLERANCE: f64 = 2e-3;
-
-/// One objective and its choices.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Objective {
-    /// Flow matching on the diagonal.
-    FlowMatching {},
-    /// Lagrangian self-distillation.
-    Lsd {
-        /// Where the gradient stops.
-        #[serde(default)]
-        stop: LsdStop,
-    },
-    /// Eulerian self-distillation.
-    Esd {
-        /// Where the gradient stops.
-        #[serde(default)]
-        stop: EsdStop,
-    },
-    /// Progressive self-distillation.
-    Psd {
-        /// What is compared.
-        #[serde(default)]
-        form: PsdForm,
-        /// Where the gradient stops.
-        #[serde(default)]
-        stop: PsdStop,
-    },
-}
-
-impl Objective {
-    /// The name in configs and logs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::FlowMatching {} => "flow_matching",
-            Self::Lsd { .. } => "lsd",
-            Self::Esd { .. } => "esd",
-            Self::Psd { .. } => "psd",
-        }
-    }
-
-    /// The loss of each sample.
-    ///
-    /// # Errors
-    /// As the networks.
-    pub fn per_sample<M, T>(
-        &self,
-        model: FlowMap<'_, M>,
-        teacher: FlowMap<'_, T>,
-        batch: &Batch<'_>,
-        times: &Times,
-    ) -> Result<PerSample>
-    where
-        M: AverageVelocity + ?Sized,
-        T: AverageVelocity + ?Sized,
-    {
-        match *self {
-            Self::FlowMatching {} => flow_matching(model, batch, times),
-            Self::Lsd { stop } => lsd(model, teacher, batch, times, stop),
-            Self::Esd { stop } => esd(model, teacher, batch, times, stop),
-            Self::Psd { form, stop } => psd(model, teacher, batch, times, form, stop),
-        }
-    }
-}
-
-/// One term of a [`Combination`]: an objective, its weight, its share of the batch and its times.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Term {
-    /// λ, the weight of each sample's loss.
-    #[serde(default = "one")]
-    pub weight: f64,
-    /// Share of the batch's rows, between 0 and 1.
-    #[serde(default = "one")]
-    pub share: f64,
-    /// How the pairs (s, t) are drawn; flow matching draws t uniformly and ignores this.
-    #[serde(default = "uniform")]
-    pub times: TimeDistribution,
-    /// How the middle time u is drawn between s and t; PSD uses it.
-    #[serde(default = "midpoint")]
-    pub middle: MiddleTime,
-    /// The objective; its keys stand beside the others.
-    #[serde(flatten)]
-    pub objective: Objective,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-fn uniform() -> TimeDistribution {
-    TimeDistribution::Uniform {}
-}
-
-fn midpoint() -> MiddleTime {
-    MiddleTime::Midpoint
-}
-
-impl Term {
-    /// An objective on `share` of the batch: weight one, times uniform on the triangle, u the midpoint.
-    pub fn new(objective: Objective, share: f64) -> Self {
-        Self { weight: one(), share, times: uniform(), middle: midpoint(), objective }
-    }
-
-    /// Draws the times of one sample.
-    fn draw(&self, noise: &mut flowmap_core::Noise) -> Result<flowmap_core::Times> {
-        if let Objective::FlowMatching {} = self.objective {
-            let t = noise.uniform();
-            return Ok(flowmap_core::Times::forward(t, t, t)?);
-        }
-        Ok(self.middle.draw(self.times.draw(noise), noise))
-    }
-}
 
 /// A weighted combination of objectives; see the module for its formula.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,15 +40,7 @@ impl Combination {
             return Err(Error::NoObjective);
         }
         for term in &terms {
-            if !(0.0..=1.0).contains(&term.share) {
-                let expected = "a number from 0 to 1";
-                return Err(Error::OutOfRange { key: "share", expected, found: term.share });
-            }
-            if !term.weight.is_finite() || term.weight < 0.0 {
-                let expected = "a finite number of at least 0";
-                return Err(Error::OutOfRange { key: "weight", expected, found: term.weight });
-            }
-            term.times.validate()?;
+            term.validate()?;
         }
         let found: f64 = terms.iter().map(|t| t.share).sum();
         if (found - 1.0).abs() > SHARE_TOLERANCE {
@@ -306,6 +184,7 @@ impl Rows {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::objective::{LsdStop, Objective};
 
     #[test]
     fn rows_follow_the_shares_and_use_the_whole_batch() {

@@ -13,7 +13,7 @@ use crate::presets::{nearest, preset};
 use crate::{Error, Result};
 
 /// Keys of an objective that stand beside those of its kind.
-const TERM_KEYS: [&str; 5] = ["kind", "weight", "share", "times", "middle"];
+const TERM_KEYS: [&str; 6] = ["kind", "weight", "share", "times", "diagonal", "middle"];
 
 /// One layer of a config: values and where they came from.
 #[derive(Clone, Debug)]
@@ -300,7 +300,7 @@ fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error
             // The network and the objectives know their own key, not its table.
             let objective = format!("objective.{}", refused_objective(config));
             let tables = match key {
-                "share" | "weight" => vec![objective.as_str()],
+                "share" | "weight" | "diagonal" | "clip" => vec![objective.as_str()],
                 _ => vec!["network", "schedule", "optimizer"],
             };
             let full = tables
