@@ -61,6 +61,19 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         Self { net, labels }
     }
 
+    /// The same network given other labels.
+    pub fn with_labels<'b>(&self, labels: Option<&'b Tensor>) -> FlowMap<'b, M>
+    where
+        'a: 'b,
+    {
+        FlowMap { net: self.net, labels }
+    }
+
+    /// The labels it is given.
+    pub fn labels(&self) -> Option<&'a Tensor> {
+        self.labels
+    }
+
     /// v_{s,t}(x).
     ///
     /// # Errors

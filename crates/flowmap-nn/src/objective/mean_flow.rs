@@ -10,6 +10,7 @@
 //! Cost: one plain forward and one dual forward off the tape; one more plain forward off the tape for b_s.
 //! Differs from the paper: the adaptive weight is left to the combination.
 
+use candle_core::Tensor;
 use flowmap_dual::Dual;
 use serde::{Deserialize, Serialize};
 
@@ -42,12 +43,27 @@ where
     M: AverageVelocity + ?Sized,
     T: AverageVelocity + ?Sized,
 {
-    let (s, t) = (times.s.tensor(), times.t.tensor());
     let i_s = batch.i(&times.s)?;
     let v_s = match velocity {
         MeanFlowVelocity::Data => batch.di(&times.s)?,
-        MeanFlowVelocity::Model => teacher.velocity(s, &i_s)?.detach(), // sg[ b_s(I_s) ]
+        MeanFlowVelocity::Model => teacher.velocity(times.s.tensor(), &i_s)?.detach(), // sg[ b_s(I_s) ]
     };
+    mean_flow_along(model, teacher, i_s, v_s, times)
+}
+
+/// (1) with a given ṽ_s.
+pub(super) fn mean_flow_along<M, T>(
+    model: FlowMap<'_, M>,
+    teacher: FlowMap<'_, T>,
+    i_s: Tensor,
+    v_s: Tensor,
+    times: &Times,
+) -> Result<PerSample>
+where
+    M: AverageVelocity + ?Sized,
+    T: AverageVelocity + ?Sized,
+{
+    let (s, t) = (times.s.tensor(), times.t.tensor());
     let v_st = model.average_velocity(s, t, &i_s)?;
     let along = Dual::new(i_s, v_s.clone())?;
     let dv_st = teacher.average_velocity_dual(&Dual::variable(s.clone())?, &t.into(), &along)?;

@@ -4,6 +4,7 @@ use flowmap_core::{MiddleTime, Noise, TimeDistribution};
 use serde::{Deserialize, Serialize};
 
 use super::Objective;
+use crate::loss::{Norm, TimeWeight};
 use crate::{Error, Result};
 
 /// One term of a [`Combination`](super::Combination): an objective, its weight, its share of the batch and its times.
@@ -22,6 +23,12 @@ pub struct Term {
     pub diagonal: f64,
     /// How the middle time u is drawn between s and t; PSD uses it.
     pub middle: MiddleTime,
+    /// What becomes of the squared norm of a residual.
+    pub norm: Norm,
+    /// How much a sample counts, by its times.
+    pub time_weight: TimeWeight,
+    /// Step at which the jumps have their full width; they grow to it from 0. With 0 they have it at once.
+    pub anneal: u64,
     /// The objective; its keys stand beside the others.
     #[serde(flatten)]
     pub objective: Objective,
@@ -38,6 +45,12 @@ struct Keys {
     #[serde(default)]
     diagonal: f64,
     middle: Option<MiddleTime>,
+    #[serde(default)]
+    norm: Norm,
+    #[serde(default)]
+    time_weight: TimeWeight,
+    #[serde(default)]
+    anneal: u64,
     #[serde(flatten)]
     objective: Objective,
 }
@@ -48,18 +61,27 @@ fn one() -> f64 {
 
 impl From<Keys> for Term {
     fn from(keys: Keys) -> Self {
-        let Keys { weight, share, times, diagonal, middle, objective } = keys;
+        let Keys { weight, share, times, diagonal, middle, norm, time_weight, anneal, objective } = keys;
         let times = times.unwrap_or_else(|| objective.default_times());
         let middle = middle.unwrap_or_else(|| objective.default_middle());
-        Self { weight, share, times, diagonal, middle, objective }
+        Self { weight, share, times, diagonal, middle, norm, time_weight, anneal, objective }
     }
 }
 
 impl Term {
     /// An objective on `share` of the batch, with weight one and the times of its paper.
     pub fn new(objective: Objective, share: f64) -> Self {
-        let (times, middle) = (objective.default_times(), objective.default_middle());
-        Self { weight: 1.0, share, times, diagonal: 0.0, middle, objective }
+        Self {
+            weight: 1.0,
+            share,
+            times: objective.default_times(),
+            diagonal: 0.0,
+            middle: objective.default_middle(),
+            norm: Norm::default(),
+            time_weight: TimeWeight::default(),
+            anneal: 0,
+            objective,
+        }
     }
 
     /// Checks weight, share, times and the choices of the objective.
@@ -77,11 +99,13 @@ impl Term {
             return Err(Error::OutOfRange { key: "weight", expected, found: self.weight });
         }
         self.times.validate()?;
+        self.norm.validate()?;
+        self.time_weight.validate()?;
         self.objective.validate()
     }
 
-    /// Draws the times of one sample.
-    pub(super) fn draw(&self, noise: &mut Noise) -> Result<flowmap_core::Times> {
+    /// Draws the times of one sample at a step.
+    pub(super) fn draw(&self, noise: &mut Noise, step: u64) -> Result<flowmap_core::Times> {
         if let Objective::FlowMatching {} = self.objective {
             let t = match self.times {
                 TimeDistribution::Uniform {} => noise.uniform(),
@@ -92,6 +116,9 @@ impl Term {
         let mut jump = self.times.draw(noise);
         if self.diagonal > 0.0 && noise.uniform() < self.diagonal {
             jump = jump.capped(0.0);
+        }
+        if step < self.anneal {
+            jump = jump.capped(step as f64 / self.anneal as f64); // t ← min(t, s + k/N)
         }
         Ok(self.middle.draw(jump, noise))
     }

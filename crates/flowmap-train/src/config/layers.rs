@@ -13,7 +13,8 @@ use crate::presets::{nearest, preset};
 use crate::{Error, Result};
 
 /// Keys of an objective that stand beside those of its kind.
-const TERM_KEYS: [&str; 6] = ["kind", "weight", "share", "times", "diagonal", "middle"];
+const TERM_KEYS: [&str; 9] =
+    ["kind", "weight", "share", "times", "diagonal", "middle", "norm", "time_weight", "anneal"];
 
 /// One layer of a config: values and where they came from.
 #[derive(Clone, Debug)]
