@@ -1,11 +1,13 @@
 //! Training objectives: one file each, named as the paper names it.
 //!
-//! Each is a function of the model, a teacher for its stopped terms, a batch and times, and returns one loss per sample.
+//! Each is a function of the model, a teacher for its stopped terms, a batch and times, and returns one loss per sample;
+//! [`METHODS`] lists them with their papers. Those that distill a known flow take it from a [`crate::Context`].
 //! For self-distillation the teacher is the model itself off the tape ([`crate::ParamBuilder::frozen`]), or its average.
 //! Sums over all dimensions of a sample, no weight; [`Combination`] weighs and averages.
 
 mod align_your_flow;
 mod alpha_flow;
+mod catalog;
 mod combination;
 mod consistency;
 mod ctm;
@@ -30,6 +32,7 @@ mod tvm;
 
 pub use align_your_flow::{AlignYourFlow, AyfLaw, align_your_flow};
 pub use alpha_flow::{AlphaFlow, alpha_flow};
+pub use catalog::{METHODS, Method};
 pub(crate) use combination::Tile;
 pub use combination::{Combination, CombinationLoss};
 pub use consistency::{Trajectory, consistency};

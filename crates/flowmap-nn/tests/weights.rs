@@ -224,6 +224,7 @@ fn guidance_mixes_the_target_of_mean_flow() {
 
 #[test]
 fn every_objective_goes_to_a_file_and_back() {
+    let names = METHODS.iter().map(|method| method.kind);
     let kinds = [
         "flow_matching",
         "lsd",
@@ -231,8 +232,8 @@ fn every_objective_goes_to_a_file_and_back() {
         "psd",
         "mean_flow",
         "improved_mean_flow",
-        "shortcut",
         "guided_mean_flow",
+        "shortcut",
         "alpha_flow",
         "tvm",
         "consistency",
@@ -245,6 +246,7 @@ fn every_objective_goes_to_a_file_and_back() {
         "pfmm",
         "map_distillation",
     ];
+    assert!(names.eq(kinds), "the list of methods is complete, and in this order");
     for kind in kinds {
         let term: Term = toml::from_str(&format!("kind = \"{kind}\"")).unwrap();
         assert_eq!(term.objective.name(), kind);

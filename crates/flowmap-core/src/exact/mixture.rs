@@ -154,10 +154,15 @@ impl ExactFlow for MixtureFlow {
     fn velocity_vjp(&self, t: f64, x: &[f64], g: &[f64]) -> Result<Vec<f64>> {
         checked_dim(self.dim(), g)?;
         let at = self.at(t)?;
-        let score = self.average(&at, x, |path| path.score(&at, x))?;
+        let shares = self.shares(&at, x)?.1;
+        let score_k = shares.iter().map(|share| share.path.score(&at, x)).collect::<Result<Vec<_>>>()?;
+        let mut score = vec![0.0; self.dim()];
+        for (share, score_k) in shares.iter().zip(&score_k) {
+            score.iter_mut().zip(score_k).for_each(|(sum, s_k)| *sum += share.responsibility * s_k);
+        }
         let mut vjp = vec![0.0; self.dim()];
-        for share in self.shares(&at, x)?.1 {
-            let (b_k, score_k) = (share.path.velocity(&at, x)?, share.path.score(&at, x)?);
+        for (share, score_k) in shares.iter().zip(&score_k) {
+            let b_k = share.path.velocity(&at, x)?;
             let b_dot_g: f64 = b_k.iter().zip(g).map(|(b, g)| b * g).sum();
             let straight = share.path.velocity_vjp(&at, g)?;
             for (i, sum) in vjp.iter_mut().enumerate() {

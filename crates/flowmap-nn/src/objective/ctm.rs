@@ -4,7 +4,8 @@
 //!
 //! Kim and others 2023, arXiv:2310.02279: both jumps to t are compared at the data, to which X⁻_{t,1} carries them;
 //! ⁻ marks parameters that get no gradient, though it flows through the argument of the first X⁻_{t,1}.
-//! x_u is a solver step of the teacher from s to u, or I_u of the same pair; u is uniform in (s, t).
+//! x_u is a solver step of the teacher from s to u, with u uniform in (s, t); or it is I_u of the same pair, with u
+//! near s, since far from it I_u is not on the flow's trajectory through I_s.
 //! Precondition: the teacher for the stopped terms is off the tape ([`crate::ParamBuilder::frozen`]).
 //! Cost: one plain forward and one through frozen parameters on the tape; two off it, and the solver's.
 //! Differs from the paper: one solver step from s to u; the denoising and adversarial terms are other terms' business.

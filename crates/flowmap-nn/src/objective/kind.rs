@@ -177,7 +177,8 @@ impl Objective {
             | Self::ImprovedMeanFlow {}
             | Self::GuidedMeanFlow(_)
             | Self::AlphaFlow(_) => TimeDistribution::LogitNormal { mean: 0.4, std: 1.0 },
-            Self::Consistency { .. } | Self::Scm(_) => TimeDistribution::FixedEnd {},
+            Self::Consistency { .. } => TimeDistribution::FixedEnd {},
+            Self::Scm(_) => TimeDistribution::LogTangent { mean: -0.3, std: 1.4 },
             Self::Shortcut { n_steps, .. } => TimeDistribution::Dyadic { n_steps },
             _ => TimeDistribution::Uniform {},
         }
@@ -187,6 +188,8 @@ impl Objective {
     pub fn default_middle(&self) -> MiddleTime {
         match *self {
             Self::Consistency { n_steps, .. } => MiddleTime::Ahead { n_steps },
+            // Points of one pair are on one trajectory of the flow only where they are near.
+            Self::Ctm { trajectory: Trajectory::Data } => MiddleTime::Ahead { n_steps: CONSISTENCY_STEPS },
             Self::Ctm { .. } => MiddleTime::Uniform,
             _ => MiddleTime::Midpoint,
         }
