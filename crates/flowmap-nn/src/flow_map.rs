@@ -61,12 +61,9 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         Self { net, labels }
     }
 
-    /// The same network given other labels.
-    pub fn with_labels<'b>(&self, labels: Option<&'b Tensor>) -> FlowMap<'b, M>
-    where
-        'a: 'b,
-    {
-        FlowMap { net: self.net, labels }
+    /// The network.
+    pub fn net(&self) -> &'a M {
+        self.net
     }
 
     /// The labels it is given.
@@ -96,6 +93,14 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// As the network.
     pub fn velocity(&self, t: &Tensor, x: &Tensor) -> Result<Tensor> {
         self.average_velocity(t, t, x)
+    }
+
+    /// The same network given other labels.
+    pub fn with_labels<'b>(&self, labels: Option<&'b Tensor>) -> FlowMap<'b, M>
+    where
+        'a: 'b,
+    {
+        FlowMap { net: self.net, labels }
     }
 
     /// X_{s,t}(x).
