@@ -12,11 +12,12 @@ mod truths;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
-use flowmap_core::exact::{Component, Covariance, GaussianFlow, MixtureFlow};
+use flowmap_core::exact::{Component, Covariance, ExactFlow, GaussianFlow, MixtureFlow};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_dual::Dual;
 use flowmap_nn::objective::{
-    AlignYourFlow, AyfLaw, EmdStop, FmmLaw, LmdStop, MeanFlowVelocity, Objective, OdeSolver, Scm,
-    ScmVelocity, Trajectory,
+    AlignYourFlow, AyfLaw, EmdStop, FmmLaw, LmdStop, MeanFlowVelocity, Objective, OdeSolver, PsdForm,
+    PsdStop, Scm, ScmVelocity, Trajectory,
 };
 use flowmap_nn::{
     AverageVelocity, Batch, Context, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn, Times,
@@ -196,6 +197,48 @@ fn exact_field_of_a_mixture_keeps_shape_and_type_and_has_the_slope_of_a_differen
     let single = field.velocity(&t, &x.to_dtype(DType::F32).unwrap().reshape((3, 1, 2)).unwrap(), None);
     let single = single.unwrap();
     assert_eq!((single.dims(), single.dtype()), ([3, 1, 2].as_slice(), DType::F32));
+}
+
+/// The exact average velocity of a mixture, values only.
+struct ExactMap(MixtureFlow);
+
+impl AverageVelocity for ExactMap {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Option<&Tensor>) -> flowmap_nn::Result<Dual> {
+        let (s, t) = (s.primal().to_vec1::<f64>()?, t.primal().to_vec1::<f64>()?);
+        let rows = x.primal().to_vec2::<f64>()?;
+        let v_st = |(i, x): (usize, &Vec<f64>)| self.0.average_velocity(s[i], t[i], x);
+        let rows = rows.iter().enumerate().map(v_st).collect::<flowmap_core::Result<Vec<_>>>()?;
+        Ok(Dual::constant(Tensor::new(rows, &Device::Cpu)?))
+    }
+}
+
+/// The laws that compare maps with maps need no derivative: they hold for the flow map of any law.
+#[test]
+fn maps_of_a_mixture_have_no_semigroup_residual() {
+    /// The integrator's 1e-10 a step, squared, with room to spare.
+    const INTEGRATED: f64 = 1e-15;
+    let component = |x: f64, weight: f64| Component {
+        weight,
+        mean: vec![x, 0.5],
+        covariance: Covariance::Full(vec![vec![0.3, 0.1], vec![0.1, 0.2]]),
+    };
+    for path in [Path::Linear, Path::Trigonometric] {
+        let parts = [component(-1.0, 2.0), component(1.0, 1.0)];
+        let net = || ExactMap(MixtureFlow::new(path.interpolant(), 0.8, &parts).unwrap());
+        let known = Teacher::Map(Arc::new(net()));
+        for objective in [
+            Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
+            Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
+            Objective::Shortcut { n_steps: 1 << 31, clip: None },
+            Objective::Pfmm { n_steps: 2 },
+            Objective::Pfmm { n_steps: 3 },
+        ] {
+            let known = Some(&known);
+            let losses = losses(&objective, &net(), &net(), known, &example(path), &inner_times(16));
+            let loss = max_abs(losses.tensor());
+            assert!(loss < INTEGRATED, "{path:?}, {objective:?}: loss {loss:e}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! L'(θ, φ) = e^−w_{s,t} L_{s,t}(θ) + w_{s,t}        (1)
 //! w_{s,t} = a · [ sin Ω(s, t), cos Ω(s, t) ] + b,  Ω ~ 2π N(0, scale²), not trained        (2)
 //!
-//! Kendall, Gal, Cipolla 2018, arXiv:1705.07115; Karras and others 2023 (EDM2), arXiv:2312.02696, eq. (14), (15);
+//! Kendall, Gal, Cipolla 2018, arXiv:1705.07115; Karras and others 2023 (EDM2), arXiv:2312.02696 (its loss weighting);
 //! for two times Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825.
 //! The minimum of (1) in w is w_{s,t} = ln E[L_{s,t}]: every pair of times then counts the same.
 //! a and b start at zero, so that (1) starts as L.

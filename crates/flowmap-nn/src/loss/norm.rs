@@ -3,7 +3,7 @@
 //! | norm | value | source |
 //! |---|---|---|
 //! | squared | L | |
-//! | adaptive | L / sg[(L + ε)^p] | Mean Flow, arXiv:2505.13447, eq. (22): p = 1, ε = 0.01 |
+//! | adaptive | L / sg[(L + ε)^p] | Mean Flow, arXiv:2505.13447 (adaptive weight): p = 1, ε = 0.01 |
 //! | Cauchy | c² ln(1 + L/c²) | Geman, McClure 1985; Decoupled MeanFlow, arXiv:2510.24474 |
 //! | pseudo-Huber | √(L + c²) − c | Charbonnier and others 1997; improved consistency training, arXiv:2310.14189 |
 //!

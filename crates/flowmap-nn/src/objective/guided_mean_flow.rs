@@ -3,7 +3,7 @@
 //! ṽ_s = ω İ_s + κ v_{s,s}(I_s | c) + (1 − ω − κ) v_{s,s}(I_s | ∅)        (1)
 //! L(θ) = E_{s,t} | v_{s,t}(I_s | c) − sg[ ṽ_s + (t − s) (∂_s v_{s,t} + ∇v_{s,t} ṽ_s)(I_s | c) ] |²        (2)
 //!
-//! Geng, Deng, Bai, Kolter, He 2025, arXiv:2505.13447, section 4.2 and the mixed target of appendix B.5.
+//! Geng, Deng, Bai, Kolter, He 2025, arXiv:2505.13447, section 4.2, and the mixed target of its appendix.
 //! The network learns the guided field, so that one evaluation samples with guidance; its scale is w = ω/(1 − κ).
 //! Where the label is hidden (∅), ṽ_s = İ_s.
 //! Cost: Mean Flow, and two plain forwards off the tape.
