@@ -3,6 +3,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod coupling;
 mod error;
 pub mod exact;
 mod grid;
@@ -12,6 +13,7 @@ pub mod normal;
 mod ode;
 mod times;
 
+pub use coupling::Coupling;
 pub use error::{Error, Result};
 pub use grid::TimeGrid;
 pub use interpolant::{Custom, Interpolant, InterpolantKind, Linear, Trigonometric, VariancePreserving};

@@ -155,6 +155,11 @@ proptest! {
     }
 
     #[test]
+    fn velocity_is_differentiated_in_reverse(case in flow(), t in inner_time(), z in z()) {
+        checks::velocity_vjp(&case, t, &z);
+    }
+
+    #[test]
     fn divergence_is_the_trace_of_the_jacobian(case in flow(), t in inner_time(), z in z()) {
         checks::divergence(&case, t, &z);
     }

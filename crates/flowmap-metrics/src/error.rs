@@ -145,6 +145,9 @@ pub enum Error {
         /// The bandwidth; 0 when the median distance of the samples is 0.
         value: f64,
     },
+    /// The mathematics below refused its arguments.
+    #[error(transparent)]
+    Core(#[from] flowmap_core::Error),
 }
 
 /// A result of this crate.

@@ -13,10 +13,9 @@
 //! Two clouds in the plane, n = 1024: under half a second of one core; sets far apart on one line are the
 //! slowest.
 
-mod assignment;
-
 use std::fmt;
 
+use flowmap_core::coupling::assignment;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -60,7 +59,7 @@ impl fmt::Display for Wasserstein {
 /// ```
 ///
 /// # Errors
-/// When the shapes differ or n exceeds [`Wasserstein::LIMIT`].
+/// When the shapes differ, n exceeds [`Wasserstein::LIMIT`], or a squared distance is beyond f64.
 pub fn wasserstein(x: Samples<'_>, y: Samples<'_>) -> Result<Wasserstein> {
     x.same_shape(&y)?;
     let n = x.n();
@@ -72,7 +71,7 @@ pub fn wasserstein(x: Samples<'_>, y: Samples<'_>) -> Result<Wasserstein> {
         .par_chunks_exact(x.dim())
         .flat_map_iter(|a| y_rows.chunks_exact(x.dim()).map(|b| squared_distance(a, b)))
         .collect();
-    let sigma = assignment::solve(&cost, n);
+    let sigma = assignment(&cost, n)?;
     let total: f64 = sigma.iter().enumerate().map(|(i, j)| cost[i * n + j]).sum();
     Ok(Wasserstein { protocol: Wasserstein::PROTOCOL, distance: (total / n as f64).sqrt(), n }) // (1)
 }

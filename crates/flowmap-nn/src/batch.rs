@@ -34,8 +34,14 @@ impl TimeColumn {
         &self.tensor
     }
 
+    /// s + part (t − s) of every pair, on the device of `s`.
+    pub(crate) fn between(s: &Self, t: &Self, part: f64) -> Result<Self> {
+        let host = s.host.iter().zip(&t.host).map(|(s, t)| s + part * (t - s)).collect();
+        Self::new(host, s.tensor.dtype(), s.tensor.device())
+    }
+
     /// f(t) of every time as a tensor `(B,)`, computed in f64.
-    fn map(&self, f: impl Fn(f64) -> f64) -> Result<Tensor> {
+    pub(crate) fn map(&self, f: impl Fn(f64) -> f64) -> Result<Tensor> {
         column(&self.host, f, self.tensor.dtype(), self.tensor.device())
     }
 }
@@ -66,6 +72,12 @@ impl Times {
             TimeColumn::new(triples.iter().map(f).collect(), dtype, device)
         };
         Ok(Self { s: upload(|x| x.s())?, u: upload(|x| x.u())?, t: upload(|x| x.t())? })
+    }
+
+    /// f(t − s) of each sample as `(B,)`, computed in f64.
+    pub(crate) fn map_width(&self, f: impl Fn(f64) -> f64) -> Result<Tensor> {
+        let widths: Vec<f64> = self.s.host.iter().zip(&self.t.host).map(|(s, t)| t - s).collect();
+        column(&widths, f, self.s.tensor.dtype(), self.s.tensor.device())
     }
 
     /// γ = (u − s)/(t − s) of each sample as `(B,)`, zero where t = s.

@@ -76,6 +76,30 @@ pub enum Error {
         /// Shape of one sample that was given.
         found: Vec<usize>,
     },
+    /// An objective needs more of a teacher than there is.
+    #[error("the objective needs {expected} to distill from, found {found}")]
+    NoTeacher {
+        /// What is needed.
+        expected: &'static str,
+        /// What there is.
+        found: &'static str,
+    },
+    /// An objective is defined for one interpolant only.
+    #[error("the objective needs the {expected} interpolant, found one with beta({t}) = {beta}")]
+    NeedsInterpolant {
+        /// The interpolant that is needed.
+        expected: &'static str,
+        /// A time where the one found differs.
+        t: f64,
+        /// Its β there.
+        beta: f64,
+    },
+    /// A term weighs its loss by a network that nobody has made.
+    #[error("term {term} has a learned weight, but its network has not been made")]
+    NoLearnedWeight {
+        /// Index of the term.
+        term: usize,
+    },
     /// An operation is not there for an element type.
     #[error("optimizers work on f32 and f64, found {0:?}")]
     OptimizerDType(candle_core::DType),

@@ -80,12 +80,28 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         Ok(self.net.average_velocity(&s.into(), &t.into(), &x.into(), self.labels)?.into_parts().0)
     }
 
+    /// v_{s,t}(x) and its derivative along any direction of (s, t, x).
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn average_velocity_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
+        self.net.average_velocity(s, t, x, self.labels)
+    }
+
     /// b_t(x) = v_{t,t}(x), the velocity field of the probability flow.
     ///
     /// # Errors
     /// As the network.
     pub fn velocity(&self, t: &Tensor, x: &Tensor) -> Result<Tensor> {
         self.average_velocity(t, t, x)
+    }
+
+    /// The same network given other labels.
+    pub fn with_labels<'b>(&self, labels: Option<&'b Tensor>) -> FlowMap<'b, M>
+    where
+        'a: 'b,
+    {
+        FlowMap { net: self.net, labels }
     }
 
     /// X_{s,t}(x).

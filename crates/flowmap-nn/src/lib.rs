@@ -5,20 +5,24 @@
 mod batch;
 mod ema;
 mod error;
+mod exact_field;
 mod flow_map;
 mod guidance;
-mod loss;
+pub mod loss;
 pub mod net;
 pub mod objective;
 pub mod optim;
 mod params;
+mod teacher;
 mod tiles;
 
 pub use batch::{Batch, TimeColumn, Times};
 pub use ema::Ema;
 pub use error::{Error, Result};
+pub use exact_field::ExactField;
 pub use flow_map::{AverageVelocity, FlowMap};
 pub use guidance::Guided;
 pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params};
+pub use teacher::{Context, Teacher, VelocityField};
 pub use tiles::{LossAndGradient, loss_and_gradient};

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, MiddleTime, NoiseStream, Stream, TimeDistribution};
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::{
-    Combination, CombinationLoss, EsdStop, LsdStop, Objective, PsdForm, PsdStop, Term,
+    Combination, CombinationLoss, EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Term,
 };
 use flowmap_nn::{Batch, FlowMap, ParamBuilder, Times};
 use mlps::{Case, cases, normals};
@@ -62,10 +62,11 @@ fn all_terms() -> Vec<Term> {
             ..of(Objective::Lsd { stop: LsdStop::Teacher }, 0.2, 2.0)
         },
         of(Objective::Esd { stop: EsdStop::Advection }, 0.1, 0.0),
+        Term { diagonal: 0.5, ..of(Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, 0.1, 0.7) },
         Term {
             times: TimeDistribution::Dyadic { n_steps: 8 },
             middle: MiddleTime::Uniform,
-            ..of(Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher }, 0.2, 0.5)
+            ..of(Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher }, 0.1, 0.5)
         },
     ]
 }
@@ -77,7 +78,10 @@ fn draw(term: &Term, row: usize) -> flowmap_core::Times {
         let t = noise.uniform();
         return flowmap_core::Times::forward(t, t, t).unwrap();
     }
-    let jump = term.times.draw(&mut noise);
+    let mut jump = term.times.draw(&mut noise);
+    if term.diagonal > 0.0 && noise.uniform() < term.diagonal {
+        jump = flowmap_core::Jump::forward(jump.s(), jump.s()).unwrap();
+    }
     term.middle.draw(jump, &mut noise)
 }
 
@@ -111,7 +115,7 @@ fn combination_is_the_weighed_sum_of_its_parts() {
     let teacher = case.build(ParamBuilder::frozen(params.tensors(), DType::F64, &Device::Cpu)).0;
     let (net, rows, terms) = ((&model, &teacher), Rows::all(), all_terms());
     let combination = Combination::new(terms.clone()).unwrap();
-    let counts = [10, 4, 2, 4];
+    let counts = [10, 4, 2, 2, 2];
     assert_eq!(combination.rows(N), counts);
     let found = loss(&combination, net, &rows, FIRST);
 
@@ -192,7 +196,10 @@ fn terms_are_read_from_a_file_with_the_keys_of_their_objective() {
     assert!(toml::from_str::<Term>("kind = \"lsd\"\nform = \"map\"").is_err());
     assert!(toml::from_str::<Term>("kind = \"lsd\"\nstop = \"somewhere\"").is_err());
     assert!(toml::from_str::<Term>("kind = \"lsd\"\nwieght = 2.0").is_err());
-    assert!(toml::from_str::<Term>("kind = \"mean_flow\"").is_err());
+    assert!(toml::from_str::<Term>("kind = \"mean_flaw\"").is_err());
+    assert!(toml::from_str::<Term>("kind = \"shortcut\"\nn_steps = 12").unwrap().validate().is_err());
+    let mean_flow: Term = toml::from_str("kind = \"mean_flow\"").unwrap();
+    assert_eq!(mean_flow.times, TimeDistribution::LogitNormal { mean: 0.4, std: 1.0 });
     let text = toml::to_string(&term).unwrap();
     assert_eq!(toml::from_str::<Term>(&text).unwrap(), term);
 }

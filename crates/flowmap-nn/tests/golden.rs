@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
-use flowmap_nn::{Batch, FlowMap, ParamBuilder, Params, TimeColumn, Times};
+use flowmap_nn::objective::{
+    EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop,
+};
+use flowmap_nn::{Batch, Context, FlowMap, ParamBuilder, Params, Teacher, TimeColumn, Times};
 use safetensors::SafeTensors;
 
 /// Both sides compute in f64; what is left is the order of summation.
@@ -85,6 +88,13 @@ fn objective(name: &str) -> Option<Objective> {
         "psd.velocity.stop_none" => psd(PsdForm::Velocity, PsdStop::None),
         "psd.map.stop_teacher" => psd(PsdForm::Map, PsdStop::Teacher),
         "psd.map.stop_none" => psd(PsdForm::Map, PsdStop::None),
+        "mean_flow" => Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
+        "mean_flow_self" => Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+        "lmd" => Objective::Lmd { stop: LmdStop::None },
+        "emd.stop_none" => Objective::Emd { stop: EmdStop::None },
+        "emd.stop_advection" => Objective::Emd { stop: EmdStop::Advection },
+        "fmm" => Objective::Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 },
+        "pfmm" => Objective::Pfmm { n_steps: 2 },
         _ => return None,
     })
 }
@@ -112,7 +122,14 @@ fn check(path: &Path) {
     let (x0, x1) = (golden.tensor("input.x0"), golden.tensor("input.x1"));
     let batch = Batch { x0, x1, labels: None, interpolant: &interpolant };
     let times = Times { s: golden.times("input.s"), u: golden.times("input.u"), t: golden.times("input.t") };
-    let losses = objective.per_sample(FlowMap::new(&model), FlowMap::new(&teacher), &batch, &times).unwrap();
+    // Distillation: the known flow is the second network.
+    let known = objective.needs_teacher().then(|| {
+        let tensors = golden.network_tensors("teacher.");
+        Teacher::Map(Arc::new(golden.mlp(ParamBuilder::frozen(tensors, DType::F64, &Device::Cpu)).0))
+    });
+    let context = Context { teacher: known.as_ref(), ..Context::default() };
+    let (model, teacher) = (FlowMap::new(&model), FlowMap::new(&teacher));
+    let losses = objective.per_sample_in(&context, model, teacher, &batch, &times).unwrap();
     let loss = losses.mean().unwrap();
 
     let error = relative(&loss.reshape(1).unwrap(), golden.tensor("expect.loss"));

@@ -8,7 +8,10 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
+use flowmap_nn::objective::{
+    AlphaFlow, EsdStop, FmmLaw, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Scm, ScmVelocity,
+    Trajectory,
+};
 use flowmap_nn::{Batch, FlowMap, ParamBuilder, Params, Times};
 use mlps::{Case, cases, normals};
 
@@ -22,7 +25,14 @@ const STEP: f64 = 1e-5;
 const DIFFERENCE: f64 = 1e-6;
 
 /// Objectives whose teacher is behind a stop.
-const STOPPED: [Objective; 5] = [
+const STOPPED: [Objective; 12] = [
+    Objective::AlphaFlow(AlphaFlow { begin: 0, end: 1, gamma: 0.1, clamp: 5e-3 }),
+    Objective::Consistency { trajectory: Trajectory::Data, n_steps: 8 },
+    Objective::Scm(Scm { velocity: ScmVelocity::Data, warmup: 0, norm_offset: 0.1 }),
+    Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
+    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+    Objective::ImprovedMeanFlow {},
+    Objective::Shortcut { n_steps: 8, clip: None },
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Esd { stop: EsdStop::Advection },
     Objective::Esd { stop: EsdStop::Velocity },
@@ -31,7 +41,9 @@ const STOPPED: [Objective; 5] = [
 ];
 
 /// Objectives without a stop.
-const UNSTOPPED: [Objective; 5] = [
+const UNSTOPPED: [Objective; 7] = [
+    Objective::Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 },
+    Objective::Fmm { law: FmmLaw::Eulerian, inversion: 0.5 },
     Objective::FlowMatching {},
     Objective::Lsd { stop: LsdStop::None },
     Objective::Esd { stop: EsdStop::None },
@@ -100,13 +112,15 @@ fn all_params_get_gradients_in_f64() {
 
 /// Reverse mode through the dual pass: a component of the gradient is the slope of the loss.
 ///
-/// Not so for LSD with a stop: sg[b_t(X_{s,t})] moves with the model, and the gradient leaves that out on purpose.
+/// Not so for LSD with a stop: sg[b_t(X_{s,t})] moves with the model, and the gradient leaves that out on purpose;
+/// nor for sCM, whose target is the model's own output moved along the tangent.
 #[test]
 fn gradients_are_central_differences_of_the_loss() {
     for case in cases() {
         let (model, params) = case.fresh(DType::F64);
         let teacher = frozen(&case, &case.fresh(DType::F64).1, DType::F64);
-        let moves_with_its_stop = |o: &&Objective| matches!(o, Objective::Lsd { stop: LsdStop::Teacher });
+        let moves_with_its_stop =
+            |o: &&Objective| matches!(o, Objective::Lsd { stop: LsdStop::Teacher } | Objective::Scm(_));
         for objective in STOPPED.iter().chain(&UNSTOPPED).filter(|o| !moves_with_its_stop(o)) {
             let gradients = loss(objective, &case, &model, &teacher, DType::F64).backward().unwrap();
             for (name, var) in params.vars() {

@@ -7,14 +7,17 @@
 
 #[path = "support/gaussian_net.rs"]
 mod gaussian_net;
+#[path = "support/truths.rs"]
+mod truths;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
-use flowmap_core::{Interpolant, NoiseStream, Stream};
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop};
+use flowmap_core::{NoiseStream, Stream};
+use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
 use flowmap_nn::{AverageVelocity, Batch, FlowMap, Params, TimeColumn, Times};
 use gaussian_net::{Path, Truth};
 use proptest::prelude::*;
+use truths::*;
 
 /// Residuals at the truth are some 1e-14 of rounding; this is their square with room to spare.
 const ZERO_LOSS: f64 = 1e-20;
@@ -22,11 +25,9 @@ const ZERO_LOSS: f64 = 1e-20;
 const ZERO_GRADIENT: f64 = 1e-11;
 /// Rounding of the two closed forms.
 const CLOSED_FORM: f64 = 1e-11;
-/// Fixed seeds, so that a test at this many standard errors holds always or never.
-const N_STANDARD_ERRORS: f64 = 4.0;
-const SEED: u64 = 2025;
-
-const SELF_DISTILLATION: [Objective; 9] = [
+const SELF_DISTILLATION: [Objective; 11] = [
+    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+    Objective::Shortcut { n_steps: 1 << 31, clip: None },
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Lsd { stop: LsdStop::None },
     Objective::Esd { stop: EsdStop::Advection },
@@ -48,39 +49,6 @@ fn has_teacher(objective: &Objective) -> bool {
     )
 }
 
-/// Pairs (x_0, x_1) from N(0, σ0² I) and N(m, diag(sd²)), `(n, D)` each.
-fn pairs(truth: &Truth, n: usize) -> (Tensor, Tensor) {
-    let dim = truth.mean.len();
-    let draw = |stream| {
-        let mut z = vec![0.0; n * dim];
-        let stream = NoiseStream::new(SEED, stream);
-        z.chunks_exact_mut(dim).enumerate().for_each(|(i, row)| stream.at(i as u64).fill_normal(row));
-        z
-    };
-    let x0 = draw(Stream::Base).into_iter().map(|z| truth.sigma0 * z).collect();
-    let x1 = draw(Stream::Data).chunks_exact(dim).flat_map(|z| target(truth, z)).collect();
-    let tensor = |values: Vec<f64>| Tensor::from_vec(values, (n, dim), &Device::Cpu).unwrap();
-    (tensor(x0), tensor(x1))
-}
-
-/// m + sd z.
-fn target(truth: &Truth, z: &[f64]) -> Vec<f64> {
-    z.iter().zip(truth.mean.iter().zip(&truth.sd)).map(|(z, (m, sd))| m + sd * z).collect()
-}
-
-fn triples(times: &[[f64; 3]]) -> Times {
-    let triple = |&[s, u, t]: &[f64; 3]| flowmap_core::Times::forward(s, u, t).unwrap();
-    Times::new(&times.iter().map(triple).collect::<Vec<_>>(), DType::F64, &Device::Cpu).unwrap()
-}
-
-fn column(times: &[f64]) -> Tensor {
-    Tensor::from_slice(times, times.len(), &Device::Cpu).unwrap()
-}
-
-fn max_abs(x: &Tensor) -> f64 {
-    x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
-}
-
 /// The largest loss of a sample, and the largest component of its gradient; none where nothing is on the tape.
 fn loss_and_gradient(
     objective: &Objective,
@@ -96,36 +64,6 @@ fn loss_and_gradient(
     let gradients = losses.mean().unwrap().backward().unwrap();
     let largest = |var| gradients.get(var).map_or(0.0, max_abs);
     (max_abs(losses.tensor()), params.vars().values().map(|v| largest(v.as_tensor())).fold(0.0, f64::max))
-}
-
-/// Any truth in two dimensions.
-fn truths() -> impl Strategy<Value = Truth> {
-    let path = prop_oneof![Just(Path::Linear), Just(Path::Trigonometric)];
-    let plane = |range: std::ops::Range<f64>| prop::collection::vec(range, 2);
-    (path, 0.4..2.0, plane(-2.0..2.0), plane(0.3..2.0)).prop_map(|(path, sigma0, mean, sd)| Truth {
-        path,
-        sigma0,
-        mean,
-        sd,
-        defect: 0.0,
-    })
-}
-
-/// Triples s <= u <= t, the edges of the triangle among them.
-fn ordered_times() -> impl Strategy<Value = Vec<[f64; 3]>> {
-    let triple = prop::array::uniform3(0.0..=1.0).prop_map(|mut times: [f64; 3]| {
-        times.sort_by(f64::total_cmp);
-        times
-    });
-    let edges = [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 1.0], [0.4, 0.4, 0.4 + 1e-9]];
-    prop::collection::vec(triple, 6).prop_map(move |mut times| {
-        times.extend(edges);
-        times
-    })
-}
-
-fn example(path: Path) -> Truth {
-    Truth { path, sigma0: 0.8, mean: vec![1.5, -0.5], sd: vec![0.5, 1.3], defect: 0.0 }
 }
 
 proptest! {
@@ -161,18 +99,6 @@ proptest! {
             }
         }
     }
-}
-
-/// Times that fill the triangle, none of them on its edges.
-fn inner_times(n: usize) -> Times {
-    let stream = NoiseStream::new(SEED, Stream::Times);
-    let triple = |i| {
-        let mut noise = stream.at(i);
-        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
-        times.sort_by(f64::total_cmp);
-        times
-    };
-    triples(&(0..n as u64).map(triple).collect::<Vec<_>>())
 }
 
 #[test]
@@ -216,15 +142,6 @@ fn wrong_flow_costs_exactly_the_objectives_with_a_teacher() {
     }
 }
 
-/// Checks that the mean of `values` is `expected` within [`N_STANDARD_ERRORS`].
-fn mean_is(expected: f64, values: &[f64], what: &str) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    let bound = N_STANDARD_ERRORS * (variance / n).sqrt();
-    assert!((mean - expected).abs() <= bound, "{what}: mean {mean}, expected {expected}, bound {bound:e}");
-}
-
 const N_SAMPLES: usize = 20_000;
 
 #[test]
@@ -242,17 +159,12 @@ fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_
         let model = FlowMap::new(&model);
         let losses = Objective::FlowMatching {}.per_sample(model, model, &batch, &times).unwrap();
 
-        let conditional_variance = |&t: &f64| -> f64 {
-            let (a, b) = (interpolant.alpha(t), interpolant.beta(t));
-            let wronskian = a * interpolant.beta_dot(t) - interpolant.alpha_dot(t) * b;
-            let of = |sd: f64| {
-                (truth.sigma0 * sd * wronskian).powi(2) / ((a * truth.sigma0).powi(2) + (b * sd).powi(2))
-            };
-            truth.sd.iter().copied().map(of).sum()
-        };
         let losses_1d: Vec<f64> = losses.tensor().to_vec1().unwrap();
-        let excess: Vec<f64> =
-            losses_1d.iter().zip(&t).map(|(loss, t)| loss - conditional_variance(t)).collect();
+        let excess: Vec<f64> = losses_1d
+            .iter()
+            .zip(&t)
+            .map(|(loss, t)| loss - conditional_variance(&truth, *t).iter().sum::<f64>())
+            .collect();
         mean_is(0.0, &excess, "excess of flow matching over the conditional variance");
         let mean = losses_1d.iter().sum::<f64>() / N_SAMPLES as f64;
         assert!(mean > 0.5, "{path:?}: flow matching is {mean}, far from zero");

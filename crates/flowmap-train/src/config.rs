@@ -4,7 +4,7 @@ mod layers;
 
 use std::path::Path;
 
-use flowmap_core::InterpolantKind;
+use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::DataConfig;
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, Term};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigSource, resolve};
 
-use crate::{Error, Result};
+use crate::{Error, Result, TeacherConfig};
 
 /// The config of a run, every default filled in.
 ///
@@ -33,6 +33,12 @@ pub struct Config {
     /// Whether the network is given the labels of the data.
     #[serde(default)]
     pub conditional: bool,
+    /// How noise and data are paired.
+    #[serde(default)]
+    pub coupling: Coupling,
+    /// The flow to distill from, for objectives that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherConfig>,
     /// The data set.
     pub data: DataConfig,
     /// The network.
@@ -98,6 +104,8 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Decays of the moving averages of the parameters.
     pub ema: Vec<f64>,
+    /// Decay of the moving average that stopped terms are taken from, one of `ema`; 0 for the parameters themselves.
+    pub target_ema: f64,
     /// Probability that the label of a sample is hidden, for classifier-free guidance.
     pub label_dropout: f64,
     /// Steps between lines of metrics.jsonl.
@@ -118,6 +126,7 @@ impl Default for TrainConfig {
             lr: 1e-3,
             clip_norm: 1.0,
             ema: vec![0.999],
+            target_ema: 0.0,
             label_dropout: 0.0,
             log_every: 50,
             checkpoint_every: 5_000,
@@ -165,6 +174,9 @@ impl Config {
         range("train.clip_norm", clip_fits, "a number of at least 0", train.clip_norm.to_string())?;
         let decays_fit = train.ema.iter().all(|d| (0.0..1.0).contains(d));
         range("train.ema", decays_fit, "numbers from 0 to 1, 1 excluded", format!("{:?}", train.ema))?;
+        let target = train.target_ema;
+        let target_fits = target == 0.0 || train.ema.contains(&target);
+        range("train.target_ema", target_fits, "0 or one of `train.ema`", target.to_string())?;
         let dropout_fits = (0.0..=1.0).contains(&train.label_dropout);
         range("train.label_dropout", dropout_fits, "a number from 0 to 1", train.label_dropout.to_string())?;
         range("train.log_every", train.log_every > 0, "at least 1", train.log_every.to_string())?;
@@ -181,6 +193,13 @@ impl Config {
             NetworkConfig::Mlp(config) => config.validate()?,
         }
         Combination::new(self.objective.clone())?;
+        let distills = self.objective.iter().find(|term| term.objective.needs_teacher());
+        if let (Some(term), None) = (distills, &self.teacher) {
+            return Err(Error::MissingTeacher { objective: term.objective.name() });
+        }
+        let drawn = !matches!(self.coupling, Coupling::Paired {});
+        range("coupling.kind", drawn, "a coupling of noise that the run draws", "paired".into())?;
+        self.coupling.validate().map_err(Error::Coupling)?;
         crate::evaluation::parse_metrics(&self.eval.metrics)?;
         Ok(())
     }

@@ -75,6 +75,35 @@ pub enum Error {
         /// Which tensor, expected and found.
         source: flowmap_nn::Error,
     },
+    /// The parameters of a coupling have no meaning.
+    #[error("coupling: {0}")]
+    Coupling(#[source] flowmap_core::Error),
+    /// An objective distills, and the config has nothing to distill from.
+    #[error("objective `{objective}` distills from a known flow, expected a [teacher] table")]
+    MissingTeacher {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// The exact flow of these data is not known.
+    #[error(
+        "the exact flow of `{kind}` data is not known; expected `gaussian_mixture` data or a trained model as the teacher"
+    )]
+    NoExactFlow {
+        /// The kind of data.
+        kind: &'static str,
+    },
+    /// The model to distill from is of other data or another interpolant.
+    #[error("teacher {}: `{key}` is {found}, expected {expected}", path.display())]
+    TeacherMismatch {
+        /// The model.
+        path: PathBuf,
+        /// What differs.
+        key: &'static str,
+        /// What the run has.
+        expected: String,
+        /// What the model has.
+        found: String,
+    },
     /// A path is neither a run, a checkpoint nor a file of tensors.
     #[error("{}: {reason}; expected a run directory, a checkpoint directory, or a .safetensors file with config.json beside it", path.display())]
     NoModel {

@@ -18,6 +18,7 @@ pub mod report;
 mod run_dir;
 mod run_figures;
 mod run_report;
+mod teacher;
 mod trainer;
 
 pub use atomic::{make_dir_with, write_atomically};
@@ -33,4 +34,5 @@ pub use presets::{PRESETS, Preset, parse_data_kind, preset};
 pub use run_dir::RunDir;
 pub use run_figures::{DrawnFigure, draw_figures};
 pub use run_report::{law_table, quality_table, write_report};
+pub use teacher::TeacherConfig;
 pub use trainer::{Observer, StepReport, Trainer, train};

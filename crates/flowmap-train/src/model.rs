@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
 use flowmap_data::DataConfig;
+use flowmap_nn::loss::LearnedWeight;
 use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
 use serde::{Deserialize, Serialize};
 
@@ -104,8 +105,19 @@ impl ModelConfig {
         &self,
         mut builder: ParamBuilder,
     ) -> Result<(Box<dyn AverageVelocity + Send + Sync>, Params), flowmap_nn::Error> {
-        let net = self.network.build(&self.shape, self.n_classes, self.sigma_data, &mut builder)?;
+        let net = self.build_network(&mut builder)?;
         Ok((net, builder.finish()?))
+    }
+
+    /// Builds the network alone, where `builder` has more to give.
+    ///
+    /// # Errors
+    /// As [`NetworkConfig::build`].
+    pub(crate) fn build_network(
+        &self,
+        builder: &mut ParamBuilder,
+    ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
+        self.network.build(&self.shape, self.n_classes, self.sigma_data, builder)
     }
 }
 
@@ -168,7 +180,7 @@ impl Model {
             return Err(missing("no config.json beside the tensors"));
         }
         let config = ModelConfig::read(&config_path)?;
-        let tensors = read_tensors(&file)?;
+        let tensors = network_tensors(read_tensors(&file)?);
         let (net, params) = config
             .build(ParamBuilder::frozen(tensors, DType::F32, device))
             .map_err(|source| Error::Tensors { path: file.clone(), source })?;
@@ -215,6 +227,12 @@ fn weights_file(checkpoint: &Path, weights: Weights) -> Result<PathBuf> {
             })
         }
     }
+}
+
+/// Those of a run's tensors that its network has: not the learned weights of its loss.
+pub(crate) fn network_tensors(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    tensors.retain(|name, _| !name.starts_with(LearnedWeight::PREFIX));
+    tensors
 }
 
 /// The tensors of a safetensors file; what is cut short, malformed or not finite is refused.

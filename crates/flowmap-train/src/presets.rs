@@ -32,6 +32,11 @@ pub const PRESETS: &[Preset] = &[
         about: "LSD on 1797 real 8x8 digits, class-conditional; MLP, 2 minutes on 2 cores",
         toml: include_str!("../presets/digits.toml"),
     },
+    Preset {
+        name: "distill-mixture",
+        about: "LMD from the exact velocity of 8 Gaussians on a circle, one jump within 3e-4 of the exact map; MLP",
+        toml: include_str!("../presets/distill-mixture.toml"),
+    },
 ];
 
 /// The preset of this name.

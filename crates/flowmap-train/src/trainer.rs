@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{NoiseStream, Stream};
+use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_nn::objective::Combination;
 use flowmap_nn::optim::{Optimizer, global_norm};
@@ -15,7 +15,7 @@ use flowmap_sample::base_noise;
 use serde_json::json;
 
 use crate::metrics_log::MetricsLog;
-use crate::model::FORMAT_VERSION;
+use crate::model::{FORMAT_VERSION, network_tensors};
 use crate::{Checkpoint, Config, Error, Model, ModelConfig, Record, Result, RunDir, State};
 
 /// What a step did.
@@ -50,7 +50,7 @@ pub struct Trainer {
     data: Box<dyn DataSet>,
     objective: Combination,
     net: Box<dyn AverageVelocity + Send + Sync>,
-    /// The same parameters off the tape, for terms that stop the gradient.
+    /// The same parameters, or their average, off the tape, for terms that stop the gradient.
     teacher: Box<dyn AverageVelocity + Send + Sync>,
     params: Params,
     optimizer: Box<dyn Optimizer>,
@@ -81,6 +81,7 @@ impl Trainer {
         trainer.optimizer.restore(optimizer, state.optimizer_steps)?;
         let resume = |(decay, tensors)| Ema::resume(decay, state.ema_updates, &trainer.params, tensors);
         trainer.emas = emas.into_iter().map(resume).collect::<Result<_, flowmap_nn::Error>>()?;
+        trainer.follow_target()?;
         trainer.step = state.step;
         trainer.wall_s = state.wall_s;
         Ok(trainer)
@@ -99,11 +100,21 @@ impl Trainer {
             (true, n) => n,
         };
         let model_config = ModelConfig::new(&config, data.shape(), n_classes, data.sigma());
-        let (net, params) = model_config.build(builder(&model_config)?)?;
-        let (teacher, _) = model_config.build(ParamBuilder::frozen(params.tensors(), DType::F32, device))?;
+        let mut builder = builder(&model_config)?;
+        let net = model_config.build_network(&mut builder)?;
+        let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
+        let params = builder.finish()?;
+        if n_classes > 0 {
+            objective = objective.with_null_label(n_classes as u32);
+        }
+        if let Some(teacher) = &config.teacher {
+            objective = objective.with_teacher(teacher.build(&config, &model_config, device)?);
+        }
+        let live = network_tensors(params.tensors());
+        let (teacher, _) = model_config.build(ParamBuilder::frozen(live, DType::F32, device))?;
         let emas = config.train.ema.iter().map(|d| Ema::new(*d, &params)).collect::<Result<_, _>>()?;
-        Ok(Self {
-            objective: Combination::new(config.objective.clone())?,
+        let mut trainer = Self {
+            objective,
             optimizer: config.optimizer.build(&params)?,
             config,
             model_config,
@@ -115,7 +126,20 @@ impl Trainer {
             device: device.clone(),
             step: 0,
             wall_s: 0.0,
-        })
+        };
+        trainer.follow_target()?;
+        Ok(trainer)
+    }
+
+    /// Lets stopped terms follow the moving average that the config names, if it names one.
+    fn follow_target(&mut self) -> Result<()> {
+        let decay = self.config.train.target_ema;
+        if let Some(average) = self.emas.iter().find(|ema| decay > 0.0 && ema.decay() == decay) {
+            let tensors = network_tensors(average.tensors().clone());
+            let builder = ParamBuilder::frozen(tensors, DType::F32, &self.device);
+            self.teacher = self.model_config.build(builder)?.0;
+        }
+        Ok(())
     }
 
     /// Number of steps done.
@@ -172,12 +196,28 @@ impl Trainer {
         let shape = self.data.shape();
         let x0 = base_noise(&base, first, n, shape, sigma, DType::F32, &self.device)?;
         let data = flowmap_data::batch(self.data.as_ref(), &NoiseStream::new(seed, Stream::Data), k, n);
+        let x0 = self.couple(x0, &data, k)?;
         let x1 = Tensor::from_vec(data.x, data.shape, &self.device)?;
         let labels = match data.labels.filter(|_| self.config.conditional) {
             Some(labels) => Some(Tensor::from_vec(self.hide_labels(labels, first), n, &self.device)?),
             None => None,
         };
         Ok((x0, x1, labels))
+    }
+
+    /// The noise in the order of the data that it is coupled with.
+    fn couple(&self, x0: Tensor, data: &flowmap_data::Batch, k: u64) -> Result<Tensor> {
+        if let Coupling::Independent {} = self.config.coupling {
+            return Ok(x0);
+        }
+        let dim = self.data.shape().iter().product();
+        let host = x0.flatten_all()?.to_vec1::<f32>()?;
+        let labels = data.labels.as_deref().filter(|_| self.config.conditional);
+        let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(k);
+        let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
+        let rows = rows.map_err(flowmap_nn::Error::from)?;
+        let rows = Tensor::from_iter(rows.into_iter().map(|row| row as u32), &self.device)?;
+        Ok(x0.index_select(&rows, 0)?)
     }
 
     /// Replaces some labels by "none", so that the network learns to do without.

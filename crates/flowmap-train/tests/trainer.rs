@@ -98,3 +98,58 @@ fn second_run_in_a_directory_is_refused() {
     run.create(&config(&[])).unwrap();
     assert!(matches!(run.create(&config(&[])), Err(Error::RunExists { .. })));
 }
+
+/// Every part of a run that is not the network: what it distills from, its couplings, the weights of its losses.
+fn unusual() -> Vec<&'static str> {
+    vec![
+        "data.kind=gaussian_mixture",
+        "teacher.kind=exact",
+        "coupling.kind=optimal_transport",
+        "coupling.group=16",
+        "train.target_ema=0.999",
+        "objective.0.norm={ kind = \"adaptive\" }",
+        "objective.1.kind=lmd",
+        "objective.1.share=0.4",
+        "objective.1.time_weight={ kind = \"learned\", features = 4 }",
+    ]
+}
+
+#[test]
+fn run_with_a_teacher_a_coupling_and_learned_weights_goes_on_with_the_same_bits() {
+    let config = || config(&unusual());
+    let mut unbroken = Trainer::new(config(), &Device::Cpu).unwrap();
+    for _ in 0..3 {
+        unbroken.step().unwrap();
+    }
+    let mut resumed = Trainer::resume(config(), unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    for _ in 3..6 {
+        let (one, other) = (unbroken.step().unwrap(), resumed.step().unwrap());
+        assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
+    }
+}
+
+#[test]
+fn learned_weights_are_saved_with_the_run_and_no_part_of_its_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&unusual());
+    let mut trainer = Trainer::new(config, &Device::Cpu).unwrap();
+    assert!(trainer.params().vars().contains_key("loss_weight.1.bias"));
+    let model = train(&RunDir::new(dir.path()), &mut trainer, &mut Witness::default()).unwrap();
+    assert!(model.params.tensors().keys().all(|name| !name.starts_with("loss_weight.")));
+    // The run is a teacher itself now, for data like its own.
+    let path = format!("teacher.path=\"{}\"", dir.path().display());
+    let mut more = vec!["data.kind=gaussian_mixture", "objective.1.kind=pfmm", "objective.1.share=0.4"];
+    more.extend(["teacher.kind=model", path.as_str()]);
+    let mut student = Trainer::new(self::config(&more), &Device::Cpu).unwrap();
+    assert!(student.step().unwrap().is_finite);
+    more[0] = "data.kind=moons";
+    let error = Trainer::new(self::config(&more), &Device::Cpu).unwrap_err();
+    assert!(matches!(error, Error::TeacherMismatch { key: "sigma_data", .. }), "{error}");
+}
+
+#[test]
+fn exact_teacher_needs_data_whose_flow_is_known() {
+    let more = ["teacher.kind=exact", "objective.1.kind=lmd", "objective.1.share=0.4"];
+    let error = Trainer::new(config(&more), &Device::Cpu).unwrap_err();
+    assert!(matches!(error, Error::NoExactFlow { kind: "checkerboard" }), "{error}");
+}

@@ -66,6 +66,11 @@ impl ExactFlow for GaussianFlow {
         self.path.velocity(&self.at(t)?, x)
     }
 
+    fn velocity_vjp(&self, t: f64, x: &[f64], g: &[f64]) -> Result<Vec<f64>> {
+        super::checked_dim(self.dim(), x)?;
+        self.path.velocity_vjp(&self.at(t)?, g)
+    }
+
     fn divergence(&self, t: f64, x: &[f64]) -> Result<f64> {
         super::checked_dim(self.dim(), x)?;
         self.path.divergence(&self.at(t)?)

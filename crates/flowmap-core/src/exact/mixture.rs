@@ -6,9 +6,10 @@
 //! r_k(x) = w_k ρ_{t,k}(x) / ρ_t(x)
 //! b_t(x) = Σ_k r_k(x) b_{t,k}(x)
 //! ∇ ln ρ_t(x) = Σ_k r_k(x) ∇ ln ρ_{t,k}(x)
+//! ∇b_tᵀ g = Σ_k r_k [ ∇b_{t,k}ᵀ g + (∇ ln ρ_{t,k} − ∇ ln ρ_t) (b_{t,k} · g) ]
 //! ∇·b_t = Σ_k r_k [ ∇·b_{t,k} + (∇ ln ρ_{t,k} − ∇ ln ρ_t) · b_{t,k} ]
 //!
-//! the last because ∇ r_k = r_k (∇ ln ρ_{t,k} − ∇ ln ρ_t).
+//! the last two because ∇ r_k = r_k (∇ ln ρ_{t,k} − ∇ ln ρ_t).
 //! X_{s,t} solves ẋ = b_t(x) by [`Dop853`], with rtol 1e-10 and atol 1e-12 a step unless told otherwise;
 //! the error of the map is a small multiple of that, more where the flow stretches.
 
@@ -148,6 +149,27 @@ impl ExactFlow for MixtureFlow {
     fn velocity(&self, t: f64, x: &[f64]) -> Result<Vec<f64>> {
         let at = self.at(t)?;
         self.average(&at, x, |path| path.velocity(&at, x))
+    }
+
+    fn velocity_vjp(&self, t: f64, x: &[f64], g: &[f64]) -> Result<Vec<f64>> {
+        checked_dim(self.dim(), g)?;
+        let at = self.at(t)?;
+        let shares = self.shares(&at, x)?.1;
+        let score_k = shares.iter().map(|share| share.path.score(&at, x)).collect::<Result<Vec<_>>>()?;
+        let mut score = vec![0.0; self.dim()];
+        for (share, score_k) in shares.iter().zip(&score_k) {
+            score.iter_mut().zip(score_k).for_each(|(sum, s_k)| *sum += share.responsibility * s_k);
+        }
+        let mut vjp = vec![0.0; self.dim()];
+        for (share, score_k) in shares.iter().zip(&score_k) {
+            let b_k = share.path.velocity(&at, x)?;
+            let b_dot_g: f64 = b_k.iter().zip(g).map(|(b, g)| b * g).sum();
+            let straight = share.path.velocity_vjp(&at, g)?;
+            for (i, sum) in vjp.iter_mut().enumerate() {
+                *sum += share.responsibility * (straight[i] + (score_k[i] - score[i]) * b_dot_g);
+            }
+        }
+        Ok(vjp)
     }
 
     fn divergence(&self, t: f64, x: &[f64]) -> Result<f64> {

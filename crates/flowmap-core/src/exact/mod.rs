@@ -43,6 +43,9 @@ pub trait ExactFlow {
     /// b_t(x) = E[İ_t | I_t = x].
     fn velocity(&self, t: f64, x: &[f64]) -> Result<Vec<f64>>;
 
+    /// ∇b_t(x)ᵀ g: what a reverse pass through the velocity needs; `g` has `dim` entries.
+    fn velocity_vjp(&self, t: f64, x: &[f64], g: &[f64]) -> Result<Vec<f64>>;
+
     /// ∇·b_t(x).
     fn divergence(&self, t: f64, x: &[f64]) -> Result<f64>;
 

@@ -6,6 +6,7 @@
 //! ln ρ_t(x) = −½ Σ_i [ y_i² / var_i + ln 2π var_i ]
 //! ∇ ln ρ_t(x) = −V (y / var)
 //! b_t(x) = β̇ m + V (y κ / var)
+//! ∇b_t = V diag(κ / var) Vᵀ, which is symmetric
 //! ∇·b_t = Σ_i κ_i / var_i
 //! X_{s,t}(x) = β_t m + V (sd_t / sd_s) Vᵀ (x − β_s m)
 //!
@@ -88,6 +89,16 @@ impl GaussianPath {
         Ok(self.shifted(at.beta_dot, &y))
     }
 
+    /// ∇b_tᵀ g.
+    pub fn velocity_vjp(&self, at: &Instant, g: &[f64]) -> Result<Vec<f64>> {
+        checked_dim(self.dim(), g)?;
+        let mut y = self.rotated(g.to_vec());
+        for (y, lambda) in y.iter_mut().zip(&self.axes.variances) {
+            *y *= at.half_variance_dot(*lambda) / at.density_variance(*lambda)?;
+        }
+        Ok(self.shifted(0.0, &y))
+    }
+
     pub fn divergence(&self, at: &Instant) -> Result<f64> {
         let rate = |lambda: &f64| Ok(at.half_variance_dot(*lambda) / at.density_variance(*lambda)?);
         self.axes.variances.iter().map(rate).sum()
@@ -131,13 +142,18 @@ impl GaussianPath {
     fn centered(&self, at: &Instant, x: &[f64]) -> Result<Vec<f64>> {
         checked_dim(self.dim(), x)?;
         let offset: Vec<f64> = x.iter().zip(&self.mean).map(|(x, m)| x - at.beta * m).collect();
-        Ok(match &self.axes.directions {
-            None => offset,
+        Ok(self.rotated(offset))
+    }
+
+    /// Vᵀ x.
+    fn rotated(&self, x: Vec<f64>) -> Vec<f64> {
+        match &self.axes.directions {
+            None => x,
             Some(rows) => rows
-                .chunks_exact(offset.len().max(1))
-                .map(|v| v.iter().zip(&offset).map(|(v, x)| v * x).sum())
+                .chunks_exact(x.len().max(1))
+                .map(|v| v.iter().zip(&x).map(|(v, x)| v * x).sum())
                 .collect(),
-        })
+        }
     }
 
     /// c m + V y.

@@ -139,6 +139,11 @@ impl ExactFlow for QuantileFlow {
         Ok(vec![local.flux / local.density])
     }
 
+    fn velocity_vjp(&self, t: f64, x: &[f64], g: &[f64]) -> Result<Vec<f64>> {
+        checked_dim(1, g)?;
+        Ok(vec![self.divergence(t, x)? * g[0]])
+    }
+
     fn divergence(&self, t: f64, x: &[f64]) -> Result<f64> {
         let local = self.local(t, x)?;
         let b_t = local.flux / local.density;

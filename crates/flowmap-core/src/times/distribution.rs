@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Jump, dyadic, fixed_end, logit_normal, uniform};
+use super::{Jump, dyadic, fixed_end, log_tangent, logit_normal, logit_width, uniform};
 use crate::{Noise, Result};
 
 /// A distribution of pairs of times (s, t), 0 ≤ s ≤ t ≤ 1.
@@ -38,6 +38,20 @@ pub enum TimeDistribution {
     },
     /// t = 1 and s uniform (consistency models).
     FixedEnd {},
+    /// A width whose logit is normal, and a start that is uniform where it fits (Align Your Flow).
+    LogitWidth {
+        /// Mean of the logit, finite.
+        mean: f64,
+        /// Standard deviation of the logit, positive.
+        std: f64,
+    },
+    /// t = 1 and s such that the tangent of TrigFlow's angle is log-normal (continuous-time consistency models).
+    LogTangent {
+        /// Mean of the logarithm, finite; negative values favor the data.
+        mean: f64,
+        /// Standard deviation of the logarithm, positive.
+        std: f64,
+    },
 }
 
 impl Default for TimeDistribution {
@@ -55,7 +69,9 @@ impl TimeDistribution {
     pub fn validate(&self) -> Result<()> {
         match *self {
             Self::Uniform {} | Self::FixedEnd {} => Ok(()),
-            Self::LogitNormal { mean, std } => logit_normal::validate(mean, std),
+            Self::LogitNormal { mean, std }
+            | Self::LogitWidth { mean, std }
+            | Self::LogTangent { mean, std } => logit_normal::validate(mean, std),
             Self::Dyadic { n_steps } => dyadic::validate(n_steps),
         }
     }
@@ -67,6 +83,8 @@ impl TimeDistribution {
             Self::LogitNormal { mean, std } => logit_normal::draw(mean, std, noise),
             Self::Dyadic { n_steps } => dyadic::draw(n_steps, noise),
             Self::FixedEnd {} => fixed_end::draw(noise),
+            Self::LogitWidth { mean, std } => logit_width::draw(mean, std, noise),
+            Self::LogTangent { mean, std } => log_tangent::draw(mean, std, noise),
         }
     }
 }
@@ -87,6 +105,14 @@ mod tests {
             ),
             ("kind = \"dyadic\"\nn_steps = 128\n", TimeDistribution::Dyadic { n_steps: 128 }),
             ("kind = \"fixed_end\"\n", TimeDistribution::FixedEnd {}),
+            (
+                "kind = \"logit_width\"\nmean = -0.8\nstd = 1.0\n",
+                TimeDistribution::LogitWidth { mean: -0.8, std: 1.0 },
+            ),
+            (
+                "kind = \"log_tangent\"\nmean = -0.3\nstd = 1.4\n",
+                TimeDistribution::LogTangent { mean: -0.3, std: 1.4 },
+            ),
         ] {
             assert_eq!(toml::from_str::<TimeDistribution>(text).unwrap(), distribution);
             assert_eq!(toml::to_string(&distribution).unwrap(), text);

@@ -23,6 +23,11 @@ pub enum MiddleTime {
     Midpoint,
     /// u = s + γ (t − s), γ uniform on [0, 1), the "U" of PSD-U.
     Uniform,
+    /// u = min(t, s + 1/n_steps), the next time of consistency models; n_steps = 0 counts as 1.
+    Ahead {
+        /// One over the time from s to u.
+        n_steps: u32,
+    },
 }
 
 impl MiddleTime {
@@ -32,6 +37,9 @@ impl MiddleTime {
         let gamma = match self {
             Self::Midpoint => 0.5,
             Self::Uniform => noise.uniform(),
+            Self::Ahead { n_steps } => {
+                return Times::between(jump, jump.s() + 1.0 / f64::from((*n_steps).max(1)));
+            }
         };
         Times::between(jump, jump.s() + gamma * jump.width())
     }
@@ -58,6 +66,14 @@ mod tests {
         let firsts = draws(|noise| Jump::forward(0.2, MiddleTime::Uniform.draw(jump, noise).u()).unwrap());
         mean_is(0.45, firsts.iter().map(|j| j.t()));
         mean_is(0.25 / 12.0, firsts.iter().map(|j| (j.t() - 0.45).powi(2)));
+    }
+
+    #[test]
+    fn time_ahead_is_one_step_away_or_the_end() {
+        let mut noise = NoiseStream::new(1, Stream::Middle).at(0);
+        let mut u =
+            |s, t| MiddleTime::Ahead { n_steps: 8 }.draw(Jump::forward(s, t).unwrap(), &mut noise).u();
+        assert_eq!([u(0.25, 1.0), u(0.9375, 1.0), u(0.5, 0.5)], [0.375, 1.0, 0.5]);
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod distribution;
 mod dyadic;
 mod fixed_end;
 mod jump;
+mod log_tangent;
 mod logit_normal;
+mod logit_width;
 mod middle;
 mod uniform;
 

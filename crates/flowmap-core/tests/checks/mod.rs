@@ -157,6 +157,17 @@ pub fn divergence(case: &Case, t: f64, z: &[f64]) {
     assert_close(&[case.flow.divergence(t, &x).unwrap()], &[trace], DERIVATIVE_TOLERANCE);
 }
 
+/// The product ∇b_tᵀ g is that of the Jacobian of b_t, for every g of a basis.
+pub fn velocity_vjp(case: &Case, t: f64, z: &[f64]) {
+    let x = case.point(t, z);
+    let rows = jacobian(|x| case.flow.velocity(t, x).unwrap(), &x);
+    for i in 0..x.len() {
+        let expected: Vec<f64> = rows.iter().map(|row| row[i]).collect();
+        let found = case.flow.velocity_vjp(t, &x, &unit(x.len(), i)).unwrap();
+        assert_close(&found, &expected, DERIVATIVE_TOLERANCE);
+    }
+}
+
 /// The score is the gradient of the log density.
 pub fn score(case: &Case, t: f64, z: &[f64]) {
     let x = case.point(t, z);

@@ -1,138 +1,31 @@
 //! A weighted combination of objectives over one batch.
 //!
-//! L = (1/B) Σ_k λ_k Σ_{i in the rows of k} L_k,i        (1)
+//! L = (1/B) Σ_k λ_k Σ_{i in the rows of k} w_k(s_i, t_i)[ ρ_k(L_k,i) ]        (1)
 //!
+//! with ρ_k the norm of the term ([`crate::loss::Norm`]) and w_k its weight by time ([`crate::loss::TimeWeight`]),
+//! both the identity unless asked for.
 //! Each term takes its share of the rows, in order; shares sum to one.
 //! With flow matching at share η and one other term this is the batch loss of the official code of arXiv:2505.18825:
 //! the two means weighed by their numbers of samples.
 
 use candle_core::Tensor;
-use flowmap_core::{MiddleTime, NoiseStream, TimeDistribution};
-use serde::{Deserialize, Serialize};
+use flowmap_core::NoiseStream;
 
-use super::{EsdStop, LsdStop, PsdForm, PsdStop, esd, flow_matching, lsd, psd};
-use crate::{AverageVelocity, Batch, Error, FlowMap, PerSample, Result, Times};
+use super::Term;
+use crate::loss::{LearnedWeight, TimeWeight};
+use crate::{AverageVelocity, Batch, Context, Error, FlowMap, ParamBuilder, Result, Teacher, Times};
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
 const SHARE_TOLERANCE: f64 = 2e-3;
 
-/// One objective and its choices.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Objective {
-    /// Flow matching on the diagonal.
-    FlowMatching {},
-    /// Lagrangian self-distillation.
-    Lsd {
-        /// Where the gradient stops.
-        #[serde(default)]
-        stop: LsdStop,
-    },
-    /// Eulerian self-distillation.
-    Esd {
-        /// Where the gradient stops.
-        #[serde(default)]
-        stop: EsdStop,
-    },
-    /// Progressive self-distillation.
-    Psd {
-        /// What is compared.
-        #[serde(default)]
-        form: PsdForm,
-        /// Where the gradient stops.
-        #[serde(default)]
-        stop: PsdStop,
-    },
-}
-
-impl Objective {
-    /// The name in configs and logs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::FlowMatching {} => "flow_matching",
-            Self::Lsd { .. } => "lsd",
-            Self::Esd { .. } => "esd",
-            Self::Psd { .. } => "psd",
-        }
-    }
-
-    /// The loss of each sample.
-    ///
-    /// # Errors
-    /// As the networks.
-    pub fn per_sample<M, T>(
-        &self,
-        model: FlowMap<'_, M>,
-        teacher: FlowMap<'_, T>,
-        batch: &Batch<'_>,
-        times: &Times,
-    ) -> Result<PerSample>
-    where
-        M: AverageVelocity + ?Sized,
-        T: AverageVelocity + ?Sized,
-    {
-        match *self {
-            Self::FlowMatching {} => flow_matching(model, batch, times),
-            Self::Lsd { stop } => lsd(model, teacher, batch, times, stop),
-            Self::Esd { stop } => esd(model, teacher, batch, times, stop),
-            Self::Psd { form, stop } => psd(model, teacher, batch, times, form, stop),
-        }
-    }
-}
-
-/// One term of a [`Combination`]: an objective, its weight, its share of the batch and its times.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Term {
-    /// λ, the weight of each sample's loss.
-    #[serde(default = "one")]
-    pub weight: f64,
-    /// Share of the batch's rows, between 0 and 1.
-    #[serde(default = "one")]
-    pub share: f64,
-    /// How the pairs (s, t) are drawn; flow matching draws t uniformly and ignores this.
-    #[serde(default = "uniform")]
-    pub times: TimeDistribution,
-    /// How the middle time u is drawn between s and t; PSD uses it.
-    #[serde(default = "midpoint")]
-    pub middle: MiddleTime,
-    /// The objective; its keys stand beside the others.
-    #[serde(flatten)]
-    pub objective: Objective,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-fn uniform() -> TimeDistribution {
-    TimeDistribution::Uniform {}
-}
-
-fn midpoint() -> MiddleTime {
-    MiddleTime::Midpoint
-}
-
-impl Term {
-    /// An objective on `share` of the batch: weight one, times uniform on the triangle, u the midpoint.
-    pub fn new(objective: Objective, share: f64) -> Self {
-        Self { weight: one(), share, times: uniform(), middle: midpoint(), objective }
-    }
-
-    /// Draws the times of one sample.
-    fn draw(&self, noise: &mut flowmap_core::Noise) -> Result<flowmap_core::Times> {
-        if let Objective::FlowMatching {} = self.objective {
-            let t = noise.uniform();
-            return Ok(flowmap_core::Times::forward(t, t, t)?);
-        }
-        Ok(self.middle.draw(self.times.draw(noise), noise))
-    }
-}
-
 /// A weighted combination of objectives; see the module for its formula.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Combination {
     terms: Vec<Term>,
+    /// The networks of learned weights, by term.
+    learned: Vec<Option<LearnedWeight>>,
+    teacher: Option<Teacher>,
+    null_label: Option<u32>,
 }
 
 /// The value of a [`Combination`] on one batch.
@@ -140,7 +33,7 @@ pub struct Combination {
 pub struct CombinationLoss {
     /// L, eq. (1), a scalar on the tape.
     pub total: Tensor,
-    /// The mean loss of each term over its rows, unweighted, a scalar off the tape; `None` where it got no rows.
+    /// The mean loss of each term over its rows, as the objective gives it, a scalar off the tape; `None` where it got no rows.
     pub terms: Vec<Option<Tensor>>,
 }
 
@@ -154,21 +47,37 @@ impl Combination {
             return Err(Error::NoObjective);
         }
         for term in &terms {
-            if !(0.0..=1.0).contains(&term.share) {
-                let expected = "a number from 0 to 1";
-                return Err(Error::OutOfRange { key: "share", expected, found: term.share });
-            }
-            if !term.weight.is_finite() || term.weight < 0.0 {
-                let expected = "a finite number of at least 0";
-                return Err(Error::OutOfRange { key: "weight", expected, found: term.weight });
-            }
-            term.times.validate()?;
+            term.validate()?;
         }
         let found: f64 = terms.iter().map(|t| t.share).sum();
         if (found - 1.0).abs() > SHARE_TOLERANCE {
             return Err(Error::Shares { found });
         }
-        Ok(Self { terms })
+        let learned = vec![None; terms.len()];
+        Ok(Self { terms, learned, teacher: None, null_label: None })
+    }
+
+    /// Makes the networks of the learned weights, whose parameters join those of `builder`.
+    ///
+    /// # Errors
+    /// What `builder` finds wrong with a checkpoint.
+    pub fn with_learned_weights(mut self, builder: &mut ParamBuilder) -> Result<Self> {
+        for (k, term) in self.terms.iter().enumerate() {
+            if let TimeWeight::Learned(config) = &term.time_weight {
+                self.learned[k] = Some(LearnedWeight::new(config, k, builder)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Distills from this flow where a term asks for one.
+    pub fn with_teacher(self, teacher: Teacher) -> Self {
+        Self { teacher: Some(teacher), ..self }
+    }
+
+    /// Names the label that stands for "none", for guidance.
+    pub fn with_null_label(self, null_label: u32) -> Self {
+        Self { null_label: Some(null_label), ..self }
     }
 
     /// The terms.
@@ -232,7 +141,10 @@ impl Combination {
         let mut term_start = 0;
         let mut total: Option<Tensor> = None;
         let mut terms = Vec::with_capacity(self.terms.len());
-        for (term, n_term) in self.terms.iter().zip(self.rows(n_total)) {
+        // The batch is the same size in every step, so its first row tells the step.
+        let step = first / (n_total as u64).max(1);
+        let context = Context { teacher: self.teacher.as_ref(), step, null_label: self.null_label };
+        for (k, (term, n_term)) in self.terms.iter().zip(self.rows(n_total)).enumerate() {
             let part = tile.part_of(n_term);
             let (start, n_rows) = (term_start + part.start, part.len());
             term_start += n_term;
@@ -242,19 +154,22 @@ impl Combination {
             }
             let rows = Rows::new(batch, start, n_rows)?;
             let drawn = (start..start + n_rows)
-                .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64))))
+                .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64)), step))
                 .collect::<Result<Vec<_>>>()?;
             let drawn = Times::new(&drawn, dtype, device)?;
             let labels = rows.labels.as_ref();
-            let losses = term.objective.per_sample(
+            let losses = term.objective.per_sample_in(
+                &context,
                 FlowMap::given(model, labels),
                 FlowMap::given(teacher, labels),
                 &rows.batch(batch),
                 &drawn,
             )?;
-            let mean = losses.mean()?;
-            terms.push(Some((mean.detach() * (n_rows as f64 / n_term as f64))?));
-            let part = (mean * (term.weight * n_rows as f64 / n_total as f64))?;
+            let logged = losses.mean()?.detach();
+            terms.push(Some((logged * (n_rows as f64 / n_term as f64))?));
+            let losses = term.norm.apply(losses)?;
+            let losses = term.time_weight.apply(losses, &drawn, self.learned[k].as_ref(), k)?;
+            let part = (losses.mean()? * (term.weight * n_rows as f64 / n_total as f64))?;
             total = Some(match total {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -306,6 +221,7 @@ impl Rows {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::objective::{LsdStop, Objective};
 
     #[test]
     fn rows_follow_the_shares_and_use_the_whole_batch() {

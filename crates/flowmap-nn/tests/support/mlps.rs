@@ -1,5 +1,5 @@
 //! Small networks with every option of [`MlpConfig`], and inputs for them.
-#![allow(clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};

@@ -13,7 +13,8 @@ use crate::presets::{nearest, preset};
 use crate::{Error, Result};
 
 /// Keys of an objective that stand beside those of its kind.
-const TERM_KEYS: [&str; 5] = ["kind", "weight", "share", "times", "middle"];
+const TERM_KEYS: [&str; 9] =
+    ["kind", "weight", "share", "times", "diagonal", "middle", "norm", "time_weight", "anneal"];
 
 /// One layer of a config: values and where they came from.
 #[derive(Clone, Debug)]
@@ -105,16 +106,18 @@ pub fn resolve(sources: &[ConfigSource]) -> Result<Config> {
     Ok(config)
 }
 
-/// A path of a data file is relative to the file that names it, or for `--set` to the current directory.
+/// A path of a data file or a teacher is relative to the file that names it, or for `--set` to the current directory.
 ///
 /// It is made absolute, so that the config of the run means the same file from everywhere.
 fn anchor_data_path(table: &mut Table, dir: &Path) {
-    if let Some(Value::Table(data)) = table.get_mut("data")
-        && let Some(Value::String(path)) = data.get_mut("path")
-        && !path.is_empty()
-        && Path::new(path.as_str()).is_relative()
-    {
-        *path = dir.join(path.as_str()).display().to_string();
+    for key in ["data", "teacher"] {
+        if let Some(Value::Table(part)) = table.get_mut(key)
+            && let Some(Value::String(path)) = part.get_mut("path")
+            && !path.is_empty()
+            && Path::new(path.as_str()).is_relative()
+        {
+            *path = dir.join(path.as_str()).display().to_string();
+        }
     }
 }
 
@@ -299,15 +302,9 @@ fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error
         Error::Network(flowmap_nn::Error::OutOfRange { key, expected, found }) => {
             // The network and the objectives know their own key, not its table.
             let objective = format!("objective.{}", refused_objective(config));
-            let tables = match key {
-                "share" | "weight" => vec![objective.as_str()],
-                _ => vec!["network", "schedule", "optimizer"],
-            };
-            let full = tables
-                .iter()
-                .map(|t| format!("{t}.{key}"))
-                .find(|full| sources.iter().any(|s| lookup(&Value::Table(s.table.clone()), full).is_some()));
-            let key = full.unwrap_or_else(|| key.to_owned());
+            let (norm, time_weight) = (format!("{objective}.norm"), format!("{objective}.time_weight"));
+            let tables = [&objective, &norm, &time_weight, "network", "schedule", "optimizer"];
+            let key = set_key(sources, &tables.map(|t| format!("{t}.{key}"))).unwrap_or(key.to_owned());
             Error::ConfigKey {
                 origin: origin_of(sources, &key),
                 key,
@@ -315,8 +312,10 @@ fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error
             }
         }
         Error::Network(flowmap_nn::Error::Core(flowmap_core::Error::Parameter { name, expected, found })) => {
-            // Only the times of an objective have parameters that flowmap-core checks.
-            let key = format!("objective.{}.times.{name}", refused_objective(config));
+            // Only the times of an objective, its own or those it implies, have parameters that flowmap-core checks.
+            let objective = format!("objective.{}", refused_objective(config));
+            let keys = ["times.", ""].map(|table| format!("{objective}.{table}{name}"));
+            let key = set_key(sources, &keys).unwrap_or_else(|| keys[0].clone());
             let message = format!("expected {expected}, found {found}");
             Error::ConfigKey { origin: origin_of(sources, &key), key, message }
         }
@@ -324,12 +323,28 @@ fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error
             let key = "objective".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
         }
+        error @ Error::MissingTeacher { .. } => {
+            let key = "teacher".to_owned();
+            Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
+        }
+        Error::Coupling(flowmap_core::Error::Parameter { name, expected, found }) => {
+            let key = format!("coupling.{name}");
+            let message = format!("expected {expected}, found {found}");
+            Error::ConfigKey { origin: origin_of(sources, &key), key, message }
+        }
         Error::UnknownMetric { .. } => {
             let key = "eval.metrics".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
         }
         other => other,
     }
+}
+
+/// The first of the keys that a source sets.
+fn set_key(sources: &[ConfigSource], keys: &[String]) -> Option<String> {
+    let is_set =
+        |key: &&String| sources.iter().any(|s| lookup(&Value::Table(s.table.clone()), key).is_some());
+    keys.iter().find(is_set).cloned()
 }
 
 /// The index of the first objective that is wrong by itself.
@@ -381,6 +396,24 @@ mod tests {
         assert!(message.ends_with("key `network.width`: expected at least 1, found 0"), "{message}");
         let message = refusal(&["objective.0.share=0.75", "objective.1.share=0.5"]);
         assert!(message.contains("shares of the objectives sum to 1.25"), "{message}");
+        let message = refusal(&["objective.1.kind=shortcut", "objective.1.n_steps=12"]);
+        assert!(
+            message.ends_with("key `objective.1.n_steps`: expected a power of two, found 12"),
+            "{message}"
+        );
+        let message = refusal(&["objective.1.norm={ kind = \"cauchy\", c = 0.0 }"]);
+        assert!(
+            message.ends_with("key `objective.1.norm.c`: expected a positive number, found 0"),
+            "{message}"
+        );
+        let message = refusal(&["objective.1.kind=lmd", "objective.1.share=0.4"]);
+        assert!(message.contains("key `teacher`: objective `lmd` distills from a known flow"), "{message}");
+        let message = refusal(&["coupling.kind=optimal_transport", "coupling.group=0"]);
+        assert!(message.ends_with("key `coupling.group`: expected at least 1, found 0"), "{message}");
+        let message = refusal(&["coupling.kind=paired"]);
+        assert!(message.contains("key `coupling.kind`: expected a coupling of noise"), "{message}");
+        let message = refusal(&["train.target_ema=0.5"]);
+        assert!(message.ends_with("expected 0 or one of `train.ema`, found 0.5"), "{message}");
         let message = refusal(&["objective.1.kind=lds"]);
         assert!(
             message.contains("key `objective.1.kind`") && message.contains("did you mean `lsd`?"),

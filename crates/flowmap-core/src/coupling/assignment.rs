@@ -9,9 +9,26 @@
 //! A path search scans each column at most once, so ties and rounding cannot make it loop.
 //! Cost: O(n²) for each row left over, O(n³) in all.
 
-/// The column of each row in an optimal assignment; `cost` is row-major, shape `(n, n)`, finite.
-pub(super) fn solve(cost: &[f64], n: usize) -> Vec<usize> {
-    Matching::solve(cost, n).column_of
+use crate::{Error, Result};
+
+/// The column of each row in an assignment of the smallest total cost; `cost` is row-major, `(n, n)`.
+///
+/// ```
+/// let cost = [4.0, 1.0, 3.0, 2.0, 0.0, 5.0, 3.0, 2.0, 2.0];
+/// assert_eq!(flowmap_core::coupling::assignment(&cost, 3)?, [1, 0, 2]);
+/// # Ok::<(), flowmap_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Dimension`] where there are not n² costs, [`Error::Parameter`] for a cost that is not finite.
+pub fn assignment(cost: &[f64], n: usize) -> Result<Vec<usize>> {
+    if cost.len() != n * n {
+        return Err(Error::Dimension { expected: n * n, found: cost.len() });
+    }
+    if let Some(&found) = cost.iter().find(|c| !c.is_finite()) {
+        return Err(Error::Parameter { name: "cost", expected: "finite", found });
+    }
+    Ok(Matching::solve(cost, n).column_of)
 }
 
 /// Marks a row or column that has no partner yet.
@@ -148,10 +165,10 @@ impl Search {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use flowmap_core::{NoiseStream, Stream};
-
     use super::*;
+    use crate::{NoiseStream, Stream};
 
     /// Rounding of the duals, relative to costs of order 1.
     const DUAL_TOLERANCE: f64 = 1e-12;
@@ -194,7 +211,7 @@ mod tests {
                 // A few levels only: many ties.
                 for levels in [1.0, 3.0, 1e9] {
                     let cost = random_cost(n, seed, levels);
-                    let columns = solve(&cost, n);
+                    let columns = assignment(&cost, n).unwrap();
                     assert_permutation(&columns);
                     let best = brute_force(&cost, n, &mut Vec::new());
                     assert!((total(&cost, n, &columns) - best).abs() < DUAL_TOLERANCE, "{n} {seed} {levels}");
@@ -222,8 +239,11 @@ mod tests {
 
     #[test]
     fn equal_costs_and_one_row_are_no_special_case() {
-        assert_permutation(&solve(&[3.0; 100], 10));
-        assert_eq!(solve(&[7.0], 1), [0]);
-        assert_eq!(solve(&[f64::MAX], 1), [0]);
+        assert_permutation(&assignment(&[3.0; 100], 10).unwrap());
+        assert_eq!(assignment(&[7.0], 1).unwrap(), [0]);
+        assert_eq!(assignment(&[f64::MAX], 1).unwrap(), [0]);
+        assert_eq!(assignment(&[], 0).unwrap(), [0; 0]);
+        assert_eq!(assignment(&[1.0], 2), Err(Error::Dimension { expected: 4, found: 1 }));
+        assert!(assignment(&[f64::NAN], 1).is_err());
     }
 }

@@ -1,0 +1,78 @@
+//! How much a sample counts, by its times.
+//!
+//! | weight | loss |
+//! |---|---|
+//! | constant | L |
+//! | width | (t − s)^p L; p = 2 turns velocities into maps, p = −2 maps into velocities |
+//! | learned | e^−w_{s,t} L + w_{s,t}, see [`super::LearnedWeight`] |
+
+use serde::{Deserialize, Serialize};
+
+use super::{LearnedWeight, LearnedWeightConfig};
+use crate::{Error, PerSample, Result, Times};
+
+/// Widths below this count as this, so that a negative power stays finite.
+const SMALLEST_WIDTH: f64 = 1e-3;
+
+/// The weight of a sample as a function of its times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum TimeWeight {
+    /// One.
+    Constant {},
+    /// (t − s)^power.
+    Width {
+        /// The power; negative ones stop growing at a width of 0.001.
+        power: f64,
+    },
+    /// Learned with the network.
+    Learned(LearnedWeightConfig),
+}
+
+impl Default for TimeWeight {
+    fn default() -> Self {
+        Self::Constant {}
+    }
+}
+
+impl TimeWeight {
+    /// Checks its numbers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the key at fault.
+    pub fn validate(&self) -> Result<()> {
+        match *self {
+            Self::Constant {} => Ok(()),
+            Self::Width { power } if power.is_finite() => Ok(()),
+            Self::Width { power } => {
+                Err(Error::OutOfRange { key: "power", expected: "a finite number", found: power })
+            }
+            Self::Learned(config) => config.validate(),
+        }
+    }
+
+    /// The weighed losses; `learned` is the network of a learned weight, `term` its index in messages.
+    ///
+    /// # Errors
+    /// [`Error::NoLearnedWeight`] where the network is missing; as Candle.
+    pub fn apply(
+        &self,
+        losses: PerSample,
+        times: &Times,
+        learned: Option<&LearnedWeight>,
+        term: usize,
+    ) -> Result<PerSample> {
+        match *self {
+            Self::Constant {} => Ok(losses),
+            Self::Width { power } => {
+                let power = |width: f64| match width {
+                    width if power < 0.0 => width.max(SMALLEST_WIDTH).powf(power),
+                    width => width.powf(power),
+                };
+                losses.times(&times.map_width(power)?)
+            }
+            Self::Learned(_) => learned.ok_or(Error::NoLearnedWeight { term })?.apply(&losses, times),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Align Your Flow (AYF): map distillation with the gradient stopped at all but the map itself.
+//!
+//! AYF-EMD:  g = (q_s(I_s) − v_{s,t}) + r (t − s) (∂_s v_{s,t} + ∇v_{s,t} q_s)(I_s)        (1)
+//! AYF-LMD:  g = q_t(X_{s,t}) − v_{s,t} − r (t − s) ∂_t v_{s,t}(I_s)        (2)
+//! L(θ) = E_{s,t} | v_{s,t}(I_s) − sg[ v_{s,t}(I_s) + g/(|g| + c) ] |²        (3)
+//!
+//! Sabour, Fidler, Kreis 2025, arXiv:2506.14603, theorems 3.2 and 3.3, in a time that runs from noise to data.
+//! With r = 1, (1) is (∂_s + q_s·∇) X_{s,t} and (2) is q_t(X_{s,t}) − ∂_t X_{s,t}: the residuals of EMD and LMD.
+//! There the gradient is ∇_θ E[ w sg[−g]·X_{s,t} ]; that of (3) is the same with w = 2/(t − s), as X = x + (t − s) v.
+//! c = 0.1 normalizes the tangent (0: it is left as it is); r grows from 0 to 0.99 over the first steps.
+//! The value of (3) is |g|²/(|g| + c)², which says little; its gradient is what counts.
+//! Cost: one plain forward; off the tape one dual forward and one evaluation of the teacher.
+//! Differs from the paper: v stands for its F; the autoguided teacher is up to the caller.
+
+use candle_core::Tensor;
+use flowmap_dual::Dual;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::as_column;
+use crate::loss::normalized;
+use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
+
+/// Which law of the flow map gives the tangent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AyfLaw {
+    /// The Eulerian equation, (1): the paper's choice.
+    #[default]
+    Eulerian,
+    /// The Lagrangian equation, (2).
+    Lagrangian,
+}
+
+/// Choices of [`align_your_flow`], by default those of the paper.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlignYourFlow {
+    /// Which law gives the tangent.
+    pub law: AyfLaw,
+    /// Number of steps over which r grows; 0 to start with its end value.
+    pub warmup: u64,
+    /// The end value of r.
+    pub r: f64,
+    /// c of the tangent's normalization; 0 for none.
+    pub norm_offset: f64,
+}
+
+impl Default for AlignYourFlow {
+    fn default() -> Self {
+        Self { law: AyfLaw::Eulerian, warmup: 10_000, r: 0.99, norm_offset: 0.1 }
+    }
+}
+
+impl AlignYourFlow {
+    /// The method without its two tricks, r = 1 and the tangent as it is: the bare gradients of the two theorems.
+    pub const BARE: Self = Self { law: AyfLaw::Eulerian, warmup: 0, r: 1.0, norm_offset: 0.0 };
+
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the key at fault.
+    pub fn validate(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.r) {
+            return Err(Error::OutOfRange { key: "r", expected: "a number from 0 to 1", found: self.r });
+        }
+        if !(self.norm_offset >= 0.0 && self.norm_offset.is_finite()) {
+            let expected = "a number of at least 0";
+            return Err(Error::OutOfRange { key: "norm_offset", expected, found: self.norm_offset });
+        }
+        Ok(())
+    }
+
+    /// r at a step.
+    fn r_at(&self, step: u64) -> f64 {
+        if self.warmup == 0 { self.r } else { self.r * (step as f64 / self.warmup as f64).min(1.0) }
+    }
+}
+
+/// The AYF loss of each sample; `teacher` is the model off the tape, the known flow is that of the context.
+///
+/// # Errors
+/// [`Error::NoTeacher`]; as the network and the teacher.
+pub fn align_your_flow<M, T>(
+    model: FlowMap<'_, M>,
+    teacher: FlowMap<'_, T>,
+    batch: &Batch<'_>,
+    times: &Times,
+    context: &Context<'_>,
+    choices: &AlignYourFlow,
+) -> Result<PerSample>
+where
+    M: AverageVelocity + ?Sized,
+    T: AverageVelocity + ?Sized,
+{
+    let q = context.known()?;
+    let (s, t) = (times.s.tensor(), times.t.tensor());
+    let i_s = batch.i(&times.s)?;
+    let r_width = as_column(&((t - s)? * choices.r_at(context.step))?, i_s.rank())?;
+    let v_st = model.average_velocity(s, t, &i_s)?;
+    let g = match choices.law {
+        AyfLaw::Eulerian => {
+            let q_s = q.velocity(s, &i_s, model.labels())?.detach();
+            let along = Dual::new(i_s, q_s.clone())?;
+            let dv = teacher.average_velocity_dual(&Dual::variable(s.clone())?, &t.into(), &along)?;
+            ((q_s - dv.primal())? + dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)? // (1)
+        }
+        AyfLaw::Lagrangian => {
+            let dv = teacher.average_velocity_dual(&s.into(), &Dual::variable(t.clone())?, &(&i_s).into())?;
+            let x_st = (i_s + dv.primal().broadcast_mul(&as_column(&(t - s)?, dv.dims().len())?)?)?;
+            let q_t = q.velocity(t, &x_st.detach(), model.labels())?;
+            ((q_t - dv.primal())? - dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)? // (2)
+        }
+    };
+    toward(&v_st, &g.detach(), choices.norm_offset)
+}
+
+/// | v − sg[ v + g/(|g| + c) ] |², whose gradient is −2 g/(|g| + c) · ∂v.
+pub(super) fn toward(v: &Tensor, g: &Tensor, norm_offset: f64) -> Result<PerSample> {
+    let g = if norm_offset > 0.0 { normalized(g, norm_offset)? } else { g.clone() };
+    let target = (v.detach() + g.detach())?;
+    PerSample::squared_norm(&(v - target)?) // (3)
+}

@@ -1,0 +1,113 @@
+//! α-Flow: from trajectory flow matching (α = 1) to Mean Flow (α → 0).
+//!
+//! L(θ) = E_{s,t} α⁻¹ | v_{s,t}(I_s) − sg[ α İ_s + (1 − α) v_{u,t}(x_u) ] |²,
+//! u = s + α (t − s),  x_u = I_s + (u − s) İ_s        (1)
+//!
+//! Zhang and others 2025, arXiv:2510.20771, in a time that runs from noise to data.
+//! α = 1 regresses every v_{s,t} on İ_s; α = ½ is a shortcut whose first half is the pair's own straight line;
+//! as α → 0 the gradient becomes that of Mean Flow, which takes over below the clamp.
+//! α(k) = 1 − sigmoid( γ ((k − begin)/(end − begin) − ½) ), rounded to 0 or 1 within `clamp` of them.
+//! Cost: two plain forwards, one of them off the tape; in the end that of Mean Flow.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{TimeColumn, as_column};
+use crate::objective::{MeanFlowVelocity, mean_flow};
+use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
+
+/// Choices of [`alpha_flow`]: how α falls from 1 to 0 over the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlphaFlow {
+    /// The step where the transition begins.
+    pub begin: u64,
+    /// The step where it ends.
+    pub end: u64,
+    /// γ, how steep it is in between.
+    pub gamma: f64,
+    /// How near to 0 or 1 an α counts as 0 or 1.
+    pub clamp: f64,
+}
+
+impl Default for AlphaFlow {
+    /// γ = 25 and clamp 0.005 as in the paper; the transition over the first 10 000 steps.
+    fn default() -> Self {
+        Self { begin: 0, end: 10_000, gamma: 25.0, clamp: 5e-3 }
+    }
+}
+
+impl AlphaFlow {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the key at fault.
+    pub fn validate(&self) -> Result<()> {
+        let range = |key, good, expected, found| {
+            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
+        };
+        range("end", self.end > self.begin, "a step after `begin`", self.end as f64)?;
+        range("gamma", self.gamma > 0.0 && self.gamma.is_finite(), "a positive number", self.gamma)?;
+        range("clamp", self.clamp > 0.0 && self.clamp < 0.5, "a number between 0 and 0.5", self.clamp)
+    }
+
+    /// α at a step.
+    pub fn alpha(&self, step: u64) -> f64 {
+        let progress = (step as f64 - self.begin as f64) / (self.end as f64 - self.begin as f64);
+        let alpha = 1.0 / (1.0 + (self.gamma * (progress - 0.5)).exp());
+        match alpha {
+            alpha if alpha < self.clamp => 0.0,
+            alpha if alpha > 1.0 - self.clamp => 1.0,
+            alpha => alpha,
+        }
+    }
+}
+
+/// The α-Flow loss of each sample at the context's step.
+///
+/// # Errors
+/// As the networks.
+pub fn alpha_flow<M, T>(
+    model: FlowMap<'_, M>,
+    teacher: FlowMap<'_, T>,
+    batch: &Batch<'_>,
+    times: &Times,
+    context: &Context<'_>,
+    choices: &AlphaFlow,
+) -> Result<PerSample>
+where
+    M: AverageVelocity + ?Sized,
+    T: AverageVelocity + ?Sized,
+{
+    let alpha = choices.alpha(context.step);
+    if alpha == 0.0 {
+        return mean_flow(model, teacher, batch, times, MeanFlowVelocity::Data);
+    }
+    let (s, t) = (times.s.tensor(), times.t.tensor());
+    let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
+    let v_st = model.average_velocity(s, t, &i_s)?;
+    let target = if alpha == 1.0 {
+        di_s
+    } else {
+        let u = TimeColumn::between(&times.s, &times.t, alpha)?;
+        let straight = di_s.broadcast_mul(&as_column(&(u.tensor() - s)?, i_s.rank())?)?;
+        let v_ut = teacher.average_velocity(u.tensor(), t, &(i_s + straight)?)?;
+        ((di_s * alpha)? + (v_ut * (1.0 - alpha))?)? // α İ_s + (1 − α) v_{u,t}(x_u)
+    };
+    PerSample::squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip()) // (1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alpha_falls_from_one_to_zero() {
+        let choices = AlphaFlow { begin: 100, end: 300, ..AlphaFlow::default() };
+        assert_eq!(choices.alpha(0), 1.0);
+        assert_eq!(choices.alpha(100), 1.0);
+        assert_eq!(choices.alpha(200), 0.5);
+        assert_eq!(choices.alpha(300), 0.0);
+        let alphas: Vec<f64> = (0..400).map(|step| choices.alpha(step)).collect();
+        assert!(alphas.windows(2).all(|pair| pair[0] >= pair[1]));
+    }
+}

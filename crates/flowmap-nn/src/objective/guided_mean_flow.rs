@@ -1,0 +1,78 @@
+//! Mean Flow with classifier-free guidance in its target.
+//!
+//! ṽ_s = ω İ_s + κ v_{s,s}(I_s | c) + (1 − ω − κ) v_{s,s}(I_s | ∅)        (1)
+//! L(θ) = E_{s,t} | v_{s,t}(I_s | c) − sg[ ṽ_s + (t − s) (∂_s v_{s,t} + ∇v_{s,t} ṽ_s)(I_s | c) ] |²        (2)
+//!
+//! Geng, Deng, Bai, Kolter, He 2025, arXiv:2505.13447, section 4.2, and the mixed target of its appendix.
+//! The network learns the guided field, so that one evaluation samples with guidance; its scale is w = ω/(1 − κ).
+//! Where the label is hidden (∅), ṽ_s = İ_s.
+//! Cost: Mean Flow, and two plain forwards off the tape.
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::mean_flow::mean_flow_along;
+use crate::batch::as_column;
+use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
+
+/// ω and κ of the mixed target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeanFlowGuidance {
+    /// ω, the share of the pair's velocity.
+    pub omega: f64,
+    /// κ, the share of the network's own conditional velocity.
+    pub kappa: f64,
+}
+
+impl Default for MeanFlowGuidance {
+    /// ω = 1, κ = ½: guidance of scale 2.
+    fn default() -> Self {
+        Self { omega: 1.0, kappa: 0.5 }
+    }
+}
+
+impl MeanFlowGuidance {
+    /// Checks both numbers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the key at fault.
+    pub fn validate(&self) -> Result<()> {
+        let range = |key, good, expected, found| {
+            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
+        };
+        range("omega", self.omega > 0.0 && self.omega.is_finite(), "a positive number", self.omega)?;
+        range("kappa", (0.0..1.0).contains(&self.kappa), "a number from 0 to 1, 1 excluded", self.kappa)
+    }
+}
+
+/// The Mean Flow loss of each sample with the mixed target.
+///
+/// # Errors
+/// [`Error::Labels`] without labels or without the context's label for "none"; as the network.
+pub fn guided_mean_flow<M, T>(
+    model: FlowMap<'_, M>,
+    teacher: FlowMap<'_, T>,
+    batch: &Batch<'_>,
+    times: &Times,
+    context: &Context<'_>,
+    guidance: &MeanFlowGuidance,
+) -> Result<PerSample>
+where
+    M: AverageVelocity + ?Sized,
+    T: AverageVelocity + ?Sized,
+{
+    let (Some(labels), Some(null_label)) = (model.labels(), context.null_label) else {
+        return Err(Error::Labels { n_classes: 0, found: "without" });
+    };
+    let s = times.s.tensor();
+    let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
+    let null = Tensor::full(null_label, labels.shape(), labels.device())?;
+    let v_class = teacher.velocity(s, &i_s)?;
+    let v_null = teacher.with_labels(Some(&null)).velocity(s, &i_s)?;
+    let MeanFlowGuidance { omega, kappa } = *guidance;
+    let mixed = (((&di_s * omega)? + (v_class * kappa)?)? + (v_null * (1.0 - omega - kappa))?)?; // (1)
+    let has_label = as_column(&labels.ne(&null)?, i_s.rank())?.broadcast_as(di_s.shape())?;
+    let v_s = has_label.where_cond(&mixed, &di_s)?.detach();
+    mean_flow_along(model, teacher, i_s, v_s, times) // (2)
+}

@@ -1,0 +1,125 @@
+//! One term of a combination: an objective with its weight, its share of the batch and its times.
+
+use flowmap_core::{MiddleTime, Noise, TimeDistribution};
+use serde::{Deserialize, Serialize};
+
+use super::Objective;
+use crate::loss::{Norm, TimeWeight};
+use crate::{Error, Result};
+
+/// One term of a [`Combination`](super::Combination): an objective, its weight, its share of the batch and its times.
+///
+/// In a file what is left out is as the objective's paper has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Keys")]
+pub struct Term {
+    /// λ, the weight of each sample's loss.
+    pub weight: f64,
+    /// Share of the batch's rows, between 0 and 1.
+    pub share: f64,
+    /// How the pairs (s, t) are drawn; flow matching takes t = s, and with the uniform distribution t uniform on [0, 1].
+    pub times: TimeDistribution,
+    /// Probability that a pair is moved to the diagonal, t = s: the share of r = t of Mean Flow.
+    pub diagonal: f64,
+    /// How the middle time u is drawn between s and t; PSD uses it.
+    pub middle: MiddleTime,
+    /// What becomes of the squared norm of a residual.
+    pub norm: Norm,
+    /// How much a sample counts, by its times.
+    pub time_weight: TimeWeight,
+    /// Step at which the jumps have their full width; they grow to it from 0. With 0 they have it at once.
+    pub anneal: u64,
+    /// The objective; its keys stand beside the others.
+    #[serde(flatten)]
+    pub objective: Objective,
+}
+
+/// The keys of a term as a file has them.
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(default = "one")]
+    weight: f64,
+    #[serde(default = "one")]
+    share: f64,
+    times: Option<TimeDistribution>,
+    #[serde(default)]
+    diagonal: f64,
+    middle: Option<MiddleTime>,
+    #[serde(default)]
+    norm: Norm,
+    #[serde(default)]
+    time_weight: TimeWeight,
+    #[serde(default)]
+    anneal: u64,
+    #[serde(flatten)]
+    objective: Objective,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl From<Keys> for Term {
+    fn from(keys: Keys) -> Self {
+        let Keys { weight, share, times, diagonal, middle, norm, time_weight, anneal, objective } = keys;
+        let times = times.unwrap_or_else(|| objective.default_times());
+        let middle = middle.unwrap_or_else(|| objective.default_middle());
+        Self { weight, share, times, diagonal, middle, norm, time_weight, anneal, objective }
+    }
+}
+
+impl Term {
+    /// An objective on `share` of the batch, with weight one and the times of its paper.
+    pub fn new(objective: Objective, share: f64) -> Self {
+        Self {
+            weight: 1.0,
+            share,
+            times: objective.default_times(),
+            diagonal: 0.0,
+            middle: objective.default_middle(),
+            norm: Norm::default(),
+            time_weight: TimeWeight::default(),
+            anneal: 0,
+            objective,
+        }
+    }
+
+    /// Checks weight, share, times and the choices of the objective.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] with the key at fault, or what is wrong with the times.
+    pub fn validate(&self) -> Result<()> {
+        for (key, found) in [("share", self.share), ("diagonal", self.diagonal)] {
+            if !(0.0..=1.0).contains(&found) {
+                return Err(Error::OutOfRange { key, expected: "a number from 0 to 1", found });
+            }
+        }
+        if !self.weight.is_finite() || self.weight < 0.0 {
+            let expected = "a finite number of at least 0";
+            return Err(Error::OutOfRange { key: "weight", expected, found: self.weight });
+        }
+        self.times.validate()?;
+        self.norm.validate()?;
+        self.time_weight.validate()?;
+        self.objective.validate()
+    }
+
+    /// Draws the times of one sample at a step.
+    pub(super) fn draw(&self, noise: &mut Noise, step: u64) -> Result<flowmap_core::Times> {
+        if let Objective::FlowMatching {} = self.objective {
+            let t = match self.times {
+                TimeDistribution::Uniform {} => noise.uniform(),
+                other => other.draw(noise).s(),
+            };
+            return Ok(flowmap_core::Times::forward(t, t, t)?);
+        }
+        let mut jump = self.times.draw(noise);
+        if self.diagonal > 0.0 && noise.uniform() < self.diagonal {
+            jump = jump.capped(0.0);
+        }
+        if step < self.anneal {
+            jump = jump.capped(step as f64 / self.anneal as f64); // t ← min(t, s + k/N)
+        }
+        Ok(self.middle.draw(jump, noise))
+    }
+}
