@@ -35,6 +35,7 @@ enum Request {
 }
 
 fn main() -> Result<()> {
+    flowmap_train::restart::settle();
     let mut case = None;
     for line in stdin().lock().lines() {
         let answer = answer(&line?, &mut case).unwrap_or_else(|e| json!({ "error": format!("{e:#}") }));

@@ -229,7 +229,7 @@ pub struct PlotArgs {
   flowmap bench --objective psd --batch 4096        another objective, another batch
   flowmap bench --width 128 --threads 1 --json      a smaller network on one thread, for programs
 
-Objectives: flow_matching, lsd, lsd.stop_none, esd, esd.stop_none, psd.
+Objectives: flow_matching, lsd, lsd.stop_none, esd, esd.stop_none, psd, mean_flow.
 
 A training step is all that `flowmap train` does in one, sampling all that `flowmap sample` does but for the file.
 The GEMM limit is the time that the matrix products alone take, at the rate of one measured in turns with the rest.")]

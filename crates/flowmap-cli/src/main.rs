@@ -16,6 +16,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    flowmap_train::restart::settle();
     match cmd::run(args::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

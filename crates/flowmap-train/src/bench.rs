@@ -18,7 +18,7 @@ use flowmap_core::TimeGrid;
 use flowmap_dual::{Dual, PackedWeights};
 use flowmap_nn::ParamBuilder;
 use flowmap_nn::net::MlpConfig;
-use flowmap_nn::objective::{EsdStop, LsdStop, Objective, PsdForm, PsdStop, Term};
+use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Term};
 use serde::Serialize;
 
 use crate::presets::nearest;
@@ -69,6 +69,7 @@ pub const BENCHED: &[Benched] = &[
         Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
         PLAIN * TAPED + 2 * PLAIN,
     ),
+    benched("mean_flow", Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, PLAIN * TAPED + DUAL),
 ];
 
 const fn benched(name: &'static str, objective: Objective, passes: usize) -> Benched {

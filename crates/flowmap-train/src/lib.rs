@@ -15,6 +15,7 @@ mod model;
 mod npz;
 mod presets;
 pub mod report;
+pub mod restart;
 mod run_dir;
 mod run_figures;
 mod run_report;

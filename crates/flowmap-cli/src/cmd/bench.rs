@@ -1,11 +1,11 @@
 //! `flowmap bench`.
 
 use std::env;
-use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
 use flowmap_train::bench::{BenchConfig, BenchReport, Benched, Timing, bench};
 use flowmap_train::report::Table;
+use flowmap_train::restart;
 use serde_json::json;
 
 use super::Usage;
@@ -31,7 +31,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if let Some(threads) = args.threads.map(|n| n.to_string())
         && env::var(THREADS).as_deref() != Ok(&threads)
     {
-        let status = with_threads(&threads)?;
+        // The pools ask the environment for their number, and only once.
+        let status = restart::run_with(&[(THREADS, &threads)])
+            .with_context(|| format!("starting this program with {threads} threads"))?;
         // What went wrong was said by that process.
         std::process::exit(status.code().unwrap_or(1));
     }
@@ -54,14 +56,6 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         return Ok(table::line(&serde_json::to_string_pretty(&all)?)?);
     }
     print(&report, &args.device)
-}
-
-/// Runs this command line again with so many threads: tensors ask the environment for their number, and only once.
-fn with_threads(threads: &str) -> Result<ExitStatus> {
-    let program = env::current_exe().context("finding this program")?;
-    let mut command = Command::new(program);
-    command.args(env::args_os().skip(1)).env(THREADS, threads);
-    command.status().with_context(|| format!("starting this program with {threads} threads"))
 }
 
 fn print(report: &BenchReport, device: &str) -> Result<()> {

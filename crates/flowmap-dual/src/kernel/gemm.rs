@@ -131,6 +131,7 @@ impl<'a> Output<'a> {
     }
 
     /// Rows of `columns` numbers, `row_stride` apart; what lies between them stays as it is.
+    #[cfg(test)]
     pub(super) fn strided(data: &'a mut [f32], columns: usize, row_stride: usize) -> Self {
         Self { data, columns, row_stride }
     }
