@@ -3,6 +3,8 @@
 //! c = a b with b cut into panels of as many columns as the innermost loop takes, each panel contiguous:
 //! the loop reads it as a stream, and a panel stays in the first cache while the rows of a pass by.
 
+use rayon::prelude::*;
+
 use super::buffer::Buffer;
 use super::gemm::{Matrix, Output, Write};
 use super::micro::{MicroKernel, Tile};
@@ -11,6 +13,9 @@ use super::micro::{MicroKernel, Tile};
 const BLOCK_ROWS: usize = 96;
 /// Length of the sums that are made in registers: a panel of it fits the first cache.
 const BLOCK_SUM: usize = 512;
+
+/// From this many numbers on, several threads pack.
+const PARALLEL: usize = 1 << 17;
 
 /// b, `(k, n)`, in panels.
 pub(crate) struct Panels {
@@ -28,9 +33,16 @@ impl Panels {
         let (k, n) = (b.n_rows(), b.n_columns());
         let width = kernel.columns;
         let mut data = Buffer::new(n.div_ceil(width) * k * width);
-        for (i, panel) in data.chunks_exact_mut((k * width).max(1)).enumerate() {
+        let pack = |(i, panel): (usize, &mut [f32])| {
             let columns = (n - i * width).min(width);
             b.columns(i * width, columns).copy_rows(panel, width);
+        };
+        let len = (k * width).max(1);
+        match data.len() {
+            0..PARALLEL => data.chunks_exact_mut(len).enumerate().for_each(pack),
+            _ => {
+                data.par_chunks_exact_mut(len).with_min_len(PARALLEL / 4 / len + 1).enumerate().for_each(pack)
+            }
         }
         Self { data, k, n, kernel }
     }

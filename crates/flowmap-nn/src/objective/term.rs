@@ -17,7 +17,8 @@ pub struct Term {
     pub weight: f64,
     /// Share of the batch's rows, between 0 and 1.
     pub share: f64,
-    /// How the pairs (s, t) are drawn; flow matching takes t = s, and with the uniform distribution t uniform on [0, 1].
+    /// How the pairs (s, t) are drawn; flow matching takes t = s, with a law of pairs
+    /// of independent times one time of it.
     pub times: TimeDistribution,
     /// Probability that a pair is moved to the diagonal, t = s: the share of r = t of Mean Flow.
     pub diagonal: f64,
@@ -109,6 +110,11 @@ impl Term {
         if let Objective::FlowMatching {} = self.objective {
             let t = match self.times {
                 TimeDistribution::Uniform {} => noise.uniform(),
+                // Either of two independent times in order: one time of their law.
+                pair @ TimeDistribution::LogitNormal { .. } => {
+                    let jump = pair.draw(noise);
+                    if noise.uniform() < 0.5 { jump.s() } else { jump.t() }
+                }
                 other => other.draw(noise).s(),
             };
             return Ok(flowmap_core::Times::forward(t, t, t)?);
