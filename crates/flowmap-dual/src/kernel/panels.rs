@@ -16,6 +16,9 @@ const BLOCK_SUM: usize = 512;
 
 /// From this many numbers on, several threads pack.
 const PARALLEL: usize = 1 << 17;
+/// Panels that one thread packs together, and rows of them at a time.
+const GROUP: usize = 8;
+const PACKED_ROWS: usize = 8;
 
 /// b, `(k, n)`, in panels.
 pub(crate) struct Panels {
@@ -33,16 +36,20 @@ impl Panels {
         let (k, n) = (b.n_rows(), b.n_columns());
         let width = kernel.columns;
         let mut data = Buffer::new(n.div_ceil(width) * k * width);
-        let pack = |(i, panel): (usize, &mut [f32])| {
-            let columns = (n - i * width).min(width);
-            b.columns(i * width, columns).copy_rows(panel, width);
-        };
         let len = (k * width).max(1);
-        match data.len() {
-            0..PARALLEL => data.chunks_exact_mut(len).enumerate().for_each(pack),
-            _ => {
-                data.par_chunks_exact_mut(len).with_min_len(PARALLEL / 4 / len + 1).enumerate().for_each(pack)
+        // A few rows of all panels of a group before the next rows: memory is read as it lies.
+        let pack = |(group, panels): (usize, &mut [f32])| {
+            for start in (0..k).step_by(PACKED_ROWS) {
+                let rows = b.some_rows(start, PACKED_ROWS.min(k - start));
+                for (i, panel) in (group * GROUP..).zip(panels.chunks_exact_mut(len)) {
+                    let columns = (n - i * width).min(width);
+                    rows.columns(i * width, columns).copy_rows(&mut panel[start * width..], width);
+                }
             }
+        };
+        match data.len() {
+            0..PARALLEL => data.chunks_mut(GROUP * len).enumerate().for_each(pack),
+            _ => data.par_chunks_mut(GROUP * len).enumerate().for_each(pack),
         }
         Self { data, k, n, kernel }
     }

@@ -10,11 +10,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{Device, Shape, Tensor, TensorId};
+use rayon::prelude::*;
 
 use super::buffer::Buffer;
 use super::gemm::Write;
 use super::panels::Panels;
 use crate::Result;
+
+/// Numbers that a thread adds at a time.
+const ADDED: usize = 1 << 15;
 
 thread_local! {
     static WEIGHTS: RefCell<Option<PackedWeights>> = const { RefCell::new(None) };
@@ -139,7 +143,10 @@ impl GradientSums {
         for (id, other) in other.0 {
             match self.0.get_mut(&id) {
                 Some(sum) if sum.values.is_empty() => *sum = other,
-                Some(sum) => sum.values.iter_mut().zip(&*other.values).for_each(|(sum, part)| *sum += part),
+                Some(sum) => {
+                    let parts = sum.values.par_chunks_mut(ADDED).zip(other.values.par_chunks(ADDED));
+                    parts.for_each(|(sum, part)| sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x));
+                }
                 None => {
                     self.0.insert(id, other);
                 }
