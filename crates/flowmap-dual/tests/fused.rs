@@ -1,10 +1,13 @@
 //! The fused layer in f32 against the composed operations in f64: value, tangent, gradient, gradient of the tangent.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::{Activation, DenseLayer, Dual, GradientSums, PackedWeights};
 use proptest::prelude::*;
+use support::{distance, distances};
 
 /// f32 sums of up to 70 terms, and 1.5e-7 of the error function in `gelu_erf`.
 const TOLERANCE: f64 = 1e-5;
@@ -52,33 +55,6 @@ fn run(
     let gradients = loss.backward().unwrap();
     found.extend(vars.into_iter().map(|v| gradients.get(v).unwrap().clone()));
     found
-}
-
-fn distance(found: &Tensor, expected: &Tensor) -> f64 {
-    distance_above(1e-3, found, expected)
-}
-
-/// The largest difference, relative to the largest number expected or to `floor`.
-fn distance_above(floor: f64, found: &Tensor, expected: &Tensor) -> f64 {
-    assert_eq!(found.dims(), expected.dims());
-    let (found, expected) = (values(found), values(expected));
-    let scale = expected.iter().fold(floor, |m, v| m.max(v.abs()));
-    found.iter().zip(&expected).fold(0f64, |m, (a, b)| m.max((a - b).abs())) / scale
-}
-
-fn values(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// The distance of each result; the first `n_values` are values, the others gradients of one sum.
-///
-/// A gradient is a sum over rows whose terms may cancel to nothing, and then rounding is all that is left of it:
-/// the largest gradient of the run says how large the terms are.
-fn distances(found: &[Tensor], expected: &[Tensor], n_values: usize) -> Vec<f64> {
-    assert_eq!(found.len(), expected.len());
-    let largest = expected[n_values..].iter().flat_map(values).fold(1e-3f64, |m, v| m.max(v.abs()));
-    let floor = |i: usize| if i < n_values { 1e-3 } else { largest };
-    found.iter().zip(expected).enumerate().map(|(i, (f, e))| distance_above(floor(i), f, e)).collect()
 }
 
 proptest! {

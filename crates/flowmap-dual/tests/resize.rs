@@ -1,10 +1,13 @@
 //! Fused up- and down-sampling in f32 against the composed operations in f64, with gradients of value and tangent.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::{Dual, Error};
 use proptest::prelude::*;
+use support::distance;
 
 /// f32 sums of up to 36 terms.
 const TOLERANCE: f64 = 1e-6;
@@ -47,15 +50,6 @@ fn run(
     let gradients = loss.backward().unwrap();
     found.extend(vars.into_iter().map(|v| gradients.get(v).unwrap().clone()));
     found
-}
-
-fn distance(found: &Tensor, expected: &Tensor) -> f64 {
-    assert_eq!(found.dims(), expected.dims());
-    let values =
-        |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-    let (found, expected) = (values(found), values(expected));
-    let scale = expected.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
-    found.iter().zip(&expected).fold(0f64, |m, (a, b)| m.max((a - b).abs())) / scale
 }
 
 proptest! {
