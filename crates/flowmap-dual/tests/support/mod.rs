@@ -13,6 +13,9 @@ fn distance_above(floor: f64, found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.dims(), expected.dims());
     let (found, expected) = (values(found), values(expected));
     let scale = expected.iter().fold(floor, |m, v| m.max(v.abs()));
+    if found.iter().any(|x| !x.is_finite()) {
+        return f64::INFINITY; // A maximum would pass over what is not a number.
+    }
     found.iter().zip(&expected).fold(0f64, |m, (a, b)| m.max((a - b).abs())) / scale
 }
 
