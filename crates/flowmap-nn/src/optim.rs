@@ -4,6 +4,7 @@ mod adamw;
 mod clip;
 mod inplace;
 mod moments;
+mod muon;
 mod radam;
 mod schedule;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use adamw::AdamW;
 pub use clip::global_norm;
 pub(crate) use inplace::lerp;
+pub use muon::{Muon, MuonConstants};
 pub use radam::RAdam;
 pub use schedule::Schedule;
 
@@ -47,7 +49,7 @@ pub trait Optimizer: Send {
     /// Number of updates so far.
     fn n_steps(&self) -> u64;
 
-    /// The state by name, `first.{parameter}` and `second.{parameter}`; shares memory with the optimizer.
+    /// The state by name, `first.{parameter}` and, where there is one, `second.{parameter}`; shares memory with the optimizer.
     fn state(&self) -> BTreeMap<String, Tensor>;
 
     /// Restores what [`Optimizer::state`] and [`Optimizer::n_steps`] gave.
@@ -88,6 +90,28 @@ pub enum OptimizerConfig {
         #[serde(default = "eps")]
         eps: f64,
     },
+    /// Orthogonal momentum for the matrices, Adam for everything else.
+    Muon {
+        /// Decay of the momentum.
+        #[serde(default = "momentum")]
+        momentum: f64,
+        /// Decay of Adam's first moment.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// Decay of Adam's second moment.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// Added to the root of Adam's second moment.
+        #[serde(default = "eps")]
+        eps: f64,
+        /// Decoupled weight decay, per unit of learning rate.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+fn momentum() -> f64 {
+    0.95
 }
 
 fn beta1() -> f64 {
@@ -108,6 +132,11 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Muon with the constants of its authors.
+    pub fn muon() -> Self {
+        Self::Muon { momentum: momentum(), beta1: beta1(), beta2: beta2(), eps: eps(), weight_decay: 0.0 }
+    }
+
     /// Checks every constant.
     ///
     /// # Errors
@@ -118,6 +147,9 @@ impl OptimizerConfig {
                 moments::check_constants(beta1, beta2, eps, weight_decay)
             }
             Self::Radam { beta1, beta2, eps } => moments::check_constants(beta1, beta2, eps, 0.0),
+            Self::Muon { momentum, beta1, beta2, eps, weight_decay } => {
+                MuonConstants { momentum, weight_decay, adam: (beta1, beta2, eps) }.validate()
+            }
         }
     }
 
@@ -131,6 +163,10 @@ impl OptimizerConfig {
                 Ok(Box::new(AdamW::new(params, beta1, beta2, eps, weight_decay)?))
             }
             Self::Radam { beta1, beta2, eps } => Ok(Box::new(RAdam::new(params, beta1, beta2, eps)?)),
+            Self::Muon { momentum, beta1, beta2, eps, weight_decay } => {
+                let constants = MuonConstants { momentum, weight_decay, adam: (beta1, beta2, eps) };
+                Ok(Box::new(Muon::new(params, constants)?))
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ struct Moment {
     second: Tensor,
 }
 
-/// The moments of every parameter and the number of steps.
+/// The moments of parameters and the number of steps.
 #[derive(Debug)]
 pub(super) struct Moments {
     moments: Vec<Moment>,
@@ -28,11 +28,16 @@ pub(super) struct Moments {
 impl Moments {
     /// Zeros.
     pub(super) fn new(params: &Params) -> Result<Self> {
+        Self::of(params.vars())
+    }
+
+    /// Zeros for these parameters alone.
+    pub(super) fn of<'a>(params: impl IntoIterator<Item = (&'a String, &'a Var)>) -> Result<Self> {
         let moment = |(name, theta): (&String, &Var)| {
             let (first, second) = (theta.zeros_like()?, theta.zeros_like()?);
             Ok(Moment { name: name.clone(), theta: theta.clone(), first, second })
         };
-        Ok(Self { moments: params.vars().iter().map(moment).collect::<Result<_>>()?, n_steps: 0 })
+        Ok(Self { moments: params.into_iter().map(moment).collect::<Result<_>>()?, n_steps: 0 })
     }
 
     /// Counts a step and gives its number k, from one.
