@@ -1,10 +1,17 @@
 //! A layer of a network with inputs and parameters, and the passes that are timed.
 //!
 //! Backward passes begin with ones, as `y.backward(torch.ones_like(y))` does, and reach inputs and parameters alike.
+//! The batch is cut into tiles that run in parallel and share packed weights, and the gradients of weights are summed
+//! in place, as in a training step ([`flowmap_nn::loss_and_gradient`]).
 
 use anyhow::Result;
+use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
-use flowmap_dual::Dual;
+use flowmap_dual::{Dual, GradientSums, PackedWeights};
+use rayon::prelude::*;
+
+/// Tiles of a batch: each is large enough for matrix products at full speed.
+const N_TILES: usize = 4;
 
 use crate::random::normal;
 
@@ -69,9 +76,14 @@ impl Pass {
 /// A layer with numbers in it.
 pub struct Layer {
     spec: LayerSpec,
+    tiles: Vec<Tile>,
+    params: Vec<Var>,
+}
+
+/// Some samples of the batch.
+struct Tile {
     inputs: Vec<Var>,
     directions: Vec<Tensor>,
-    params: Vec<Var>,
 }
 
 impl Layer {
@@ -87,10 +99,19 @@ impl Layer {
         let vars = |tensors: Vec<Tensor>| -> Result<Vec<Var>> {
             tensors.iter().map(|t| Ok(Var::from_tensor(t)?)).collect()
         };
+        let (inputs, directions) = (draw(spec.inputs, 1, |_| 1.0)?, draw(spec.inputs, 100, |_| 1.0)?);
+        let tile = |i: usize| -> Result<Tile> {
+            let part = |x: &Tensor| -> Result<Tensor> {
+                let n = x.dim(0)?;
+                let (start, end) = (n * i / N_TILES, n * (i + 1) / N_TILES);
+                Ok(x.narrow(0, start, end - start)?.contiguous()?)
+            };
+            let parts = |all: &[Tensor]| all.iter().map(part).collect::<Result<Vec<_>>>();
+            Ok(Tile { inputs: vars(parts(&inputs)?)?, directions: parts(&directions)? })
+        };
         Ok(Self {
             spec: *spec,
-            inputs: vars(draw(spec.inputs, 1, |_| 1.0)?)?,
-            directions: draw(spec.inputs, 100, |_| 1.0)?,
+            tiles: (0..N_TILES).map(tile).collect::<Result<_>>()?,
             params: vars(draw(spec.params, 200, lecun)?)?,
         })
     }
@@ -111,19 +132,39 @@ impl Layer {
     /// # Errors
     /// As the layer.
     pub fn run(&self, pass: Pass) -> Result<()> {
+        let packed = PackedWeights::default();
+        let run = |tile| -> Result<(GradStore, GradientSums)> {
+            let mut sums = GradientSums::new(self.params.iter().map(Var::as_tensor));
+            let gradients = packed.share(|| sums.collect(|| self.run_tile(tile, pass)))?;
+            Ok((gradients, sums))
+        };
+        let tiles: Vec<Result<_>> = self.tiles.par_iter().map(run).collect();
+        let (mut total, mut total_sums) = (GradStore::default(), GradientSums::default());
+        for tile in tiles {
+            let (gradients, sums) = tile?;
+            total_sums.add(sums);
+            for param in &self.params {
+                let Some(part) = gradients.get(param) else { continue };
+                let sum = total.get(param).map_or_else(|| Ok(part.clone()), |sum| sum + part)?;
+                total.insert(param, sum);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_tile(&self, tile: &Tile, pass: Pass) -> Result<GradStore> {
         let is_taped = matches!(pass, Pass::Backward | Pass::DualBackward);
         let tensor = |var: &Var| if is_taped { var.as_tensor().clone() } else { var.as_detached_tensor() };
         let params: Vec<Tensor> = self.params.iter().map(tensor).collect();
-        let inputs = self.inputs.iter().zip(&self.directions).map(|(x, direction)| match pass {
+        let inputs = tile.inputs.iter().zip(&tile.directions).map(|(x, direction)| match pass {
             Pass::Plain | Pass::Backward => Ok(Dual::constant(tensor(x))),
             Pass::Dual | Pass::DualBackward => Dual::new(tensor(x), direction.clone()),
         });
         let y = (self.spec.apply)(&inputs.collect::<Result<Vec<_>, _>>()?, &params)?;
-        match pass {
-            Pass::Plain | Pass::Dual => {}
-            Pass::Backward => drop(y.primal().backward()?),
-            Pass::DualBackward => drop((y.primal() + y.tangent_or_zeros()?)?.backward()?),
-        }
-        Ok(())
+        Ok(match pass {
+            Pass::Plain | Pass::Dual => GradStore::default(),
+            Pass::Backward => y.primal().backward()?,
+            Pass::DualBackward => (y.primal() + y.tangent_or_zeros()?)?.backward()?,
+        })
     }
 }
