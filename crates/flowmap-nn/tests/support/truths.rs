@@ -6,7 +6,8 @@ use flowmap_core::{Interpolant, NoiseStream, Stream};
 use flowmap_nn::Times;
 use proptest::prelude::*;
 
-use crate::gaussian_net::{Path, Truth};
+use crate::gaussian_net::Truth;
+use crate::path::Path;
 
 /// Fixed seeds, so that a test at this many standard errors holds always or never.
 const N_STANDARD_ERRORS: f64 = 4.0;
@@ -47,7 +48,7 @@ pub fn max_abs(x: &Tensor) -> f64 {
 
 /// Any truth in two dimensions.
 pub fn truths() -> impl Strategy<Value = Truth> {
-    let path = prop_oneof![Just(Path::Linear), Just(Path::Trigonometric)];
+    let path = prop::sample::select(Path::ALL.to_vec());
     let plane = |range: std::ops::Range<f64>| prop::collection::vec(range, 2);
     (path, 0.4..2.0, plane(-2.0..2.0), plane(0.3..2.0)).prop_map(|(path, sigma0, mean, sd)| Truth {
         path,
