@@ -6,6 +6,8 @@
 
 #[path = "support/gaussian_net.rs"]
 mod gaussian_net;
+#[path = "support/measure.rs"]
+mod measure;
 #[path = "support/path.rs"]
 mod path;
 #[path = "support/truths.rs"]

@@ -63,7 +63,7 @@ impl Mixture {
 
     /// The same flow in flowmap-core.
     pub fn flow(&self) -> MixtureFlow {
-        let component = |((weight, mean), sd): ((&f64, &[f64; 2]), &[f64; 2]) | Component {
+        let component = |((weight, mean), sd): ((&f64, &[f64; 2]), &[f64; 2])| Component {
             weight: *weight,
             mean: mean.to_vec(),
             covariance: Covariance::Diagonal(sd.to_vec()),
@@ -104,14 +104,13 @@ impl Mixture {
     fn build(&self, mut builder: ParamBuilder, shape: &[usize], n_steps: u32) -> (MixtureNet, Params) {
         let [shift, stretch, bend] = THETA.map(|name| builder.param(name, shape, Init::Zeros).unwrap());
         let log_weights: Vec<f64> = self.weights.iter().map(|w| w.ln()).collect();
-        let squared = |sd: &[f64; 2]| sd.map(|sd| sd * sd);
-        let variances: Vec<[f64; 2]> = self.sds.iter().map(squared).collect();
+        let table = |rows: &[[f64; 2]]| Tensor::from_slice(&rows.concat(), (rows.len(), 2), &Device::Cpu);
         let net = MixtureNet {
             path: self.path,
             sigma0: self.sigma0,
             log_weights: Tensor::new(log_weights, &Device::Cpu).unwrap().unsqueeze(1).unwrap(),
-            means: Tensor::new(self.means.clone(), &Device::Cpu).unwrap(),
-            variances: Tensor::new(variances, &Device::Cpu).unwrap(),
+            means: table(&self.means).unwrap(),
+            variances: table(&self.sds).unwrap().sqr().unwrap(),
             n_steps,
             shift,
             stretch,
@@ -147,7 +146,10 @@ impl MixtureNet {
         let scaled = y.div(&variance)?;
         let square = scaled.mul(&y)?.add(&variance.ln()?)?.sum_keepdim(2)?;
         let logits = square.scale(-0.5)?.add(&constant(&self.log_weights))?;
-        Ok(Shares { responsibility: logits.softmax(1)?, velocity: beta_dot.mul(&means)?.add(&scaled.mul(&kappa)?)? })
+        Ok(Shares {
+            responsibility: logits.softmax(1)?,
+            velocity: beta_dot.mul(&means)?.add(&scaled.mul(&kappa)?)?,
+        })
     }
 
     /// b_t(x) of the mixture, with t `(B, 1)`.
@@ -159,7 +161,8 @@ impl MixtureNet {
     /// (1).
     fn exact_average(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
         let width = t.sub(s)?;
-        let slope = |h: f64, d: &Dual| self.exact_velocity(&s.add(&width.scale(h)?)?, &x.add(&width.mul(d)?)?);
+        let slope =
+            |h: f64, d: &Dual| self.exact_velocity(&s.add(&width.scale(h)?)?, &x.add(&width.mul(d)?)?);
         let mut d = x.scale(0.0)?;
         let length = 1.0 / f64::from(self.n_steps);
         for step in 0..self.n_steps {
