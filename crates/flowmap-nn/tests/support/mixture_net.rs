@@ -18,8 +18,12 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, Init, ParamBuilder, Params, Result};
+use flowmap_nn::objective::Objective;
+use flowmap_nn::{
+    AverageVelocity, Batch, Context, FlowMap, Init, ParamBuilder, Params, PerSample, Result, Teacher, Times,
+};
 
+use crate::measure::SEED;
 use crate::path::Path;
 
 /// Parts of a step of the modified midpoint rule.
@@ -211,4 +215,24 @@ impl AverageVelocity for MixtureNet {
         let bent = x.add(&s)?.sin()?.mul(&theta(&self.bend))?;
         Ok(truth.add(&theta(&self.shift))?.add(&stretched)?.add(&bent)?) // (2)
     }
+}
+
+/// Whether the objective takes this interpolant.
+pub fn applies(objective: &Objective, path: Path) -> bool {
+    !matches!(objective, Objective::Scm(_)) || path == Path::Trigonometric
+}
+
+/// The losses of samples of the mixture for a model, with its own frozen copy for stopped terms.
+pub fn losses(
+    objective: &Objective,
+    (model, frozen): (&dyn AverageVelocity, &dyn AverageVelocity),
+    known: Option<&Teacher>,
+    mixture: &Mixture,
+    times: &Times,
+) -> PerSample {
+    let (x0, x1) = mixture.pairs(SEED, times.s.host().len());
+    let interpolant = mixture.path.interpolant();
+    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let context = Context { teacher: known, ..Context::default() };
+    objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
 }
