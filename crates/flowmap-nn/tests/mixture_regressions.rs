@@ -237,6 +237,27 @@ fn perturbed_map_of_a_mixture_exceeds_the_conditional_variance() {
     }
 }
 
+/// |∂_s X + ∇X İ_s|² as it stands also pulls at ∇X, which carries the noise of İ_s: stretching less makes it smaller.
+#[test]
+fn mean_flow_without_its_stop_is_not_at_rest_at_the_flow_map() {
+    for path in Path::ALL {
+        let mixture = Mixture::example(path);
+        let (model, params) = mixture.trainable_per_sample(0.0, N_SAMPLES, COARSE);
+        let (x0, x1) = mixture.pairs(SEED, N_SAMPLES);
+        let (times, interpolant) = (regression_times(), path.interpolant());
+        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+        let along = Dual::new(batch.i(&times.s).unwrap(), batch.di(&times.s).unwrap()).unwrap();
+        let s = Dual::variable(times.s.tensor().clone()).unwrap();
+        let residual = FlowMap::new(&model).jump_dual(&s, &times.t.tensor().into(), &along).unwrap();
+        let losses = PerSample::squared_norm(&residual.tangent_or_zeros().unwrap()).unwrap();
+        let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&params.vars()["stretch"]).unwrap().t().unwrap();
+        for (i, values) in gradient.to_vec2::<f64>().unwrap().iter().enumerate() {
+            mean_is_positive(values, &format!("{path:?}: gradient of stretch[{i}]"));
+        }
+    }
+}
+
 /// With p = ½ a residual counts by its direction: at rest is no mean but a center that outliers pull less.
 #[test]
 fn adaptive_norm_moves_the_regression_of_a_mixture_and_not_that_of_a_gaussian() {
