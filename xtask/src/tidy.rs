@@ -7,6 +7,7 @@ mod expression;
 mod files;
 mod licenses;
 mod links;
+mod references;
 mod text;
 mod words;
 
@@ -67,6 +68,7 @@ pub fn check() -> Result<()> {
         words::check(source, &mut findings);
         links::check(source, &mut findings);
     }
+    references::check(&sources, &mut findings);
     text::check_exceptions(&sources, &mut findings);
     crates::check(&mut findings)?;
     let packages = licenses::check(&mut findings)?;

@@ -6,6 +6,10 @@
 
 #[path = "support/gaussian_net.rs"]
 mod gaussian_net;
+#[path = "support/measure.rs"]
+mod measure;
+#[path = "support/path.rs"]
+mod path;
 #[path = "support/truths.rs"]
 mod truths;
 
@@ -23,7 +27,8 @@ use flowmap_nn::{
     AverageVelocity, Batch, Context, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn, Times,
     VelocityField,
 };
-use gaussian_net::{Path, Truth};
+use gaussian_net::Truth;
+use path::Path;
 use proptest::prelude::*;
 use truths::*;
 
@@ -128,7 +133,7 @@ proptest! {
 
 #[test]
 fn every_wrong_map_costs_every_distillation() {
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let truth = example(path);
         let wrongs = [
             Truth { mean: vec![1.6, -0.5], ..truth.clone() },
@@ -150,7 +155,7 @@ fn every_wrong_map_costs_every_distillation() {
 /// The gradient of the exact field in reverse is that of the same field made of tensor operations.
 #[test]
 fn exact_field_is_differentiated_like_a_network() {
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let truth = example(path);
         let wrong = Truth { mean: vec![1.2, 0.3], defect: 0.2, ..truth.clone() };
         let (model, params) = wrong.trainable();
@@ -222,7 +227,7 @@ fn maps_of_a_mixture_have_no_semigroup_residual() {
         mean: vec![x, 0.5],
         covariance: Covariance::Full(vec![vec![0.3, 0.1], vec![0.1, 0.2]]),
     };
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let parts = [component(-1.0, 2.0), component(1.0, 1.0)];
         let net = || ExactMap(MixtureFlow::new(path.interpolant(), 0.8, &parts).unwrap());
         let known = Teacher::Map(Arc::new(net()));
@@ -315,7 +320,7 @@ fn regressions_at_the_truth_are_the_conditional_variance_and_their_mean_gradient
         (Objective::Consistency { trajectory: Trajectory::Data, n_steps: 1 }, FINE, carried),
         (Objective::Scm(BARE_SCT), 1.0, trigflow),
     ];
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let truth = example(path);
         let times = regression_times();
         let (model, params) = truth.trainable_per_sample(N_SAMPLES);

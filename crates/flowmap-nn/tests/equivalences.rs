@@ -285,6 +285,20 @@ fn alpha_flow_ends_as_mean_flow_and_tends_to_it() {
     }
 }
 
+/// α = 1 regresses every v_{s,t} on İ_s: flow matching at s, whatever t is.
+#[test]
+fn alpha_flow_starts_as_flow_matching_at_the_start_of_every_jump() {
+    for setting in Setting::both() {
+        let found = setting.losses(Objective::AlphaFlow(AlphaFlow::default()));
+        let i_s = setting.batch().i(&setting.times.s).unwrap();
+        let di_s = setting.batch().di(&setting.times.s).unwrap();
+        let (s, t) = (setting.times.s.tensor(), setting.times.t.tensor());
+        let v_st = FlowMap::new(&setting.model).average_velocity(s, t, &i_s).unwrap();
+        let expected = (v_st - di_s).unwrap().sqr().unwrap().sum(1).unwrap();
+        setting.assert_same(&found, &expected, "α-Flow at α = 1");
+    }
+}
+
 #[test]
 fn trajectory_consistency_to_the_data_is_consistency() {
     for interpolant in [InterpolantKind::Linear, InterpolantKind::Trigonometric] {

@@ -7,6 +7,10 @@
 
 #[path = "support/gaussian_net.rs"]
 mod gaussian_net;
+#[path = "support/measure.rs"]
+mod measure;
+#[path = "support/path.rs"]
+mod path;
 #[path = "support/truths.rs"]
 mod truths;
 
@@ -15,7 +19,8 @@ use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
 use flowmap_nn::{AverageVelocity, Batch, FlowMap, Params, TimeColumn, Times};
-use gaussian_net::{Path, Truth};
+use gaussian_net::Truth;
+use path::Path;
 use proptest::prelude::*;
 use truths::*;
 
@@ -103,7 +108,7 @@ proptest! {
 
 #[test]
 fn maps_that_disagree_with_one_another_cost_every_objective() {
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let broken = Truth { defect: 0.1, ..example(path) };
         let (model, params) = broken.trainable();
         for objective in &SELF_DISTILLATION {
@@ -118,7 +123,7 @@ fn maps_that_disagree_with_one_another_cost_every_objective() {
 /// The flow of another Gaussian is a flow: only a teacher, or flow matching, knows that it is the wrong one.
 #[test]
 fn wrong_flow_costs_exactly_the_objectives_with_a_teacher() {
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let truth = example(path);
         for wrong in
             [Truth { mean: vec![1.6, -0.5], ..truth.clone() }, Truth { sd: vec![0.5, 1.2], ..truth.clone() }]
@@ -146,7 +151,7 @@ const N_SAMPLES: usize = 20_000;
 
 #[test]
 fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_vanishes() {
-    for path in [Path::Linear, Path::Trigonometric] {
+    for path in Path::ALL {
         let truth = example(path);
         let interpolant = path.interpolant();
         let stream = NoiseStream::new(SEED, Stream::Times);

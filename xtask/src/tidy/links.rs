@@ -1,5 +1,6 @@
-//! Links between Markdown files: the target of every local link exists.
+//! Links between Markdown files: the target of every local link exists, and so does the heading that it names.
 
+use std::fs;
 use std::path::Path;
 
 use super::Findings;
@@ -16,8 +17,45 @@ pub fn check(source: &Source, findings: &mut Findings) {
             && !folder.join(path).exists()
         {
             findings.at(source, number, format!("the link leads nowhere: `{target}`"));
+        } else if let Some((path, heading)) = local_heading(&target) {
+            let elsewhere = || fs::read_to_string(folder.join(path)).unwrap_or_default();
+            let text = if path.is_empty() { source.text.clone() } else { elsewhere() };
+            if !headings(&text).iter().any(|found| found == heading) {
+                findings.at(source, number, format!("no heading has the name of the link: `{target}`"));
+            }
         }
     }
+}
+
+/// The Markdown file, empty for this one, and the heading that a target names.
+fn local_heading(target: &str) -> Option<(&str, &str)> {
+    let (path, heading) = target.split_once('#')?;
+    let is_markdown = path.is_empty() || (path.ends_with(".md") && !path.contains("://"));
+    is_markdown.then_some((path, heading))
+}
+
+/// The names of all headings, as mdBook and code hosts make them: lower case, a dash for a space, no punctuation.
+fn headings(markdown: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let text = line.trim_start_matches('#');
+        if in_code || text.len() == line.len() || !text.starts_with(' ') {
+            continue;
+        }
+        let name = |c: char| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            c => c.is_alphanumeric().then(|| c.to_ascii_lowercase()),
+        };
+        let plain: String = text.trim().chars().filter_map(name).collect();
+        let n_before = names.iter().filter(|found| **found == plain).count();
+        names.push(if n_before == 0 { plain } else { format!("{plain}-{n_before}") });
+    }
+    names
 }
 
 /// Targets of `[text](target)` and `[name]: target` outside of code, with their lines.
@@ -90,6 +128,16 @@ mod tests {
     #[test]
     fn a_link_with_code_as_its_text_is_found() {
         check_targets("[`a`](b.md)\n", &[(1, "b.md")]);
+    }
+
+    #[test]
+    fn headings_are_named_as_a_book_names_them() {
+        let text = "# A, b: `[c]`?\n```sh\n# no heading\n```\n## α-Flow\n## α-Flow\n#tag\n";
+        assert_eq!(headings(text), ["a-b-c", "α-flow", "α-flow-1"]);
+        assert_eq!(local_heading("#part"), Some(("", "part")));
+        assert_eq!(local_heading("a.md#part"), Some(("a.md", "part")));
+        assert_eq!(local_heading("https://example.org/a.md#part"), None);
+        assert_eq!(local_heading("a.md"), None);
     }
 
     #[test]

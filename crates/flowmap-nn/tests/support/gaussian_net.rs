@@ -3,26 +3,19 @@
 //! X_{s,t}(x) = β_t m + (sd_t / sd_s)(x − β_s m),  var_t = sd_t² = α_t² σ0² + β_t² sd²
 //! v_{s,t}(x) = m Δβ/(t − s) + (x − β_s m) (Δvar/(t − s)) / (sd_s (sd_s + sd_t)) + d (t − s) x
 //!
-//! with Δ the difference from s to t; the quotients are written so that nothing cancels at t = s.
+//! with Δ the difference from s to t; the quotients are those of [`Path`].
 //! The defect d is zero at the truth.
 //! Whatever m and sd are, without it the maps are those of *some* flow, so self-distillation finds no fault
 //! in them: the defect is what makes the maps disagree with one another.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::f64::consts::FRAC_PI_2;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::InterpolantKind;
 use flowmap_dual::Dual;
 use flowmap_nn::{AverageVelocity, Init, ParamBuilder, Params, Result};
 
-/// The interpolants whose quotients are written out here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    Linear,
-    Trigonometric,
-}
+use crate::path::Path;
 
 /// What a [`GaussianNet`] of n dimensions knows, before it is put into tensors.
 #[derive(Clone, Debug)]
@@ -41,49 +34,6 @@ pub struct GaussianNet {
     mean: Tensor,
     sd: Tensor,
     defect: Tensor,
-}
-
-impl Path {
-    pub fn interpolant(self) -> InterpolantKind {
-        match self {
-            Self::Linear => InterpolantKind::Linear,
-            Self::Trigonometric => InterpolantKind::Trigonometric,
-        }
-    }
-
-    /// α_t and β_t.
-    fn coefficients(self, t: &Dual) -> Result<(Dual, Dual)> {
-        Ok(match self {
-            Self::Linear => (t.neg()?.shift(1.0)?, t.clone()),
-            Self::Trigonometric => (t.scale(FRAC_PI_2)?.cos()?, t.scale(FRAC_PI_2)?.sin()?),
-        })
-    }
-
-    /// (β_t − β_s)/(t − s), (α_t² − α_s²)/(t − s) and (β_t² − β_s²)/(t − s).
-    fn quotients(self, s: &Dual, t: &Dual) -> Result<(Dual, Dual, Dual)> {
-        let sum = s.add(t)?;
-        Ok(match self {
-            Self::Linear => (Dual::constant(s.primal().ones_like()?), sum.shift(-2.0)?, sum),
-            Self::Trigonometric => {
-                // sin a − sin b = 2 cos((a + b)/2) sin((a − b)/2), and sin² a − sin² b = sin(a + b) sin(a − b).
-                let (p, z) = (sum.scale(FRAC_PI_2)?, t.sub(s)?.scale(FRAC_PI_2)?);
-                let beta = sinc(&z.scale(0.5)?)?.mul(&p.scale(0.5)?.cos()?)?.scale(FRAC_PI_2)?;
-                let beta_squared = sinc(&z)?.mul(&p.sin()?)?.scale(FRAC_PI_2)?;
-                (beta, beta_squared.neg()?, beta_squared)
-            }
-        })
-    }
-}
-
-/// sin(z)/z = Σ (−z²)^k/(2k + 1)!, for |z| <= π/2, where thirteen terms are exact in f64.
-fn sinc(z: &Dual) -> Result<Dual> {
-    let minus_square = z.sqr()?.neg()?;
-    let mut sum = Dual::constant(z.primal().ones_like()?);
-    for k in (1..13).rev() {
-        let (even, odd) = (2.0 * f64::from(k), 2.0 * f64::from(k) + 1.0);
-        sum = sum.mul(&minus_square)?.scale(1.0 / (even * odd))?.shift(1.0)?;
-    }
-    Ok(sum)
 }
 
 impl Truth {
