@@ -14,7 +14,7 @@ use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
-pub use clip::global_norm;
+pub use clip::{first_not_finite, global_norm};
 pub(crate) use inplace::lerp;
 pub use radam::RAdam;
 pub use schedule::Schedule;
@@ -53,7 +53,7 @@ pub trait Optimizer: Send {
     /// Restores what [`Optimizer::state`] and [`Optimizer::n_steps`] gave.
     ///
     /// # Errors
-    /// Where a tensor is missing, misshapen or unexpected.
+    /// Where a tensor is missing, misshapen or unexpected; the state is then as it was.
     fn restore(&mut self, state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()>;
 }
 
