@@ -19,8 +19,11 @@ const LEFT: usize = 44;
 const BORDER: usize = 18;
 /// Panels in a row at most.
 const MAX_COLUMNS: usize = 4;
-/// The darkest cell: writing on darker ones would not be read.
+/// The lightest cell is not white, and the darkest leaves what is written on it readable.
+const LIGHTEST: f64 = 0.06;
 const DARKEST: f64 = 0.85;
+/// The least ratio of two means that takes all colors: small differences shall look small.
+const LEAST_RANGE: f64 = 10.0;
 /// From this depth of color on, writing is white.
 const DARK: f64 = 0.45;
 
@@ -123,15 +126,16 @@ fn cell(canvas: &mut Canvas, area: Rect, value: f64, depth: &impl Fn(f64) -> f64
     canvas.text(center[0] as f32, center[1] as f32, &short(value), style, Align::Center);
 }
 
-/// From values to depths of color, 0 for the smallest positive one of the panel.
+/// From values to depths of color, the lightest for the smallest positive one of the panel.
 fn depths(panel: &BinPanel<'_>) -> impl Fn(f64) -> f64 + use<> {
     let positive = panel.jumps.iter().chain(panel.diagonal).copied().filter(|v| v.is_finite() && *v > 0.0);
     let (low, high) =
         positive.fold((f64::INFINITY, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
     move |value: f64| {
-        let share = (value / low).ln() / (high / low).ln();
-        // With one value alone, or zero, there is nothing to tell apart.
-        if share.is_finite() { DARKEST * share.clamp(0.0, 1.0) } else { 0.0 }
+        let share = (value / low).ln() / (high / low).max(LEAST_RANGE).ln();
+        // Zero has no place on a logarithmic scale.
+        let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+        LIGHTEST + (DARKEST - LIGHTEST) * share
     }
 }
 
