@@ -35,7 +35,7 @@ impl TrainingBar {
 
 impl Observer for TrainingBar {
     fn step(&mut self, report: &StepReport, _n_steps: u64) {
-        if report.is_finite {
+        if report.is_finite() {
             self.loss = Some(self.loss.map_or(report.loss, |loss| 0.99 * loss + 0.01 * report.loss));
         }
         self.bar.inc(1);

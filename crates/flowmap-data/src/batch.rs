@@ -50,3 +50,14 @@ pub fn batch(set: &dyn DataSet, stream: &NoiseStream, step: u64, batch: usize) -
     let shape = [&[batch], set.shape()].concat();
     Batch { x, labels, shape }
 }
+
+/// The noise that the samples of [`batch`] came from, row by row; `None` where the set has none.
+pub fn batch_noise(set: &dyn DataSet, stream: &NoiseStream, step: u64, batch: usize) -> Option<Vec<f32>> {
+    let n_values: usize = set.shape().iter().product();
+    let mut noise = vec![0.0; batch * n_values];
+    let first = step.wrapping_mul(batch as u64);
+    let rows = noise.chunks_exact_mut(n_values.max(1)).zip(0u64..);
+    let has_noise =
+        rows.fold(true, |all, (row, i)| set.draw_noise(stream, first.wrapping_add(i), row) && all);
+    has_noise.then_some(noise)
+}

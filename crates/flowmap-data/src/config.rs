@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkerboard, CheckerboardConfig, DataSet, DigitsConfig, EightGaussiansConfig, GaussianMixtureConfig,
-    MoonsConfig, PinwheelConfig, PointsConfig, Result, RingsConfig, SpiralsConfig, SwissRollConfig, digits,
+    Checkerboard, CheckerboardConfig, DataSet, DigitsConfig, EightGaussiansConfig, Error,
+    GaussianMixtureConfig, MoonsConfig, PinwheelConfig, PointsConfig, Result, RingsConfig, SpiralsConfig,
+    SwissRollConfig, digits,
 };
 
 /// Which data set, with its options; in a file, `kind` says which, and every option has a default.
@@ -106,6 +107,17 @@ impl DataConfig {
             Self::Points(config) => Box::new(config.read(base_dir)?),
             Self::Digits(DigitsConfig {}) => Box::new(digits()?),
         })
+    }
+
+    /// The data set with the noise that each sample came from, for pairs.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); [`Error::NoNoise`] for generated data and files that cannot hold any.
+    pub fn build_pairs(&self, base_dir: Option<&Path>) -> Result<Box<dyn DataSet>> {
+        match self {
+            Self::Points(config) => Ok(Box::new(config.read_pairs(base_dir)?)),
+            other => Err(Error::NoNoise { place: format!("`{}` data", other.kind()) }),
+        }
     }
 }
 

@@ -41,6 +41,13 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
     /// a multiple of it, an epoch, has each sample exactly once, in an order of its own.
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32>;
 
+    /// Writes the noise that sample `index` came from into `out`; false where the set has none.
+    ///
+    /// It goes with what [`draw`](Self::draw) writes for the same stream and index.
+    fn draw_noise(&self, _stream: &NoiseStream, _index: u64, _out: &mut [f32]) -> bool {
+        false
+    }
+
     /// Exact probability of each cell of a grid of `bins` x `bins` cells on `[lo, hi]²`, row-major `[ix * bins + iy]`.
     ///
     /// What is missing to 1 lies outside of the square.

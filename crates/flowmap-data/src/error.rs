@@ -200,6 +200,22 @@ pub enum Error {
         /// Number of labels.
         found: u64,
     },
+    /// The noise of pairs does not fit the samples.
+    #[error("{place}: expected {} rows of shape {:?}, as many as samples, found {} of shape {:?}", expected.0, expected.1, found.0, found.1)]
+    NoiseShape {
+        /// Where the noise comes from.
+        place: String,
+        /// Number and shape of the samples.
+        expected: (u64, Vec<usize>),
+        /// Number and shape of the rows of noise.
+        found: (u64, Vec<usize>),
+    },
+    /// Pairs were asked for of a set that has no noise.
+    #[error("{place}: expected an NPZ file with the noise of each sample, such as `flowmap sample` writes")]
+    NoNoise {
+        /// The file, or the kind of data.
+        place: String,
+    },
     /// Number of values and shape do not agree.
     #[error("{place}: expected a multiple of {expected} values for shape {shape:?}, found {found}")]
     ValueCount {

@@ -23,6 +23,7 @@ pub struct FiniteSet {
     shape: Vec<usize>,
     values: Vec<f32>,
     labels: Option<Vec<u32>>,
+    noise: Option<Vec<f32>>,
     n_samples: u64,
     n_classes: usize,
     sigma: f64,
@@ -71,7 +72,41 @@ impl FiniteSet {
         }
         let reach = values.iter().fold(0.0f32, |reach, value| reach.max(value.abs()));
         let extent = (shape == [2]).then_some(PLOT_MARGIN * f64::from(reach));
-        Ok(Self { name, shape, values, labels, n_samples, n_classes, sigma, extent })
+        Ok(Self { name, shape, values, labels, noise: None, n_samples, n_classes, sigma, extent })
+    }
+
+    /// The same samples, each with the noise that it came from, in the same rows.
+    ///
+    /// [`sigma`](DataSet::sigma) is then the root mean square of the noise, since a model of these pairs starts from it.
+    ///
+    /// # Errors
+    /// [`Error::NoiseShape`] for another number of rows or another shape.
+    pub fn with_noise(mut self, noise: Self) -> Result<Self> {
+        if (noise.n_samples, &noise.shape) != (self.n_samples, &self.shape) {
+            let (expected, found) = ((self.n_samples, self.shape), (noise.n_samples, noise.shape));
+            return Err(Error::NoiseShape { place: noise.name, expected, found });
+        }
+        let square: f64 = noise.values.iter().map(|value| f64::from(*value).powi(2)).sum();
+        self.sigma = (square / noise.values.len() as f64).sqrt();
+        self.noise = Some(noise.values);
+        Ok(self)
+    }
+
+    /// The noise of each sample, if there is any.
+    pub fn noise(&self) -> Option<&[f32]> {
+        self.noise.as_deref()
+    }
+
+    /// The row of sample `index` of the sequence of `stream`.
+    fn row(&self, stream: &NoiseStream, index: u64) -> usize {
+        let (epoch, position) = (index / self.n_samples, index % self.n_samples);
+        Permutation::new(self.n_samples, &mut stream.at(epoch)).apply(position) as usize
+    }
+
+    /// Copies the row number `row` of `values` to `out`.
+    fn copy_row(&self, values: &[f32], row: usize, out: &mut [f32]) {
+        let n_values = self.values.len() / self.n_samples as usize;
+        out.iter_mut().zip(&values[row * n_values..][..n_values]).for_each(|(out, value)| *out = *value);
     }
 
     /// All values, sample after sample.
@@ -119,15 +154,15 @@ impl DataSet for FiniteSet {
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
-        let (epoch, position) = (index / self.n_samples, index % self.n_samples);
-        let order = Permutation::new(self.n_samples, &mut stream.at(epoch));
-        let sample = order.apply(position) as usize;
-        let n_values = self.values.len() / self.n_samples as usize;
-        let row = &self.values[sample * n_values..][..n_values];
-        for (out, value) in out.iter_mut().zip(row) {
-            *out = *value;
-        }
+        let sample = self.row(stream, index);
+        self.copy_row(&self.values, sample, out);
         self.labels.as_ref().map(|labels| labels[sample])
+    }
+
+    fn draw_noise(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> bool {
+        let Some(noise) = &self.noise else { return false };
+        self.copy_row(noise, self.row(stream, index), out);
+        true
     }
 
     fn extent(&self) -> Option<f64> {
@@ -193,6 +228,39 @@ mod tests {
             seen.sort_unstable();
             prop_assert!(seen.into_iter().eq(0..u32::from(n)));
         }
+    }
+
+    #[test]
+    fn noise_stays_with_its_sample() {
+        let noise: Vec<f32> = (0..50).flat_map(|i| [i as f32 + 0.5, 1.0]).collect();
+        let noise = FiniteSet::new("noise", vec![2], noise, None).unwrap();
+        let set = numbered(50).with_noise(noise).unwrap();
+        let mut pairs = 0;
+        for index in 0..120 {
+            let (mut x, mut x0) = ([0.0; 2], [0.0; 2]);
+            set.draw(&stream(1), index, &mut x);
+            assert!(set.draw_noise(&stream(1), index, &mut x0));
+            pairs += u32::from(x0 == [x[0] + 0.5, 1.0]);
+        }
+        assert_eq!(pairs, 120);
+        let mut untouched = [7.0; 2];
+        assert!(!numbered(5).draw_noise(&stream(1), 0, &mut untouched));
+        assert_eq!(untouched, [7.0; 2]);
+    }
+
+    #[test]
+    fn noise_of_another_shape_is_refused_and_sigma_is_that_of_the_noise() {
+        let noise = |shape: usize, n: usize| {
+            let values = (0..shape * n).map(|i| if i % 2 == 0 { 3.0 } else { -3.0 }).collect();
+            FiniteSet::new("noise", vec![shape], values, None).unwrap()
+        };
+        let refusal = |noise| numbered(2).with_noise(noise).unwrap_err().to_string();
+        assert_eq!(
+            refusal(noise(2, 3)),
+            "noise: expected 2 rows of shape [2], as many as samples, found 3 of shape [2]"
+        );
+        assert!(refusal(noise(4, 1)).ends_with("found 1 of shape [4]"));
+        assert_eq!(numbered(2).with_noise(noise(2, 2)).unwrap().sigma(), 3.0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod generated;
 mod points;
 mod shuffle;
 
-pub use batch::{Batch, batch};
+pub use batch::{Batch, batch, batch_noise};
 pub use config::DataConfig;
 pub use data_set::DataSet;
 pub use digits::{DigitsConfig, digits};

@@ -16,8 +16,11 @@ const MAX_UNPACKED: u64 = 64 << 20;
 /// Real numbers pack 1 to 20 times, masks and label maps 200 times; zip bombs 1000 times.
 const MAX_RATIO: u64 = 256;
 
-/// The array that is read where there are several, as `flowmap sample` writes it.
-const SAMPLES: &str = "samples";
+/// The arrays that are read where there are several: the name that `flowmap sample` writes, and that of papers.
+const SAMPLES: [&str; 2] = ["samples", "x1"];
+
+/// The arrays of noise, for pairs.
+const NOISE: [&str; 2] = ["noise", "x0"];
 
 /// The array of labels that is read if it is there.
 const LABELS: &str = "labels";
@@ -46,12 +49,15 @@ const LABELS: &str = "labels";
 pub struct PointsConfig {
     /// The file; a relative path starts at the folder of the config.
     pub path: PathBuf,
-    /// Name of the array in an NPZ file; if absent, `samples`, or else the only array besides the labels.
+    /// Name of the array in an NPZ file; if absent, `samples` or `x1`, or else the only array besides the labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<String>,
     /// Name of the array (NPZ) or column (text) with the labels; if absent, the array `labels` where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
+    /// Name of the array (NPZ) with the noise that each sample came from, for pairs; if absent, `noise` or `x0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<String>,
     /// Columns of the table to use, by name or by number from 0, in this order; if absent, all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<Column>>,
@@ -95,9 +101,8 @@ impl PointsConfig {
             let (expected, found) = ("one column or more", "[]".into());
             return Err(Error::Config { key: "columns".into(), expected, found });
         }
-        let path = base_dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        match extension.as_deref() {
+        let path = self.path_from(base_dir);
+        match extension(&path).as_deref() {
             Some("npz") => self.read_npz(&path),
             Some("npy") => self.read_npy(&path),
             Some("csv" | "tsv" | "txt") => self.read_csv(&path),
@@ -108,25 +113,62 @@ impl PointsConfig {
         }
     }
 
+    /// Reads pairs: the samples as [`read`](Self::read) does, each with the noise that it came from.
+    ///
+    /// Such a file is what `flowmap sample` writes, or any NPZ file with an array of noise of the shape of the samples.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); a file that is no NPZ file, or in which there is no noise, or of another shape.
+    pub fn read_pairs(&self, base_dir: Option<&Path>) -> Result<FiniteSet> {
+        let samples = self.read(base_dir)?;
+        let path = self.path_from(base_dir);
+        if extension(&path).as_deref() != Some("npz") {
+            return Err(Error::NoNoise { place: path.display().to_string() });
+        }
+        let (mut file, length, entries) = arrays(&path)?;
+        let find = |wanted: &str| entries.iter().find(|entry| entry.name == wanted);
+        let entry = match &self.noise {
+            Some(name) => find(name),
+            None => NOISE.into_iter().find_map(find),
+        };
+        let entry = entry.ok_or_else(|| Error::MissingArray {
+            path: path.clone(),
+            wanted: self
+                .noise
+                .as_ref()
+                .map_or("an array `noise` or the key `noise`".into(), |n| format!("array `{n}`")),
+            found: entries.iter().map(|entry| entry.name.clone()).collect(),
+        })?;
+        let place = format!("{}, array `{}`", path.display(), entry.name);
+        let (header, values) = read_entry::<f32>(&mut file, entry, length, &place, shape_of)?;
+        let noise = self.assemble(&path, place.clone(), shape_of(&header, &place)?, values, None)?;
+        samples.with_noise(noise)
+    }
+
+    /// The file; a relative path starts at `base_dir`.
+    fn path_from(&self, base_dir: Option<&Path>) -> PathBuf {
+        base_dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
+    }
+
     fn read_npz(&self, path: &Path) -> Result<FiniteSet> {
-        let (mut file, length) = open(path)?;
+        let (mut file, length, entries) = arrays(path)?;
         let place = path.display().to_string();
-        let mut entries = zip::entries(&mut file, &place)?;
-        entries.retain_mut(|entry| {
-            let name = entry.name.strip_suffix(".npy").map(str::to_owned);
-            name.map(|name| entry.name = name).is_some()
-        });
         let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
         let missing =
             |wanted: String| Error::MissingArray { path: path.into(), wanted, found: names.clone() };
         let labels = self.labels.as_deref().unwrap_or(LABELS);
+        let unknown: Vec<&String> = names.iter().filter(|name| *name != labels).collect();
         let array = match &self.array {
             Some(array) => array.as_str(),
-            None if names.iter().any(|name| name == SAMPLES) => SAMPLES,
-            None => match names.iter().filter(|name| *name != labels).collect::<Vec<_>>()[..] {
-                [only] => only,
-                _ => return Err(missing("an array `samples` or a single one, or the key `array`".into())),
-            },
+            None => {
+                match (SAMPLES.into_iter().find(|known| names.iter().any(|n| n == known)), &unknown[..]) {
+                    (Some(known), _) => known,
+                    (None, [only]) => only,
+                    _ => {
+                        return Err(missing("an array `samples` or a single one, or the key `array`".into()));
+                    }
+                }
+            }
         };
         let find = |wanted: &str| entries.iter().find(|entry| entry.name == wanted);
         let samples = find(array).ok_or_else(|| missing(format!("array `{array}`")))?;
@@ -222,6 +264,22 @@ pub(crate) fn select(
         })
     };
     columns.iter().map(find).collect()
+}
+
+/// What a file is by its name, in small letters.
+fn extension(path: &Path) -> Option<String> {
+    path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
+}
+
+/// Opens an NPZ file and lists its arrays by their names.
+fn arrays(path: &Path) -> Result<(File, u64, Vec<zip::Entry>)> {
+    let (mut file, length) = open(path)?;
+    let mut entries = zip::entries(&mut file, &path.display().to_string())?;
+    entries.retain_mut(|entry| {
+        let name = entry.name.strip_suffix(".npy").map(str::to_owned);
+        name.map(|name| entry.name = name).is_some()
+    });
+    Ok((file, length, entries))
 }
 
 /// Opens a regular file and says how long it is.

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 
 use crate::optim::lerp;
 use crate::params::{refuse_rest, take_like};
-use crate::{Params, Result};
+use crate::{Error, Params, Result};
 
 /// One moving average of all parameters.
 #[derive(Clone, Debug)]
@@ -24,8 +24,12 @@ impl Ema {
     /// An average that starts at the present parameters.
     ///
     /// # Errors
-    /// As Candle.
+    /// [`Error::OutOfRange`] for a decay that is not at least 0 and below 1; as Candle.
     pub fn new(decay: f64, params: &Params) -> Result<Self> {
+        if !(0.0..1.0).contains(&decay) {
+            let expected = "a number from 0 to 1, 1 excluded";
+            return Err(Error::OutOfRange { key: "ema", expected, found: decay });
+        }
         Ok(Self { decay, n_updates: 0, tensors: params.copied_tensors()? })
     }
 

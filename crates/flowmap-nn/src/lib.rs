@@ -23,6 +23,6 @@ pub use exact_field::ExactField;
 pub use flow_map::{AverageVelocity, FlowMap};
 pub use guidance::Guided;
 pub use loss::PerSample;
-pub use params::{Init, ParamBuilder, Params};
+pub use params::{Init, ParamBuilder, Params, is_finite};
 pub use teacher::{Context, Teacher, VelocityField};
 pub use tiles::{LossAndGradient, loss_and_gradient};

@@ -16,9 +16,12 @@ pub use weight::TimeWeight;
 use crate::Result;
 use crate::batch::as_column;
 
-/// One loss per sample, `(B,)`.
+/// One loss per sample, `(B,)`, and the derivative that it was computed with, where there is one.
 #[derive(Clone, Debug)]
-pub struct PerSample(Tensor);
+pub struct PerSample {
+    losses: Tensor,
+    tangent: Option<Tensor>,
+}
 
 impl PerSample {
     /// |r|² of each sample: the sum of squares over all dimensions but the first.
@@ -26,12 +29,27 @@ impl PerSample {
     /// # Errors
     /// As Candle.
     pub fn squared_norm(residual: &Tensor) -> Result<Self> {
-        Ok(Self(sum_of_squares(residual)?))
+        Ok(Self { losses: sum_of_squares(residual)?, tangent: None })
+    }
+
+    /// The same losses with the derivative that they were computed with, `(B, ...)`, for whoever watches its norm.
+    ///
+    /// Off the tape, and nothing is computed until somebody asks.
+    pub fn with_tangent(self, tangent: &Tensor) -> Self {
+        Self { tangent: Some(tangent.detach()), ..self }
     }
 
     /// The losses, `(B,)`.
     pub fn tensor(&self) -> &Tensor {
-        &self.0
+        &self.losses
+    }
+
+    /// The norm of the derivative of each sample, `(B,)` off the tape; `None` where the objective takes none.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn tangent_norms(&self) -> Result<Option<Tensor>> {
+        self.tangent.as_ref().map(|tangent| Ok(sum_of_squares(tangent)?.sqrt()?)).transpose()
     }
 
     /// The mean over the samples, a scalar.
@@ -39,15 +57,15 @@ impl PerSample {
     /// # Errors
     /// As Candle.
     pub fn mean(&self) -> Result<Tensor> {
-        Ok(self.0.mean_all()?)
+        Ok(self.losses.mean_all()?)
     }
 
-    /// The sum of two losses of the same samples.
+    /// The sum of two losses of the same samples; the derivative stays that of the first.
     ///
     /// # Errors
     /// Where the numbers of samples differ.
     pub fn add(&self, other: &Self) -> Result<Self> {
-        Ok(Self((&self.0 + &other.0)?))
+        self.map(|losses| Ok((losses + &other.losses)?))
     }
 
     /// Every loss times one number.
@@ -55,7 +73,7 @@ impl PerSample {
     /// # Errors
     /// As Candle.
     pub fn scale(&self, scale: f64) -> Result<Self> {
-        Ok(Self((&self.0 * scale)?))
+        self.map(|losses| Ok((losses * scale)?))
     }
 
     /// Every loss times a number of its own, `(B,)`.
@@ -63,12 +81,17 @@ impl PerSample {
     /// # Errors
     /// Where the numbers of samples differ.
     pub fn times(&self, weights: &Tensor) -> Result<Self> {
-        Ok(Self((&self.0 * weights)?))
+        self.map(|losses| Ok((losses * weights)?))
+    }
+
+    /// The losses off the tape.
+    pub fn detach(&self) -> Self {
+        Self { losses: self.losses.detach(), tangent: self.tangent.clone() }
     }
 
     /// The losses under another function, `(B,)` to `(B,)`.
     fn map(&self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok(Self(f(&self.0)?))
+        Ok(Self { losses: f(&self.losses)?, tangent: self.tangent.clone() })
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod align_your_flow;
 mod alpha_flow;
+mod bins;
 mod catalog;
 mod combination;
 mod consistency;
@@ -32,6 +33,7 @@ mod tvm;
 
 pub use align_your_flow::{AlignYourFlow, AyfLaw, align_your_flow};
 pub use alpha_flow::{AlphaFlow, alpha_flow};
+pub use bins::{Bin, BinSums};
 pub use catalog::{METHODS, Method};
 pub(crate) use combination::Tile;
 pub use combination::{Combination, CombinationLoss};

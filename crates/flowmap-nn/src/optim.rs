@@ -15,7 +15,7 @@ use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
-pub use clip::global_norm;
+pub use clip::{first_not_finite, global_norm};
 pub(crate) use inplace::lerp;
 pub use muon::{Muon, MuonConstants};
 pub use radam::RAdam;
@@ -55,7 +55,7 @@ pub trait Optimizer: Send {
     /// Restores what [`Optimizer::state`] and [`Optimizer::n_steps`] gave.
     ///
     /// # Errors
-    /// Where a tensor is missing, misshapen or unexpected.
+    /// Where a tensor is missing, misshapen or unexpected; the state is then as it was.
     fn restore(&mut self, state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()>;
 }
 

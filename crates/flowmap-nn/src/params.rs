@@ -158,6 +158,16 @@ pub(crate) fn take_like(tensors: &mut BTreeMap<String, Tensor>, name: &str, like
     Ok(take(tensors, name, like.shape())?.to_device(like.device())?.to_dtype(like.dtype())?.copy()?)
 }
 
+/// Whether a tensor holds finite numbers alone.
+///
+/// # Errors
+/// As Candle.
+pub fn is_finite(x: &Tensor) -> Result<bool> {
+    // 0 x is zero for finite x and NaN for others; sums of the numbers themselves might overflow.
+    let sum = (x.detach() * 0.0)?.sum_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    Ok(sum.to_scalar::<f64>()? == 0.0)
+}
+
 /// Refuses tensors that nothing took out of a checkpoint.
 pub(crate) fn refuse_rest(rest: BTreeMap<String, Tensor>) -> Result<()> {
     match rest.into_iter().next() {

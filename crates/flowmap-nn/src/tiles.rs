@@ -11,7 +11,7 @@ use flowmap_core::NoiseStream;
 use flowmap_dual::{GradientSums, PackedWeights};
 use rayon::prelude::*;
 
-use crate::objective::{Combination, Tile};
+use crate::objective::{BinSums, Combination, Tile};
 use crate::{AverageVelocity, Batch, Params, Result};
 
 /// Rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
@@ -28,6 +28,8 @@ pub struct LossAndGradient {
     pub loss: f64,
     /// The mean loss of each term over its rows, unweighted; `None` where it got no rows.
     pub terms: Vec<Option<f64>>,
+    /// The losses and tangents of each term by their times, unweighted.
+    pub bins: Vec<BinSums>,
     /// The gradient of every parameter that has one.
     pub gradients: GradStore,
 }
@@ -64,7 +66,12 @@ where
             combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
         let gradients = losses.total.backward()?;
         let terms = losses.terms.iter().map(|t| t.as_ref().map(scalar).transpose()).collect::<Result<_>>()?;
-        Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, gradients })
+        let bins = losses.rows.iter().map(|rows| match rows {
+            Some((losses, times)) => BinSums::new(losses, times),
+            None => Ok(BinSums::default()),
+        });
+        let bins = bins.collect::<Result<_>>()?;
+        Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, bins, gradients })
     };
     let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {
         let is_summed = |v: &&Tensor| v.device().is_cpu() && v.dtype() == DType::F32;
@@ -101,6 +108,8 @@ impl LossAndGradient {
                 (one, None) | (None, one) => one,
             };
         }
+        self.bins.resize(other.bins.len().max(self.bins.len()), BinSums::default());
+        self.bins.iter_mut().zip(&other.bins).for_each(|(sum, part)| sum.add(part));
         for var in params.vars().values() {
             if let Some(gradient) = other.gradients.get(var) {
                 self.add_gradient(var, gradient.detach())?;

@@ -198,6 +198,16 @@ fn terms_are_read_from_a_file_with_the_keys_of_their_objective() {
     assert!(toml::from_str::<Term>("kind = \"lsd\"\nwieght = 2.0").is_err());
     assert!(toml::from_str::<Term>("kind = \"mean_flaw\"").is_err());
     assert!(toml::from_str::<Term>("kind = \"shortcut\"\nn_steps = 12").unwrap().validate().is_err());
+    for mismatch in [
+        "kind = \"shortcut\"\nn_steps = 16\ntimes = { kind = \"dyadic\", n_steps = 8 }",
+        "kind = \"consistency\"\nn_steps = 16\nmiddle = { ahead = { n_steps = 8 } }",
+    ] {
+        let message = toml::from_str::<Term>(mismatch).unwrap().validate().unwrap_err().to_string();
+        assert!(
+            message.starts_with("`n_steps` = 16 is out of range, expected the same number as in `"),
+            "{message}"
+        );
+    }
     let mean_flow: Term = toml::from_str("kind = \"mean_flow\"").unwrap();
     assert_eq!(mean_flow.times, TimeDistribution::LogitNormal { mean: 0.4, std: 1.0 });
     let text = toml::to_string(&term).unwrap();

@@ -333,6 +333,34 @@ fn resumed_moving_average_continues_to_the_last_bit() {
 }
 
 #[test]
+fn refused_state_leaves_the_optimizer_as_it_was() {
+    let params = params(DType::F64);
+    let mut optimizer = OptimizerConfig::default().build(&params).unwrap();
+    optimizer.step(&gradient_of_w(&params, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 0.1, 1.0).unwrap();
+    let all = |state: &BTreeMap<String, Tensor>| -> Vec<Vec<f64>> { state.values().map(values).collect() };
+    let before = all(&optimizer.state());
+    // The moments of `b` come first and are good; those of `w` are cut.
+    let mut state = optimizer.state();
+    state.values_mut().for_each(|t| *t = t.ones_like().unwrap());
+    state.remove("second.w");
+    assert!(optimizer.restore(state.clone(), 7).is_err());
+    assert_eq!((all(&optimizer.state()), optimizer.n_steps()), (before.clone(), 1));
+    state.insert("second.w".into(), state["first.w"].clone());
+    state.insert("third.w".into(), state["first.w"].clone());
+    assert!(optimizer.restore(state, 7).is_err());
+    assert_eq!((all(&optimizer.state()), optimizer.n_steps()), (before, 1));
+}
+
+#[test]
+fn moving_average_whose_decay_is_no_share_is_refused() {
+    for (decay, found) in [(1.0, "1"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let message = Ema::new(decay, &params(DType::F64)).unwrap_err().to_string();
+        let expected = "is out of range, expected a number from 0 to 1, 1 excluded";
+        assert_eq!(message, format!("`ema` = {found} {expected}"));
+    }
+}
+
+#[test]
 fn moving_average_of_other_tensors_is_refused() {
     let params = params(DType::F64);
     let zeros = |size: usize| Tensor::zeros(size, DType::F64, &Device::Cpu).unwrap();

@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
+use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Term};
 use flowmap_nn::{Batch, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
 
 /// f64, so that only the order of the sums differs.
@@ -72,6 +72,18 @@ fn tiles_sum_to_the_batch() {
                 assert!((a - b.to_scalar::<f64>().unwrap()).abs() < TOLERANCE * a.abs().max(1.0));
             }
         }
+        for (bins, rows) in tiled.bins.iter().zip(&whole.rows) {
+            let rows = rows.as_ref().map(|(losses, times)| BinSums::new(losses, times).unwrap());
+            let rows = rows.unwrap_or_default();
+            for bin in Bin::all() {
+                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                    (Some(a), Some(b)) => (a - b).abs() < TOLERANCE * a.abs().max(1.0),
+                    (a, b) => a.is_none() && b.is_none(),
+                };
+                assert!(close(bins.mean_loss(bin), rows.mean_loss(bin)), "batch {batch}, {bin}");
+                assert!(close(bins.mean_tangent(bin), rows.mean_tangent(bin)), "batch {batch}, {bin}");
+            }
+        }
         let gradients = whole.total.backward().unwrap();
         for (name, var) in setup.params.vars() {
             let (a, b) = (tiled.gradients.get(var).unwrap(), gradients.get(var).unwrap());
@@ -91,7 +103,7 @@ fn number_of_threads_does_not_change_a_bit() {
             let g = tiled.gradients.get(&setup.params.vars()[name]).unwrap();
             g.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        (tiled.loss.to_bits(), bits("layers.0.weight"), bits("layers.2.bias"))
+        (tiled.loss.to_bits(), tiled.bins, bits("layers.0.weight"), bits("layers.2.bias"))
     };
     assert_eq!(on(1), on(2));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::{create_dir_atomically, write_atomically};
@@ -43,11 +43,53 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The same in memory of its own on the host, which does not follow the training.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn copied(&self) -> Result<Self> {
+        let copy = |tensors: &BTreeMap<String, Tensor>| -> Result<BTreeMap<String, Tensor>> {
+            let copy = |t: &Tensor| match t.device() {
+                Device::Cpu => t.copy(),
+                _ => t.to_device(&Device::Cpu),
+            };
+            tensors.iter().map(|(name, t)| Ok((name.clone(), copy(t)?))).collect()
+        };
+        Ok(Self {
+            config: self.config.clone(),
+            model: copy(&self.model)?,
+            emas: self.emas.iter().map(|(decay, t)| Ok((*decay, copy(t)?))).collect::<Result<_>>()?,
+            optimizer: copy(&self.optimizer)?,
+            state: self.state.clone(),
+        })
+    }
+
+    /// The first tensor that holds a number that is not finite; no such checkpoint is written.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn first_not_finite(&self) -> Result<Option<String>> {
+        let parts = [(String::new(), &self.model), (String::new(), &self.optimizer)];
+        let emas = self.emas.iter().map(|(decay, tensors)| (format!("ema-{decay} "), tensors));
+        for (part, tensors) in parts.into_iter().chain(emas) {
+            for (name, tensor) in tensors {
+                if !flowmap_nn::is_finite(tensor)? {
+                    return Ok(Some(format!("{part}{name}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Writes the checkpoint as the directory `path`.
     ///
     /// # Errors
-    /// [`Error::Io`]; nothing half-written stays.
+    /// [`Error::Io`]; nothing half-written stays. [`Error::Tensors`] for a number that is not finite.
     pub fn write(&self, path: &Path) -> Result<()> {
+        if let Some(name) = self.first_not_finite()? {
+            let source = flowmap_nn::Error::NotFiniteTensor { name };
+            return Err(Error::Tensors { path: path.to_owned(), source });
+        }
         create_dir_atomically(path, |dir| {
             let json = |value: serde_json::Result<Vec<u8>>| value.map_err(Error::json(path));
             write_atomically(&dir.join("config.json"), &json(serde_json::to_vec_pretty(&self.config))?)?;

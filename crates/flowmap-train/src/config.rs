@@ -1,5 +1,6 @@
 //! The config of a run: everything that decides its numbers.
 
+mod conflicts;
 mod layers;
 
 use std::path::Path;
@@ -136,6 +137,11 @@ impl Default for TrainConfig {
     }
 }
 
+/// Whether no value is there twice.
+fn all_differ<T: PartialEq>(values: &[T]) -> bool {
+    values.iter().enumerate().all(|(k, value)| !values[..k].contains(value))
+}
+
 /// How a run is judged at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -174,6 +180,7 @@ impl Config {
         range("train.clip_norm", clip_fits, "a number of at least 0", train.clip_norm.to_string())?;
         let decays_fit = train.ema.iter().all(|d| (0.0..1.0).contains(d));
         range("train.ema", decays_fit, "numbers from 0 to 1, 1 excluded", format!("{:?}", train.ema))?;
+        range("train.ema", all_differ(&train.ema), "numbers that differ", format!("{:?}", train.ema))?;
         let target = train.target_ema;
         let target_fits = target == 0.0 || train.ema.contains(&target);
         range("train.target_ema", target_fits, "0 or one of `train.ema`", target.to_string())?;
@@ -186,6 +193,12 @@ impl Config {
         range("train.max_bad_steps", train.max_bad_steps > 0, "at least 1", "0".into())?;
         let steps_fit = !self.eval.steps.is_empty() && self.eval.steps.iter().all(|n| *n > 0);
         range("eval.steps", steps_fit, "one number of at least 1 or more", format!("{:?}", self.eval.steps))?;
+        range(
+            "eval.steps",
+            all_differ(&self.eval.steps),
+            "numbers that differ",
+            format!("{:?}", self.eval.steps),
+        )?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
         self.schedule.validate()?;
         self.optimizer.validate()?;
@@ -193,12 +206,7 @@ impl Config {
             NetworkConfig::Mlp(config) => config.validate()?,
         }
         Combination::new(self.objective.clone())?;
-        let distills = self.objective.iter().find(|term| term.objective.needs_teacher());
-        if let (Some(term), None) = (distills, &self.teacher) {
-            return Err(Error::MissingTeacher { objective: term.objective.name() });
-        }
-        let drawn = !matches!(self.coupling, Coupling::Paired {});
-        range("coupling.kind", drawn, "a coupling of noise that the run draws", "paired".into())?;
+        self.validate_together()?;
         self.coupling.validate().map_err(Error::Coupling)?;
         crate::evaluation::parse_metrics(&self.eval.metrics)?;
         Ok(())

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Fault;
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -165,18 +167,16 @@ pub enum Error {
         found: String,
     },
     /// The loss or the gradient stopped being a number.
-    #[error(
-        "training diverged: {n_bad} steps in a row without a finite loss and gradient, the last at step {step} with loss {loss} and gradient norm {grad_norm}; the last good checkpoint stays"
-    )]
+    #[error("training diverged at step {step}: {fault}{}; the last good state is the checkpoint {}, to go on from with a smaller `train.lr`", in_a_row(*.n_bad), kept.display())]
     Diverged {
-        /// How many steps in a row.
-        n_bad: u32,
-        /// The last of them.
+        /// The first of the bad steps, counted from 1.
         step: u64,
-        /// Its loss.
-        loss: f64,
-        /// Its gradient norm.
-        grad_norm: f64,
+        /// What was not finite in it.
+        fault: Fault,
+        /// How many bad steps in a row there were.
+        n_bad: u32,
+        /// The checkpoint to go on from.
+        kept: PathBuf,
     },
     /// A metric cannot be computed for these data.
     #[error("metric `{metric}` {reason}")]
@@ -189,6 +189,12 @@ pub enum Error {
     /// A conditional network needs labels.
     #[error("`conditional` = true, but the data set `{kind}` has no labels")]
     NoLabels {
+        /// The data set.
+        kind: &'static str,
+    },
+    /// Pairs need the noise of each sample.
+    #[error("`coupling.kind` = `paired`, but the data set `{kind}` has no noise")]
+    NoNoise {
         /// The data set.
         kind: &'static str,
     },
@@ -262,6 +268,10 @@ pub enum Error {
     /// Candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+fn in_a_row(n_bad: u32) -> String {
+    if n_bad > 1 { format!(", and {n_bad} steps in a row were bad") } else { String::new() }
 }
 
 impl Error {

@@ -4,12 +4,75 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use flowmap_nn::objective::{Bin, BinSums, Term};
+use serde_json::{Map, Value, json};
 
-use crate::{Error, Result, write_atomically};
+use crate::{Config, Error, Result, StepReport, write_atomically};
 
-/// One line of the log: `step`, `samples`, `wall_s`, `loss`, `loss/<objective>`, `grad_norm`, `lr`, `samples_per_s`, ....
+/// One line of the log: `step`, `samples`, `wall_s`, `loss`, `loss/<objective>`, `loss_bin/<objective>/<bin>`, `grad_norm`, ....
 pub type Record = Map<String, Value>;
+
+/// The names of terms in the log: that of the objective, with a number from its second term on, as in `lsd.2`.
+pub fn term_names(terms: &[Term]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(terms.len());
+    for (k, term) in terms.iter().enumerate() {
+        let name = term.objective.name();
+        let before = terms[..k].iter().filter(|other| other.objective.name() == name).count();
+        names.push(if before == 0 { name.to_owned() } else { format!("{name}.{}", before + 1) });
+    }
+    names
+}
+
+/// What a line of the log holds beside the step itself.
+#[derive(Debug, Default)]
+pub(crate) struct Since {
+    /// The bins of every term, summed over the steps since the line before.
+    bins: Vec<BinSums>,
+}
+
+impl Since {
+    /// Takes in a step.
+    pub(crate) fn add(&mut self, report: &StepReport) {
+        self.bins.resize(report.bins.len(), BinSums::default());
+        self.bins.iter_mut().zip(&report.bins).for_each(|(sum, step)| sum.add(step));
+    }
+
+    /// A line of the log; numbers that JSON does not have become null.
+    pub(crate) fn record(
+        &self,
+        config: &Config,
+        report: &StepReport,
+        wall_s: f64,
+        samples_per_s: f64,
+    ) -> Record {
+        let mut record = Record::new();
+        let mut put = |key: String, value| record.insert(key, value);
+        put("step".into(), json!(report.step));
+        put("samples".into(), json!(report.step * config.train.batch as u64));
+        put("wall_s".into(), json!(wall_s));
+        put("loss".into(), json!(report.loss));
+        let names = term_names(&config.objective);
+        for (name, loss) in names.iter().zip(&report.terms) {
+            put(format!("loss/{name}"), json!(loss));
+        }
+        for (name, bins) in names.iter().zip(&self.bins) {
+            for bin in Bin::all() {
+                let key = bin.key();
+                if let Some(loss) = bins.mean_loss(bin) {
+                    put(format!("loss_bin/{name}/{key}"), json!(loss));
+                }
+                if let Some(norm) = bins.mean_tangent(bin) {
+                    put(format!("tangent_bin/{name}/{key}"), json!(norm));
+                }
+            }
+        }
+        put("grad_norm".into(), json!(report.grad_norm));
+        put("bad_steps".into(), json!(report.n_bad));
+        put("lr".into(), json!(report.lr));
+        put("samples_per_s".into(), json!(samples_per_s));
+        record
+    }
+}
 
 /// The log of a run, open for appending.
 #[derive(Debug)]

@@ -241,8 +241,7 @@ pub(crate) fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
         .map_err(|e| Error::Safetensors { path: path.to_owned(), message: e.to_string() })?;
     for (name, tensor) in &tensors {
-        let sum = tensor.abs()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !sum.is_finite() {
+        if !flowmap_nn::is_finite(tensor)? {
             let source = flowmap_nn::Error::NotFiniteTensor { name: name.clone() };
             return Err(Error::Tensors { path: path.to_owned(), source });
         }

@@ -101,14 +101,23 @@ impl RunDir {
         Ok(Some(checkpoint))
     }
 
-    /// Writes a checkpoint, points `latest` to it, and removes all but the newest `keep`.
+    /// The checkpoint after `step` steps, whether it exists or not.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(checkpoint_name(step))
+    }
+
+    /// Writes a checkpoint, points `latest` to it, and removes later ones and all but the newest `keep`.
     ///
     /// # Errors
-    /// [`Error::Io`]; the older checkpoints stay.
+    /// [`Error::Io`]; the older checkpoints stay. [`Error::Tensors`] for a number that is not finite.
     pub fn write_checkpoint(&self, checkpoint: &Checkpoint, keep: usize) -> Result<PathBuf> {
-        let name = format!("step-{:07}", checkpoint.state.step);
-        let path = self.checkpoints().join(&name);
-        checkpoint.write(&path)?;
+        checkpoint.write(&self.checkpoint(checkpoint.state.step))?;
+        self.go_back_to(checkpoint.state.step, keep)
+    }
+
+    /// Makes the checkpoint after `newest` steps the newest: those of later steps belong to a run that was taken back.
+    pub(crate) fn go_back_to(&self, newest: u64, keep: usize) -> Result<PathBuf> {
+        let name = checkpoint_name(newest);
         write_atomically(&self.checkpoints().join("latest"), name.as_bytes())?;
         let checkpoints = self.checkpoints();
         let entries = fs::read_dir(&checkpoints).map_err(Error::io("reading", &checkpoints))?;
@@ -118,9 +127,14 @@ impl RunDir {
         };
         let mut old: Vec<(u64, PathBuf)> = entries.filter_map(|e| step(e.ok()?.path())).collect();
         old.sort();
-        for (_, path) in old.iter().rev().skip(keep.max(1)) {
+        let (older, later): (Vec<_>, Vec<_>) = old.iter().partition(|(step, _)| *step <= newest);
+        for (_, path) in older.iter().rev().skip(keep.max(1)).chain(&later) {
             fs::remove_dir_all(path).map_err(Error::io("removing", path))?;
         }
-        Ok(path)
+        Ok(self.checkpoint(newest))
     }
+}
+
+fn checkpoint_name(step: u64) -> String {
+    format!("step-{step:07}")
 }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use flowmap_core::TimeGrid;
+use flowmap_nn::objective::Bin;
 use image::RgbImage;
 use serde_json::Value;
 
 use crate::figure::{
-    ImageGroup, Panel2d, Scale, Series, curves, encode_png, film_strip, images_grid, quality_vs_steps,
-    samples_2d, trajectories_2d,
+    BinPanel, ImageGroup, Panel2d, Scale, Series, curves, encode_png, film_strip, images_grid,
+    quality_vs_steps, samples_2d, time_bins, trajectories_2d,
 };
 use crate::generate::{Generation, generate, generate_paths};
 use crate::{
@@ -28,6 +29,8 @@ const PATH_STEPS: NonZeroU32 = NonZeroU32::new(32).unwrap();
 /// Film strips, and frames of each.
 const N_STRIPS: usize = 8;
 const STRIP_STEPS: NonZeroU32 = NonZeroU32::new(8).unwrap();
+/// Lines of the log that the figure of bins takes the mean of.
+const N_LAST_LINES: usize = 10;
 
 /// A figure on disk and the line below it.
 #[derive(Clone, Debug)]
@@ -90,6 +93,10 @@ pub fn draw_figures(
     }
     let log = read_log(&run.metrics())?;
     draw("loss.png", &losses(&log)?, "The mean loss of each objective over the training.")?;
+    if let Some(image) = loss_bins(&log)? {
+        let caption = "The mean loss of each objective by the times of its rows at the end of the training, and the norm of the derivative that it takes.";
+        draw("loss_bins.png", &image, caption)?;
+    }
     Ok(figures)
 }
 
@@ -206,4 +213,39 @@ fn losses(log: &[Record]) -> Result<RgbImage> {
         .collect();
     let series: Vec<Series<'_>> = columns.iter().map(|(name, y)| Series { name, x: &x, y }).collect();
     Ok(curves("loss", "step", "mean loss per sample", &series, Scale::Log)?)
+}
+
+/// The means by bins over the last lines of the log; `None` where it has none.
+fn loss_bins(log: &[Record]) -> Result<Option<RgbImage>> {
+    let last = &log[log.len().saturating_sub(N_LAST_LINES)..];
+    let mean = |key: &str| -> f64 {
+        let values: Vec<f64> = last.iter().filter_map(|record| record.get(key)?.as_f64()).collect();
+        if values.is_empty() { f64::NAN } else { values.iter().sum::<f64>() / values.len() as f64 }
+    };
+    let n = Bin::N_INTERVALS;
+    let mut panels: Vec<(String, Vec<f64>, Vec<f64>)> = Vec::new();
+    // The losses of all objectives, then their tangents; keys of one objective stand together.
+    for (prefix, what) in [("loss_bin/", "loss"), ("tangent_bin/", "tangent")] {
+        let names = last.iter().flat_map(|record| record.keys().filter_map(|key| key.strip_prefix(prefix)));
+        let mut names: Vec<&str> = names.filter_map(|rest| Some(rest.rsplit_once('/')?.0)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let (mut jumps, mut diagonal) = (vec![f64::NAN; n * n], vec![f64::NAN; n]);
+            for bin in Bin::all() {
+                let value = mean(&format!("{prefix}{name}/{}", bin.key()));
+                match bin {
+                    Bin::Jump { s, t } => jumps[s * n + t] = value,
+                    Bin::Diagonal { t } => diagonal[t] = value,
+                }
+            }
+            panels.push((format!("{what} of {name}"), jumps, diagonal));
+        }
+    }
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let panels: Vec<BinPanel<'_>> =
+        panels.iter().map(|(title, jumps, diagonal)| BinPanel { title, jumps, diagonal }).collect();
+    Ok(Some(time_bins(&panels, n)?))
 }

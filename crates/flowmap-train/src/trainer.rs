@@ -8,15 +8,15 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
-use flowmap_nn::objective::Combination;
+use flowmap_nn::objective::{BinSums, Combination};
 use flowmap_nn::optim::{Optimizer, global_norm};
 use flowmap_nn::{AverageVelocity, Batch, Ema, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
 use flowmap_sample::base_noise;
-use serde_json::json;
 
-use crate::metrics_log::MetricsLog;
+use crate::divergence::LastGood;
+use crate::metrics_log::{MetricsLog, Since};
 use crate::model::{FORMAT_VERSION, network_tensors};
-use crate::{Checkpoint, Config, Error, Model, ModelConfig, Record, Result, RunDir, State};
+use crate::{Checkpoint, Config, Error, Fault, Model, ModelConfig, Result, RunDir, State, term_names};
 
 /// What a step did.
 #[derive(Clone, Debug)]
@@ -31,8 +31,19 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// The learning rate.
     pub lr: f64,
-    /// Whether loss and gradient were finite; if not, the parameters did not move.
-    pub is_finite: bool,
+    /// The losses and tangents of each objective by their times, unweighted.
+    pub bins: Vec<BinSums>,
+    /// What was not finite in loss or gradient; the parameters did not move then.
+    pub fault: Option<Fault>,
+    /// How many steps of the run were like that so far.
+    pub n_bad: u64,
+}
+
+impl StepReport {
+    /// Whether loss and gradient were finite.
+    pub fn is_finite(&self) -> bool {
+        self.fault.is_none()
+    }
 }
 
 /// Someone who watches a run.
@@ -93,7 +104,10 @@ impl Trainer {
         builder: impl FnOnce(&ModelConfig) -> Result<ParamBuilder>,
     ) -> Result<Self> {
         config.validate()?;
-        let data = config.data.build(None)?;
+        let data = match config.coupling {
+            Coupling::Paired {} => config.data.build_pairs(None)?,
+            _ => config.data.build(None)?,
+        };
         let n_classes = match (config.conditional, data.n_classes()) {
             (false, _) => 0,
             (true, 0) => return Err(Error::NoLabels { kind: config.data.kind() }),
@@ -160,7 +174,7 @@ impl Trainer {
     /// One step.
     ///
     /// # Errors
-    /// As the networks; a loss or gradient that is not finite is no error here, see [`StepReport::is_finite`].
+    /// As the networks; a loss or gradient that is not finite is no error here, see [`StepReport::fault`].
     pub fn step(&mut self) -> Result<StepReport> {
         let (k, train) = (self.step, &self.config.train);
         let first = k.wrapping_mul(train.batch as u64);
@@ -168,7 +182,7 @@ impl Trainer {
         let batch =
             Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &self.config.interpolant };
         let times = NoiseStream::new(self.config.seed, Stream::Times);
-        let LossAndGradient { loss, terms, gradients } = loss_and_gradient(
+        let found = loss_and_gradient(
             &self.objective,
             &*self.net,
             &*self.teacher,
@@ -177,15 +191,18 @@ impl Trainer {
             &times,
             first,
         )?;
-        let grad_norm = global_norm(&gradients, &self.params)?;
+        let grad_norm = global_norm(&found.gradients, &self.params)?;
         let lr = train.lr * self.config.schedule.factor(k, train.steps);
-        let is_finite = loss.is_finite() && grad_norm.is_finite();
-        if is_finite {
+        let names = || term_names(&self.config.objective);
+        let fault = Fault::find(names, &self.params, &found, grad_norm)?;
+        let LossAndGradient { loss, terms, bins, gradients } = found;
+        if fault.is_none() {
             let clip = if train.clip_norm > 0.0 { (train.clip_norm / grad_norm).min(1.0) } else { 1.0 };
             self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?;
         }
         self.step += 1;
-        Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, is_finite })
+        let n_bad = self.step - self.optimizer.n_steps();
+        Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, bins, fault, n_bad })
     }
 
     /// Noise, data and labels of step `k`, whose first sample is `first`.
@@ -207,8 +224,15 @@ impl Trainer {
 
     /// The noise in the order of the data that it is coupled with.
     fn couple(&self, x0: Tensor, data: &flowmap_data::Batch, k: u64) -> Result<Tensor> {
-        if let Coupling::Independent {} = self.config.coupling {
-            return Ok(x0);
+        match self.config.coupling {
+            Coupling::Independent {} => return Ok(x0),
+            Coupling::Paired {} => {
+                let (stream, n) = (NoiseStream::new(self.config.seed, Stream::Data), data.shape[0]);
+                let stored = flowmap_data::batch_noise(self.data.as_ref(), &stream, k, n);
+                let stored = stored.ok_or(Error::NoNoise { kind: self.config.data.kind() })?;
+                return Ok(Tensor::from_vec(stored, x0.shape(), &self.device)?);
+            }
+            _ => {}
         }
         let dim = self.data.shape().iter().product();
         let host = x0.flatten_all()?.to_vec1::<f32>()?;
@@ -265,50 +289,55 @@ impl std::fmt::Debug for Trainer {
 /// Trains to the end of the config, with log and checkpoints in `run`, and opens the result.
 ///
 /// # Errors
-/// [`Error::Diverged`] after `max_bad_steps` bad steps in a row; [`Error::Io`] where the run cannot be written.
+/// [`Error::Diverged`] after `max_bad_steps` bad steps in a row, or where the state itself is not finite, with the last
+/// good state as the newest checkpoint; [`Error::Io`] where the run cannot be written.
 pub fn train(run: &RunDir, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Model> {
     let config = trainer.config.clone();
     let mut log = MetricsLog::open(&run.metrics(), trainer.step)?;
     let mut logged = (Instant::now(), trainer.step);
-    let mut n_bad = 0;
+    let mut since = Since::default();
+    let mut good = LastGood::new(run, trainer, config.train.log_every)?;
+    // The first of the bad steps in a row, and how many they are.
+    let mut bad: Option<(u64, Fault, u32)> = None;
     // A run may be resumed at its end, to draw its figures again.
     while trainer.step < config.train.steps {
+        good.before_step(trainer)?;
         let began = Instant::now();
         let report = trainer.step()?;
         trainer.wall_s += began.elapsed().as_secs_f64();
-        n_bad = if report.is_finite { 0 } else { n_bad + 1 };
+        good.after_step(report.is_finite())?;
+        since.add(&report);
         observer.step(&report, config.train.steps);
         let is_last = report.step == config.train.steps;
-        if report.step % config.train.log_every == 0 || is_last || !report.is_finite {
+        if report.step % config.train.log_every == 0 || is_last || !report.is_finite() {
             let speed = (report.step - logged.1) as f64 * config.train.batch as f64
                 / logged.0.elapsed().as_secs_f64();
-            log.write(&record(&config, &report, trainer.wall_s, speed))?;
+            log.write(&since.record(&config, &report, trainer.wall_s, speed))?;
             logged = (Instant::now(), report.step);
+            since = Since::default();
         }
-        if n_bad >= config.train.max_bad_steps {
-            let StepReport { step, loss, grad_norm, .. } = report;
-            return Err(Error::Diverged { n_bad, step, loss, grad_norm });
+        bad = report.fault.map(|fault| match bad.take() {
+            Some((step, fault, n_bad)) => (step, fault, n_bad + 1),
+            None => (report.step, fault, 1),
+        });
+        let is_due = report.step % config.train.checkpoint_every == 0 || is_last;
+        if is_due && bad.is_none() {
+            let checkpoint = trainer.checkpoint()?;
+            match checkpoint.first_not_finite()? {
+                Some(tensor) => bad = Some((report.step, Fault::State { tensor }, 0)),
+                None => {
+                    run.write_checkpoint(&checkpoint, config.train.keep_checkpoints)?;
+                    good.was_written(report.step);
+                }
+            }
         }
-        if (report.step % config.train.checkpoint_every == 0 || is_last) && n_bad == 0 {
-            run.write_checkpoint(&trainer.checkpoint()?, config.train.keep_checkpoints)?;
+        if let Some((step, fault, n_bad)) = &bad
+            && (is_last || *n_bad >= config.train.max_bad_steps || matches!(fault, Fault::State { .. }))
+        {
+            let (step, fault, n_bad) = (*step, fault.clone(), *n_bad);
+            let kept = good.write(run, config.train.keep_checkpoints)?;
+            return Err(Error::Diverged { step, fault, n_bad, kept });
         }
     }
     Model::open(run.path(), crate::Weights::Best, &trainer.device)
-}
-
-/// A line of the log; numbers that JSON does not have become null.
-fn record(config: &Config, report: &StepReport, wall_s: f64, samples_per_s: f64) -> Record {
-    let mut record = Record::new();
-    let mut put = |key: String, value| record.insert(key, value);
-    put("step".into(), json!(report.step));
-    put("samples".into(), json!(report.step * config.train.batch as u64));
-    put("wall_s".into(), json!(wall_s));
-    put("loss".into(), json!(report.loss));
-    for (term, loss) in config.objective.iter().zip(&report.terms) {
-        put(format!("loss/{}", term.objective.name()), json!(loss));
-    }
-    put("grad_norm".into(), json!(report.grad_norm));
-    put("lr".into(), json!(report.lr));
-    put("samples_per_s".into(), json!(samples_per_s));
-    record
 }

@@ -4,7 +4,13 @@
 use std::fs;
 
 use candle_core::Device;
-use flowmap_train::{Config, ConfigSource, Error, Observer, RunDir, StepReport, Trainer, resolve, train};
+use flowmap_nn::objective::Bin;
+use flowmap_train::{
+    Config, ConfigSource, Error, Observer, RunDir, StepReport, Trainer, read_log, resolve, term_names, train,
+};
+
+/// The reader of JSON may miss the last place of a number.
+const LAST_PLACE: f64 = 1e-15;
 
 /// Counts what it is told.
 #[derive(Default)]
@@ -77,7 +83,7 @@ fn bad_steps_move_no_parameter() {
         let before = trainer.checkpoint().unwrap();
         let report = trainer.step().unwrap();
         let after = trainer.checkpoint().unwrap();
-        if !report.is_finite {
+        if !report.is_finite() {
             n_bad += 1;
             assert_eq!(before.state.optimizer_steps, after.state.optimizer_steps);
             for (name, tensor) in &before.model {
@@ -141,7 +147,7 @@ fn learned_weights_are_saved_with_the_run_and_no_part_of_its_model() {
     let mut more = vec!["data.kind=gaussian_mixture", "objective.1.kind=pfmm", "objective.1.share=0.4"];
     more.extend(["teacher.kind=model", path.as_str()]);
     let mut student = Trainer::new(self::config(&more), &Device::Cpu).unwrap();
-    assert!(student.step().unwrap().is_finite);
+    assert!(student.step().unwrap().is_finite());
     more[0] = "data.kind=moons";
     let error = Trainer::new(self::config(&more), &Device::Cpu).unwrap_err();
     assert!(matches!(error, Error::TeacherMismatch { key: "sigma_data", .. }), "{error}");
@@ -152,4 +158,61 @@ fn exact_teacher_needs_data_whose_flow_is_known() {
     let more = ["teacher.kind=exact", "objective.1.kind=lmd", "objective.1.share=0.4"];
     let error = Trainer::new(config(&more), &Device::Cpu).unwrap_err();
     assert!(matches!(error, Error::NoExactFlow { kind: "checkerboard" }), "{error}");
+}
+
+#[test]
+fn log_has_the_means_by_bins_of_all_steps_since_the_line_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = ["train.log_every=3", "objective.1.kind=flow_matching", "objective.0.kind=lsd"];
+    let mut trainer = Trainer::new(config(&more), &Device::Cpu).unwrap();
+    let mut steps = Vec::new();
+    let mut again = Trainer::new(config(&more), &Device::Cpu).unwrap();
+    for _ in 0..6 {
+        steps.push(again.step().unwrap().bins);
+    }
+    let run = RunDir::new(dir.path());
+    train(&run, &mut trainer, &mut Witness::default()).unwrap();
+    let log = read_log(&run.metrics()).unwrap();
+    assert_eq!(log.len(), 2);
+    for (line, steps) in log.iter().zip(steps.chunks(3)) {
+        for (term, name) in ["lsd", "flow_matching"].into_iter().enumerate() {
+            let mut sum = steps[0][term].clone();
+            steps[1..].iter().for_each(|bins| sum.add(&bins[term]));
+            for bin in Bin::all() {
+                let number = |kind: &str| line.get(&format!("{kind}_bin/{name}/{}", bin.key()))?.as_f64();
+                let pairs =
+                    [(number("loss"), sum.mean_loss(bin)), (number("tangent"), sum.mean_tangent(bin))];
+                for (found, expected) in pairs {
+                    let close = match (found, expected) {
+                        (Some(found), Some(expected)) => (found - expected).abs() <= LAST_PLACE * expected,
+                        (found, expected) => found == expected,
+                    };
+                    assert!(close, "{name}, {bin}: {found:?}, expected {expected:?}");
+                }
+            }
+        }
+        // Flow matching lies on the diagonal, LSD off it.
+        let keys: Vec<&String> = line.keys().filter(|key| key.starts_with("loss_bin/")).collect();
+        assert!(keys.iter().any(|key| key.contains("/lsd/s0-t3")));
+        assert!(
+            keys.iter().all(|key| key.contains("/lsd/s") || key.contains("/flow_matching/d")),
+            "{keys:?}"
+        );
+        assert!(!line.keys().any(|key| key.starts_with("tangent_bin/flow_matching")));
+    }
+}
+
+#[test]
+fn terms_of_one_kind_have_names_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = ["objective.1.kind=flow_matching", "objective.1.times={ kind = \"fixed_end\" }"];
+    let mut trainer = Trainer::new(config(&more), &Device::Cpu).unwrap();
+    let run = RunDir::new(dir.path());
+    train(&run, &mut trainer, &mut Witness::default()).unwrap();
+    let log = read_log(&run.metrics()).unwrap();
+    let keys: Vec<&String> = log[0].keys().filter(|key| key.starts_with("loss/")).collect();
+    assert_eq!(keys, ["loss/flow_matching", "loss/flow_matching.2"]);
+    let terms = &config(&more).objective;
+    let names = term_names(&[&terms[..], &terms[..1]].concat());
+    assert_eq!(names, ["flow_matching", "flow_matching.2", "flow_matching.3"]);
 }

@@ -153,4 +153,21 @@ fn training_that_diverges_says_so_and_keeps_the_last_checkpoint() {
     assert_eq!(output.status.code(), Some(1));
     assert_one_clear_message(&output.stderr, &["training diverged", "3 steps in a row", "checkpoint"]);
     assert!(snapshot(&checkpoint(&dir.path().join("run"))) == before);
+    // With a smaller rate it goes on from there.
+    let resume = ["train", "--resume", "--out", "run", "--steps", "10", "--set", "train.lr=1e-3"];
+    crate::program::flowmap(dir.path()).args(resume).assert().success();
+}
+
+#[test]
+fn training_that_diverges_before_any_checkpoint_leaves_one_to_go_on_from() {
+    let dir = folder();
+    let mut command = crate::program::flowmap(dir.path());
+    command.args(["train", "--out", "run"]).args(TINY);
+    command.args(["--set", "train.lr=1e30", "--set", "train.max_bad_steps=3"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = ["diverged at step", "(objective.", "run/checkpoints/step-0000000", "`train.lr`"];
+    assert_one_clear_message(&output.stderr, &words);
+    let resume = ["train", "--resume", "--out", "run", "--set", "train.lr=1e-3"];
+    crate::program::flowmap(dir.path()).args(resume).assert().success();
 }

@@ -9,6 +9,7 @@ mod bad_usage;
 mod bench;
 mod eval;
 mod help;
+mod pairs;
 mod program;
 mod reproducible;
 mod runs;

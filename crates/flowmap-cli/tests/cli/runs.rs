@@ -29,6 +29,7 @@ fn run_holds_the_files_of_its_description_and_no_others() {
         "config.toml",
         "evaluation.json",
         "figures/loss.png",
+        "figures/loss_bins.png",
         "figures/quality.png",
         "figures/samples.png",
         "figures/trajectories.png",
@@ -58,6 +59,7 @@ fn log_has_a_line_for_every_fifth_step_with_the_promised_keys() {
             "loss",
             "loss/flow_matching",
             "loss/lsd",
+            "bad_steps",
             "grad_norm",
             "lr",
             "samples_per_s",
@@ -71,7 +73,7 @@ fn log_has_a_line_for_every_fifth_step_with_the_promised_keys() {
 #[test]
 fn figures_are_pictures() {
     for run in [tiny_run(), digits_run()] {
-        for name in ["loss", "quality", "samples", "trajectories"] {
+        for name in ["loss", "loss_bins", "quality", "samples", "trajectories"] {
             let image = image::open(run.join(format!("figures/{name}.png"))).unwrap();
             assert!(
                 image.width() >= 200 && image.height() >= 100,
@@ -89,7 +91,7 @@ fn report_is_one_file_that_asks_for_no_other() {
     for outside in ["src=\"http", "href=\"http", "url(http", "@import", "<link", "src=\"figures"] {
         assert!(!html.contains(outside), "{outside}");
     }
-    assert_eq!(html.matches("src=\"data:image/png;base64,").count(), 4);
+    assert_eq!(html.matches("src=\"data:image/png;base64,").count(), 5);
     assert!(html.contains("KL exact"));
 }
 

@@ -116,7 +116,7 @@ where
 
 /// | v − sg[ v + g/(|g| + c) ] |², whose gradient is −2 g/(|g| + c) · ∂v.
 pub(super) fn toward(v: &Tensor, g: &Tensor, norm_offset: f64) -> Result<PerSample> {
-    let g = if norm_offset > 0.0 { normalized(g, norm_offset)? } else { g.clone() };
-    let target = (v.detach() + g.detach())?;
-    PerSample::squared_norm(&(v - target)?) // (3)
+    let step = if norm_offset > 0.0 { normalized(g, norm_offset)? } else { g.clone() };
+    let target = (v.detach() + step.detach())?;
+    Ok(PerSample::squared_norm(&(v - target)?)?.with_tangent(g)) // (3)
 }

@@ -13,7 +13,9 @@ use flowmap_core::NoiseStream;
 
 use super::Term;
 use crate::loss::{LearnedWeight, TimeWeight};
-use crate::{AverageVelocity, Batch, Context, Error, FlowMap, ParamBuilder, Result, Teacher, Times};
+use crate::{
+    AverageVelocity, Batch, Context, Error, FlowMap, ParamBuilder, PerSample, Result, Teacher, Times,
+};
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
 const SHARE_TOLERANCE: f64 = 2e-3;
@@ -35,6 +37,8 @@ pub struct CombinationLoss {
     pub total: Tensor,
     /// The mean loss of each term over its rows, as the objective gives it, a scalar off the tape; `None` where it got no rows.
     pub terms: Vec<Option<Tensor>>,
+    /// The losses of each term's rows, as the objective gives them, off the tape, and their times; `None` where it got no rows.
+    pub rows: Vec<Option<(PerSample, Times)>>,
 }
 
 impl Combination {
@@ -141,6 +145,7 @@ impl Combination {
         let mut term_start = 0;
         let mut total: Option<Tensor> = None;
         let mut terms = Vec::with_capacity(self.terms.len());
+        let mut watched = Vec::with_capacity(self.terms.len());
         // The batch is the same size in every step, so its first row tells the step.
         let step = first / (n_total as u64).max(1);
         let context = Context { teacher: self.teacher.as_ref(), step, null_label: self.null_label };
@@ -150,6 +155,7 @@ impl Combination {
             term_start += n_term;
             if n_rows == 0 {
                 terms.push(None);
+                watched.push(None);
                 continue;
             }
             let rows = Rows::new(batch, start, n_rows)?;
@@ -165,11 +171,13 @@ impl Combination {
                 &rows.batch(batch),
                 &drawn,
             )?;
+            let seen = losses.detach();
             let logged = losses.mean()?.detach();
             terms.push(Some((logged * (n_rows as f64 / n_term as f64))?));
             let losses = term.norm.apply(losses)?;
             let losses = term.time_weight.apply(losses, &drawn, self.learned[k].as_ref(), k)?;
             let part = (losses.mean()? * (term.weight * n_rows as f64 / n_total as f64))?;
+            watched.push(Some((seen, drawn)));
             total = Some(match total {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -179,7 +187,7 @@ impl Combination {
             Some(total) => total,
             None => Tensor::zeros((), dtype, device)?,
         };
-        Ok(CombinationLoss { total, terms })
+        Ok(CombinationLoss { total, terms, rows: watched })
     }
 }
 

@@ -59,5 +59,5 @@ where
             along.tangent_or_zeros()?
         }
     };
-    PerSample::squared_norm(&residual) // (1)
+    Ok(PerSample::squared_norm(&residual)?.with_tangent(&residual)) // (1)
 }

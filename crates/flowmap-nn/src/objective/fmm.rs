@@ -45,20 +45,22 @@ where
     let (s, t) = (times.s.tensor(), times.t.tensor());
     let x = batch.i(&times.t)?; // I_t
     let di_t = batch.di(&times.t)?;
-    let (x_st, residual) = match law {
+    let (x_st, tangent, residual) = match law {
         FmmLaw::Lagrangian => {
             let y = model.jump(t, s, &x)?; // X_{t,s}(I_t)
             let (x_st, dt_x_st) = model.jump_dt(s, t, &y)?;
-            (x_st, (dt_x_st - di_t)?)
+            let residual = (&dt_x_st - di_t)?;
+            (x_st, dt_x_st, residual)
         }
         FmmLaw::Eulerian => {
             // The first time of the backward jump is t.
             let (y, dt_x_ts) = model.jump_ds(t, s, &x)?;
             let (x_st, advection) = jvp(model, s, t, y, dt_x_ts)?;
-            (x_st, (advection + di_t)?)
+            let residual = (&advection + di_t)?;
+            (x_st, advection, residual)
         }
     };
-    let law = PerSample::squared_norm(&residual)?;
+    let law = PerSample::squared_norm(&residual)?.with_tangent(&tangent);
     if inversion == 0.0 {
         return Ok(law);
     }

@@ -209,6 +209,11 @@ impl Objective {
         }
     }
 
+    /// Whether that flow must be a map: a velocity field has no jumps.
+    pub fn needs_map(&self) -> bool {
+        matches!(self, Self::Pfmm { .. })
+    }
+
     /// Checks the numbers among its choices.
     ///
     /// # Errors

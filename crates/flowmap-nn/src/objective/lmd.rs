@@ -43,5 +43,5 @@ where
         LmdStop::None => q.velocity(t, &x_st, model.labels())?,
         LmdStop::Teacher => q.velocity(t, &x_st.detach(), model.labels())?.detach(), // sg[ q_t(X_{s,t}) ]
     };
-    PerSample::squared_norm(&(dt_x_st - q_t)?) // (1)
+    Ok(PerSample::squared_norm(&(&dt_x_st - q_t)?)?.with_tangent(&dt_x_st)) // (1)
 }

@@ -67,7 +67,8 @@ where
     let v_st = model.average_velocity(s, t, &i_s)?;
     let along = Dual::new(i_s, v_s.clone())?;
     let dv_st = teacher.average_velocity_dual(&Dual::variable(s.clone())?, &t.into(), &along)?;
+    let dv_st = dv_st.tangent_or_zeros()?; // ∂_s v + ∇v ṽ_s
     let width = as_column(&(t - s)?, v_st.rank())?;
-    let target = (v_s + dv_st.tangent_or_zeros()?.broadcast_mul(&width)?)?; // ṽ_s + (t − s)(∂_s v + ∇v ṽ_s)
-    PerSample::squared_norm(&(v_st - target.detach())?) // (1)
+    let target = (v_s + dv_st.broadcast_mul(&width)?)?; // ṽ_s + (t − s)(∂_s v + ∇v ṽ_s)
+    Ok(PerSample::squared_norm(&(v_st - target.detach())?)?.with_tangent(&dv_st)) // (1)
 }

@@ -102,7 +102,23 @@ impl Term {
         self.times.validate()?;
         self.norm.validate()?;
         self.time_weight.validate()?;
-        self.objective.validate()
+        self.objective.validate()?;
+        // Two numbers that say the same thing must agree.
+        let said_twice = match (&self.objective, self.times, self.middle) {
+            (Objective::Shortcut { n_steps, .. }, TimeDistribution::Dyadic { n_steps: other }, _) => {
+                Some((*n_steps, other, "the same number as in `times`"))
+            }
+            (Objective::Consistency { n_steps, .. }, _, MiddleTime::Ahead { n_steps: other }) => {
+                Some((*n_steps, other, "the same number as in `middle`"))
+            }
+            _ => None,
+        };
+        match said_twice {
+            Some((n_steps, other, expected)) if n_steps != other => {
+                Err(Error::OutOfRange { key: "n_steps", expected, found: n_steps.into() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Draws the times of one sample at a step.

@@ -7,6 +7,21 @@ use candle_core::backprop::GradStore;
 use super::inplace::sum_of_squares;
 use crate::{Params, Result};
 
+/// The first parameter, by name, whose gradient holds a number that is not finite.
+///
+/// # Errors
+/// As Candle.
+pub fn first_not_finite<'a>(gradients: &GradStore, params: &'a Params) -> Result<Option<&'a str>> {
+    for (name, var) in params.vars() {
+        if let Some(g) = gradients.get(var)
+            && !sum_of_squares(g)?.is_finite()
+        {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// The Euclidean norm of all gradients together, in f64.
 ///
 /// # Errors

@@ -68,11 +68,16 @@ impl Moments {
     }
 
     pub(super) fn restore(&mut self, mut state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
-        for m in &mut self.moments {
-            m.first = take_like(&mut state, &format!("first.{}", m.name), &m.first)?;
-            m.second = take_like(&mut state, &format!("second.{}", m.name), &m.second)?;
-        }
+        let mut take = |m: &Moment| -> Result<(Tensor, Tensor)> {
+            let first = take_like(&mut state, &format!("first.{}", m.name), &m.first)?;
+            Ok((first, take_like(&mut state, &format!("second.{}", m.name), &m.second)?))
+        };
+        let taken: Vec<(Tensor, Tensor)> = self.moments.iter().map(&mut take).collect::<Result<_>>()?;
         refuse_rest(state)?;
+        // Nothing can fail from here on: a state that is refused leaves all as it was.
+        for (m, (first, second)) in self.moments.iter_mut().zip(taken) {
+            (m.first, m.second) = (first, second);
+        }
         self.n_steps = n_steps;
         Ok(())
     }

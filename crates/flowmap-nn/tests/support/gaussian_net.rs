@@ -7,7 +7,7 @@
 //! The defect d is zero at the truth.
 //! Whatever m and sd are, without it the maps are those of *some* flow, so self-distillation finds no fault
 //! in them: the defect is what makes the maps disagree with one another.
-#![allow(clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,12 @@
 //! Configs in layers: preset < file < `--set` < flags.
 //!
 //! Tables merge key by key; a table whose `kind` differs is replaced whole, and so are arrays.
+//! A term of the loss keeps what all terms have when its `kind` changes, and loses the keys of the old objective alone.
 //! What is wrong is reported with the key and with the layer that set it.
 
 use std::path::{Path, PathBuf};
 
-use flowmap_nn::objective::{Combination, Term};
+use flowmap_nn::objective::{Combination, Objective, Term};
 use toml::{Table, Value};
 
 use super::Config;
@@ -145,13 +146,39 @@ fn merge_items(items: &mut Vec<Value>, above: Table) {
     for (index, value) in above {
         let index = index.parse::<usize>().unwrap_or(usize::MAX);
         match (items.get_mut(index), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
-                merge(below, above)
-            }
+            (Some(Value::Table(below)), Value::Table(above)) => merge_term(below, above),
             (Some(item), value) => *item = value,
             (None, value) => items.push(value),
         }
     }
+}
+
+/// Lays `above` over a term of the loss.
+fn merge_term(below: &mut Table, above: Table) {
+    // Times that are what the objective has by default follow it, also where a printed config spells them out.
+    if let Some(objective) = objective_of(below) {
+        let defaults = [
+            ("times", Value::try_from(objective.default_times())),
+            ("middle", Value::try_from(objective.default_middle())),
+        ];
+        for (key, default) in defaults {
+            let is_default = default.is_ok_and(|default| below.get(key) == Some(&default));
+            if is_default && !above.contains_key(key) {
+                below.remove(key);
+            }
+        }
+    }
+    if !same_kind(below, &above) {
+        below.retain(|key, _| key != "kind" && TERM_KEYS.contains(&key));
+    }
+    merge(below, above);
+}
+
+/// The objective of a term, `None` where it is malformed.
+fn objective_of(term: &Table) -> Option<Objective> {
+    let own = |key: &str| key == "kind" || !TERM_KEYS.contains(&key);
+    let own: Table = term.iter().filter(|(key, _)| own(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    Value::Table(own).try_into().ok()
 }
 
 /// Whether `above` adds to `below`, or is another kind of thing that replaces it.
@@ -410,8 +437,6 @@ mod tests {
         assert!(message.contains("key `teacher`: objective `lmd` distills from a known flow"), "{message}");
         let message = refusal(&["coupling.kind=optimal_transport", "coupling.group=0"]);
         assert!(message.ends_with("key `coupling.group`: expected at least 1, found 0"), "{message}");
-        let message = refusal(&["coupling.kind=paired"]);
-        assert!(message.contains("key `coupling.kind`: expected a coupling of noise"), "{message}");
         let message = refusal(&["train.target_ema=0.5"]);
         assert!(message.ends_with("expected 0 or one of `train.ema`, found 0.5"), "{message}");
         let message = refusal(&["objective.1.kind=lds"]);
@@ -437,6 +462,62 @@ mod tests {
         ];
         let config = resolve(&sources).unwrap();
         assert_eq!((config.train.steps, config.data.kind()), (9, "moons"));
+    }
+
+    #[test]
+    fn another_kind_of_objective_keeps_what_all_terms_have_and_drops_the_rest() {
+        let term = |sets: &[&str]| {
+            let mut sources = vec![ConfigSource::preset("checkerboard").unwrap()];
+            sources.extend(sets.iter().map(|s| ConfigSource::set(s).unwrap()));
+            resolve(&sources).unwrap().objective[1].clone()
+        };
+        let common = [
+            "objective.1.stop=none",
+            "objective.1.weight=0.5",
+            "objective.1.diagonal=0.25",
+            "objective.1.anneal=10",
+            "objective.1.norm={ kind = \"adaptive\" }",
+            "objective.1.time_weight={ kind = \"width\", power = 2.0 }",
+            "objective.1.times={ kind = \"fixed_end\" }",
+        ];
+        let (before, after) = (term(&common), term(&[&common[..], &["objective.1.kind=mean_flow"]].concat()));
+        assert_eq!(after.objective.name(), "mean_flow");
+        assert_eq!(after, Term { objective: after.objective, ..before });
+        // Times by default are those of the new objective.
+        let mean_flow = term(&["objective.1.kind=mean_flow"]);
+        assert_eq!((mean_flow.share, mean_flow.times), (0.4, mean_flow.objective.default_times()));
+    }
+
+    #[test]
+    fn times_that_a_resolved_config_spells_out_follow_the_objective() {
+        let resolved = |sets: &[&str]| {
+            let mut sources = vec![ConfigSource::preset("checkerboard").unwrap()];
+            sources.extend(sets.iter().map(|s| ConfigSource::set(s).unwrap()));
+            let text = resolve(&sources).unwrap().to_toml().unwrap();
+            ConfigSource::text("resolved".into(), &text).unwrap()
+        };
+        for (kind, follows) in [("shortcut", "times"), ("consistency", "middle")] {
+            let spelled = resolved(&[&format!("objective.1.kind={kind}")]);
+            let with = |sets: &[&str]| {
+                let mut sources = vec![spelled.clone()];
+                sources.extend(sets.iter().map(|s| ConfigSource::set(s).unwrap()));
+                resolve(&sources).map(|config| config.objective[1].clone())
+            };
+            let halved = with(&["objective.1.n_steps=32"]).unwrap();
+            assert_eq!(halved.times, halved.objective.default_times());
+            assert_eq!(halved.middle, halved.objective.default_middle());
+            let other = with(&["objective.1.kind=lsd"]).unwrap();
+            assert_eq!(other, Term::new(other.objective, 0.4));
+            // A file that says both, and not the same, is refused.
+            let both = match kind {
+                "shortcut" => "objective.1.times={ kind = \"dyadic\", n_steps = 4 }",
+                _ => "objective.1.middle={ ahead = { n_steps = 4 } }",
+            };
+            let message = with(&["objective.1.n_steps=32", both]).unwrap_err().to_string();
+            let expected =
+                format!("key `objective.1.n_steps`: expected the same number as in `{follows}`, found 32");
+            assert!(message.ends_with(&expected), "{message}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | [`film_strip`] | images along such paths |
 //! | [`curves`] | losses and other logged numbers over steps |
 //! | [`quality_vs_steps`] | a distance to the data over the number of steps N |
+//! | [`time_bins`] | losses by their times s and t |
 
 mod axis;
 mod canvas;
@@ -26,6 +27,7 @@ mod plot;
 mod quality;
 mod samples;
 mod text;
+mod time_bins;
 mod trajectories;
 
 pub use axis::Scale;
@@ -35,6 +37,7 @@ pub use film_strip::film_strip;
 pub use images::{ImageGroup, images_grid};
 pub use quality::quality_vs_steps;
 pub use samples::{Panel2d, samples_2d};
+pub use time_bins::{BinPanel, time_bins};
 pub use trajectories::trajectories_2d;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};

@@ -1,0 +1,139 @@
+//! Parts of a config that are right by themselves and wrong together.
+//!
+//! All of these would otherwise come to light in the run, or not at all.
+
+use flowmap_core::{Coupling, InterpolantKind};
+use flowmap_data::DataConfig;
+use flowmap_nn::objective::Objective;
+
+use super::Config;
+use crate::{Error, Result, TeacherConfig};
+
+impl Config {
+    /// Checks the parts of the config against each other.
+    pub(super) fn validate_together(&self) -> Result<()> {
+        for term in &self.objective {
+            self.validate_objective(&term.objective)?;
+        }
+        self.validate_teacher()?;
+        let is_paired = matches!(self.coupling, Coupling::Paired {});
+        let has_pairs = matches!(self.data, DataConfig::Points(_));
+        let expected = "`paired` only with `data.kind = \"points\"`, whose file holds the noise as well";
+        range("coupling.kind", !is_paired || has_pairs, expected, "paired".into())
+    }
+
+    /// What an objective needs of the rest.
+    fn validate_objective(&self, objective: &Objective) -> Result<()> {
+        match objective {
+            Objective::Scm(_) => {
+                let fits = matches!(self.interpolant, InterpolantKind::Trigonometric);
+                let expected = "`trigonometric`, since the objective `scm` is defined for it alone";
+                range("interpolant", fits, expected, self.interpolant.to_string())
+            }
+            Objective::GuidedMeanFlow(_) => {
+                let expected = "`true`, since the objective `guided_mean_flow` guides toward labels";
+                range("conditional", self.conditional, expected, "false".into())?;
+                let dropout = self.train.label_dropout;
+                let expected = "a positive number, since the objective `guided_mean_flow` guides away from hidden labels";
+                range("train.label_dropout", dropout > 0.0, expected, dropout.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the objectives need of the teacher, and the other way around.
+    fn validate_teacher(&self) -> Result<()> {
+        let needs = self.objective.iter().find(|term| term.objective.needs_teacher());
+        match (&self.teacher, needs) {
+            (None, None) => Ok(()),
+            (None, Some(term)) => Err(Error::MissingTeacher { objective: term.objective.name() }),
+            (Some(_), None) => {
+                let expected = "an objective that distills from it, or no such table";
+                range("teacher", false, expected, "none".into())
+            }
+            (Some(TeacherConfig::Exact {}), Some(_)) => {
+                let needs_map = self.objective.iter().any(|term| term.objective.needs_map());
+                let expected =
+                    "`model`, since the objective `pfmm` takes jumps, and the exact flow gives a velocity";
+                range("teacher.kind", !needs_map, expected, "exact".into())?;
+                let expected = "`false`, since the exact flow of the teacher ignores labels";
+                range("conditional", !self.conditional, expected, "true".into())
+            }
+            (Some(TeacherConfig::Model { .. }), Some(_)) => Ok(()),
+        }
+    }
+}
+
+fn range(key: &'static str, good: bool, expected: &'static str, found: String) -> Result<()> {
+    if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::{Config, ConfigSource, Result, resolve};
+
+    fn set(preset: &str, sets: &[&str]) -> Result<Config> {
+        let mut sources = vec![ConfigSource::preset(preset).unwrap()];
+        sources.extend(sets.iter().map(|s| ConfigSource::set(s).unwrap()));
+        resolve(&sources)
+    }
+
+    /// Checks that the last setting, or that of `key`, is refused.
+    #[track_caller]
+    fn refuses(preset: &str, sets: &[&str], key: &str, words: &[&str]) {
+        let message = set(preset, sets).unwrap_err().to_string();
+        for word in words.iter().chain(&[format!("key `{key}`: ").as_str()]) {
+            assert!(message.contains(word), "expected `{word}` in: {message}");
+        }
+    }
+
+    const SCM: &str = "objective.1.kind=scm";
+    const GUIDED: &str = "objective.1.kind=guided_mean_flow";
+    const MODEL: [&str; 2] = ["teacher.kind=model", "teacher.path=somewhere"];
+
+    #[test]
+    fn scm_needs_the_trigonometric_interpolant() {
+        refuses("checkerboard", &[SCM], "interpolant", &["`trigonometric`", "`scm`", "found linear"]);
+        assert!(set("checkerboard", &[SCM, "interpolant=trigonometric"]).is_ok());
+    }
+
+    #[test]
+    fn guidance_in_the_target_needs_labels_some_of_them_hidden() {
+        refuses("checkerboard", &[GUIDED], "conditional", &["`guided_mean_flow`", "found false"]);
+        let shown = [GUIDED, "train.label_dropout=0.0"];
+        refuses("digits", &shown, "train.label_dropout", &["--set train.label_dropout=0.0", "found 0"]);
+        assert!(set("digits", &[GUIDED]).is_ok());
+    }
+
+    #[test]
+    fn teacher_and_objectives_must_suit_each_other() {
+        let teacher = ["teacher.kind=exact"];
+        refuses(
+            "checkerboard",
+            &teacher,
+            "teacher",
+            &["--set teacher.kind=exact", "an objective that distills"],
+        );
+        refuses("checkerboard", &["objective.1.kind=lmd"], "teacher", &["`lmd`", "[teacher]"]);
+        let pfmm = "objective.0.kind=pfmm";
+        refuses("distill-mixture", &[pfmm], "teacher.kind", &["`pfmm`", "found exact"]);
+        refuses("distill-mixture", &["conditional=true"], "conditional", &["ignores labels", "found true"]);
+        assert!(set("distill-mixture", &[pfmm, MODEL[0], MODEL[1]]).is_ok());
+        assert!(set("distill-mixture", &["conditional=true", MODEL[0], MODEL[1]]).is_ok());
+    }
+
+    #[test]
+    fn pairs_need_a_file() {
+        let paired = "coupling.kind=paired";
+        refuses("checkerboard", &[paired], "coupling.kind", &["data.kind = \"points\"", "found paired"]);
+        assert!(set("checkerboard", &[paired, "data.kind=points", "data.path=pairs.npz"]).is_ok());
+    }
+
+    #[test]
+    fn lists_with_a_value_twice_are_refused() {
+        refuses("checkerboard", &["eval.steps=[1,2,1]"], "eval.steps", &["differ", "found [1, 2, 1]"]);
+        refuses("checkerboard", &["eval.steps=[]"], "eval.steps", &["found []"]);
+        refuses("checkerboard", &["train.ema=[0.9,0.9]"], "train.ema", &["differ"]);
+    }
+}
