@@ -7,7 +7,7 @@ use std::path::Path;
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::DataConfig;
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Combination, Term};
+use flowmap_nn::objective::{Combination, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{AverageVelocity, ParamBuilder};
 use serde::{Deserialize, Serialize};
@@ -197,6 +197,14 @@ impl Config {
         if let (Some(term), None) = (distills, &self.teacher) {
             return Err(Error::MissingTeacher { objective: term.objective.name() });
         }
+        let jumping = self.objective.iter().find(|term| matches!(term.objective, Objective::Pfmm { .. }));
+        if let (Some(term), Some(TeacherConfig::Exact {})) = (jumping, &self.teacher) {
+            return Err(Error::NoTeacherMap { objective: term.objective.name() });
+        }
+        let trig_flow = self.objective.iter().any(|term| matches!(term.objective, Objective::Scm(_)));
+        let interpolant_fits = !trig_flow || self.interpolant == InterpolantKind::Trigonometric;
+        let expected = "`trigonometric`, which objective `scm` needs";
+        range("interpolant", interpolant_fits, expected, format!("`{}`", self.interpolant))?;
         let drawn = !matches!(self.coupling, Coupling::Paired {});
         range("coupling.kind", drawn, "a coupling of noise that the run draws", "paired".into())?;
         self.coupling.validate().map_err(Error::Coupling)?;

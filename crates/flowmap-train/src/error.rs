@@ -41,6 +41,38 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// Neither a preset nor a method has this name.
+    #[error("no preset or method is called `{name}`{hint}; `flowmap presets` lists them")]
+    UnknownName {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+    },
+    /// No method has this name.
+    #[error("unknown method `{name}`{hint}, expected one of {known}")]
+    UnknownMethod {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A method does not apply to a config.
+    #[error("method `{method}` {reason}")]
+    MethodUnavailable {
+        /// The method.
+        method: &'static str,
+        /// What it needs.
+        reason: &'static str,
+    },
+    /// A directory holds something already.
+    #[error("{} is not empty; choose another --out", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The operating system refused to read or write.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -81,6 +113,14 @@ pub enum Error {
     /// An objective distills, and the config has nothing to distill from.
     #[error("objective `{objective}` distills from a known flow, expected a [teacher] table")]
     MissingTeacher {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// An objective distills a flow map, and the teacher has a velocity only.
+    #[error(
+        "objective `{objective}` distills a flow map, expected a teacher of kind `model`, found `exact`, which has a velocity only"
+    )]
+    NoTeacherMap {
         /// The objective.
         objective: &'static str,
     },

@@ -89,6 +89,19 @@ pub struct Details {
     pub text: String,
 }
 
+impl Table {
+    /// The table as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cell = |c: usize| cells.get(c).map_or(String::new(), |cell| cell.replace('|', "\\|"));
+            format!("| {} |\n", (0..self.headers.len()).map(cell).collect::<Vec<_>>().join(" | "))
+        };
+        let rule = format!("|{}\n", "---|".repeat(self.headers.len()));
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("{}{rule}{rows}", line(&self.headers))
+    }
+}
+
 impl Report {
     /// The page as UTF-8 text; the caller writes it.
     pub fn to_html(&self) -> String {

@@ -76,11 +76,21 @@ impl ConfigSource {
         Self { origin: origin.into(), table, dir: None }
     }
 
-    fn text(origin: String, text: &str) -> Result<Self> {
+    /// TOML text; `origin` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::Toml`].
+    pub fn text(origin: impl Into<String>, text: &str) -> Result<Self> {
+        let origin = origin.into();
         let table = text
             .parse::<Table>()
             .map_err(|e| Error::Toml { origin: origin.clone(), message: e.to_string() })?;
         Ok(Self { origin, table, dir: None })
+    }
+
+    /// Whether the source sets the key, with dots, or something below it.
+    pub fn sets(&self, key: &str) -> bool {
+        lookup(&Value::Table(self.table.clone()), key).is_some()
     }
 }
 
@@ -323,7 +333,7 @@ fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error
             let key = "objective".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
         }
-        error @ Error::MissingTeacher { .. } => {
+        error @ (Error::MissingTeacher { .. } | Error::NoTeacherMap { .. }) => {
             let key = "teacher".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
         }
@@ -443,7 +453,7 @@ mod tests {
     fn resolved_config_resolves_to_itself() {
         for preset in crate::PRESETS {
             let config = resolve(&[ConfigSource::preset(preset.name).unwrap()]).unwrap();
-            let again = ConfigSource::text("again".into(), &config.to_toml().unwrap()).unwrap();
+            let again = ConfigSource::text("again", &config.to_toml().unwrap()).unwrap();
             assert_eq!(resolve(&[again]).unwrap(), config);
         }
     }

@@ -13,10 +13,12 @@
 //! | [`film_strip`] | images along such paths |
 //! | [`curves`] | losses and other logged numbers over steps |
 //! | [`quality_vs_steps`] | a distance to the data over the number of steps N |
+//! | [`comparison`] | the same for many methods, each named beside its line |
 
 mod axis;
 mod canvas;
 mod colormap;
+mod comparison;
 mod curves;
 mod density;
 mod error;
@@ -29,6 +31,7 @@ mod text;
 mod trajectories;
 
 pub use axis::Scale;
+pub use comparison::comparison;
 pub use curves::{Series, curves};
 pub use error::FigureError;
 pub use film_strip::film_strip;
