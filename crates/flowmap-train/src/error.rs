@@ -42,12 +42,14 @@ pub enum Error {
         known: String,
     },
     /// Neither a preset nor a method has this name.
-    #[error("no preset or method is called `{name}`{hint}; `flowmap presets` lists them")]
+    #[error("unknown preset or method `{name}`{hint}, expected one of {known}")]
     UnknownName {
         /// The name given.
         name: String,
         /// The nearest name, as a question, or nothing.
         hint: String,
+        /// The names there are.
+        known: String,
     },
     /// No method has this name.
     #[error("unknown method `{name}`{hint}, expected one of {known}")]

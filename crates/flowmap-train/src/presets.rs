@@ -48,7 +48,7 @@ pub fn preset(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownPreset {
         name: name.to_owned(),
         hint: question(nearest(name, PRESETS.iter().map(|p| p.name))),
-        known: PRESETS.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
+        known: list(PRESETS.iter().map(|p| p.name)),
     })
 }
 
@@ -69,10 +69,17 @@ pub fn listed(name: &str) -> Result<Listed> {
     if let Some(preset) = PRESETS.iter().find(|p| p.name == name) {
         return Ok(Listed::Preset(preset));
     }
-    Method::named(name).map(Listed::Method).ok_or_else(|| {
-        let known = PRESETS.iter().map(|p| p.name).chain(METHODS.iter().map(|m| m.kind));
-        Error::UnknownName { name: name.to_owned(), hint: question(nearest(name, known)) }
+    let known = PRESETS.iter().map(|p| p.name).chain(METHODS.iter().map(|m| m.kind));
+    Method::named(name).map(Listed::Method).ok_or_else(|| Error::UnknownName {
+        name: name.to_owned(),
+        hint: question(nearest(name, known.clone())),
+        known: list(known),
     })
+}
+
+/// The names in backticks, separated by commas.
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// ` (did you mean ...?)`, or nothing.

@@ -4,9 +4,10 @@
 //! `flowmap distill --objective` and `flowmap presets METHOD` use and print the same terms.
 //! A recipe is TOML laid over a config, whose data, network, optimizer and length it leaves alone.
 
-use flowmap_nn::objective::METHODS;
+use flowmap_nn::objective::{METHODS, Term};
+use serde::Deserialize;
 
-use crate::presets::{nearest, question};
+use crate::presets::{list, nearest, question};
 use crate::{ConfigSource, Error, Result};
 
 /// How a method is trained.
@@ -249,6 +250,16 @@ impl Recipe {
         Err(unknown(method, distillers().chain(DISTILLING).map(|r| r.method)))
     }
 
+    /// Whether its terms learn from a teacher.
+    pub fn needs_teacher(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Terms {
+            objective: Vec<Term>,
+        }
+        let terms = toml::from_str::<Terms>(self.toml);
+        terms.is_ok_and(|terms| terms.objective.iter().any(|term| term.objective.needs_teacher()))
+    }
+
     /// Its terms as a layer of a config.
     ///
     /// # Errors
@@ -273,15 +284,14 @@ impl Recipe {
 
 /// The recipes of methods that learn from a teacher alone.
 fn distillers() -> impl Iterator<Item = &'static Recipe> + Clone {
-    let alone = ["lmd", "emd", "align_your_flow", "pfmm", "map_distillation"];
-    RECIPES.iter().filter(move |recipe| alone.contains(&recipe.method))
+    RECIPES.iter().filter(|recipe| recipe.needs_teacher())
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
     Error::UnknownMethod {
         name: name.to_owned(),
         hint: question(nearest(name, known.clone())),
-        known: known.map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", "),
+        known: list(known),
     }
 }
 

@@ -50,7 +50,7 @@ fn entry(method: &Method) -> Result<String> {
     for (key, share) in recipe.ramps {
         text.push_str(&format!("# `{key}` is best {share} of the steps of the run.\n"));
     }
-    if Recipe::distilling(method.kind).is_ok_and(|other| std::ptr::eq(other, recipe)) {
+    if recipe.needs_teacher() {
         text.push_str("# It needs a [teacher]; `flowmap distill` gives it one.\n");
     }
     Ok(format!("{text}\n{}\n", recipe.toml))

@@ -82,7 +82,7 @@ fn terms_of_every_method_are_toml_that_a_config_can_take() {
             .success()
             .stdout(contains(format!("kind = \"{}\"", method.kind)));
     }
-    refuses(dir.path(), &["presets", "lds"], 1, &["`lds`", "did you mean `lsd`?", "flowmap presets"]);
+    refuses(dir.path(), &["presets", "lds"], 1, &["`lds`", "did you mean `lsd`?", "`digits`", "`psd`"]);
     refuses(dir.path(), &["presets", "lsd", "--json"], 2, &["--json"]);
 }
 

@@ -61,7 +61,7 @@ impl Plan {
         let mut plan = Self { base, planned: Vec::new(), omitted: Vec::new() };
         let is_asked = |method: &&Method| asked.is_empty() || asked.iter().any(|name| name == method.kind);
         for method in METHODS.iter().filter(is_asked) {
-            match obstacle(&plan.base, method.kind) {
+            match obstacle(&plan.base, Recipe::of(method.kind)?) {
                 None => plan.planned.push(Planned::new(method, &plan.base, sources)?),
                 Some(reason) if asked.is_empty() => {
                     plan.omitted.push(Omitted { method: method.kind, reason });
@@ -79,7 +79,7 @@ impl Planned {
         let mut planned = Self { method, recipe, notes: Vec::new(), sources: sources.to_vec() };
         if base.teacher.is_none() && has_exact_velocity(base) {
             planned.sources.push(ConfigSource::value("compare", "teacher.kind", "exact"));
-            if needs_teacher(method.kind) {
+            if recipe.needs_teacher() {
                 planned.notes.push("distills the exact velocity of the data".into());
             }
         }
@@ -108,7 +108,7 @@ impl Planned {
         sources.extend(self.recipe.ramp_layers(n_steps));
         sources.push(ConfigSource::value("compare", "train.steps", n_steps.min(i64::MAX as u64) as i64));
         let mut config = resolve(&sources)?;
-        if !needs_teacher(self.method.kind) {
+        if !self.recipe.needs_teacher() {
             config.teacher = None;
         }
         config.name = format!("{}-{}", config.name, self.method.kind);
@@ -123,22 +123,14 @@ impl Planned {
 }
 
 /// Why a method cannot be trained on this config.
-fn obstacle(base: &Config, method: &str) -> Option<&'static str> {
+fn obstacle(base: &Config, recipe: &Recipe) -> Option<&'static str> {
     let has_map = matches!(base.teacher, Some(TeacherConfig::Model { .. }));
     let has_teacher = base.teacher.is_some() || has_exact_velocity(base);
-    match method {
+    match recipe.method {
         "guided_mean_flow" if !base.conditional => Some(NEEDS_LABELS),
         "pfmm" if !has_map => Some(NEEDS_MAP),
-        method if needs_teacher(method) && !has_teacher => Some(NEEDS_TEACHER),
+        _ if recipe.needs_teacher() && !has_teacher => Some(NEEDS_TEACHER),
         _ => None,
-    }
-}
-
-/// Whether the recipe of a method needs a teacher: it is then its own among those that distill.
-fn needs_teacher(method: &str) -> bool {
-    match (Recipe::of(method), Recipe::distilling(method)) {
-        (Ok(one), Ok(other)) => std::ptr::eq(one, other),
-        _ => false,
     }
 }
 

@@ -17,6 +17,8 @@ const HEIGHT: usize = 620;
 /// Room for the names, and what lies between them.
 const ROOM: usize = 170;
 const NAME_GAP: f32 = 17.0;
+/// Rounds in which names move apart; some twenty names come to rest in fewer.
+const ROUNDS: usize = 400;
 /// From the end of a line to its name.
 const LEADER: f32 = 26.0;
 /// Number of colors, after which lines are dashed, then dotted.
@@ -107,6 +109,16 @@ struct Name<'a> {
 /// Moves names apart, in the order of the ends of their lines, inside the height of `area` as far as they fit.
 fn spread(names: &mut [Name<'_>], area: Rect) {
     names.sort_by(|a, b| a.end[1].total_cmp(&b.end[1]));
+    // Neighbors that are too close give way by half each, so that a crowd spreads to both sides of its middle.
+    for _ in 0..ROUNDS {
+        for k in 1..names.len() {
+            let lack = NAME_GAP - (names[k].y - names[k - 1].y);
+            if lack > 0.0 {
+                names[k - 1].y -= 0.5 * lack;
+                names[k].y += 0.5 * lack;
+            }
+        }
+    }
     let mut free = area.y as f32;
     for name in names.iter_mut() {
         name.y = name.y.max(free);
