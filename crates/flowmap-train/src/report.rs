@@ -279,6 +279,14 @@ mod tests {
     }
 
     #[test]
+    fn markdown_has_a_rule_and_keeps_bars_inside_of_cells() {
+        let headers = vec!["N".to_owned(), "|x|".to_owned()];
+        let table =
+            Table { headers, rows: vec![vec!["1".to_owned()], vec!["2".to_owned(), "0.1".to_owned()]] };
+        assert_eq!(table.to_markdown(), "| N | \\|x\\| |\n|---|---|\n| 1 |  |\n| 2 | 0.1 |\n");
+    }
+
+    #[test]
     fn page_needs_nothing_from_outside() {
         let html = page(Section::default());
         for word in ["http:", "https:", "<script", "<link", "url(", "@import"] {
