@@ -27,11 +27,15 @@ pub struct Cli {
 pub enum Command {
     /// Train a flow map.
     Train(TrainArgs),
+    /// Train a flow map on a teacher.
+    Distill(DistillArgs),
+    /// Train every method for the same time, and compare them.
+    Compare(CompareArgs),
     /// Draw samples from a model.
     Sample(SampleArgs),
     /// Judge a model, or a file of samples.
     Eval(EvalArgs),
-    /// List the presets, or print one.
+    /// List the presets and the methods, or print one.
     Presets(PresetsArgs),
     /// Say what a model is.
     Info(InfoArgs),
@@ -59,6 +63,41 @@ Values are taken from the preset, then CONFIG, then --set, then the other option
 pub struct TrainArgs {
     /// A config file; without it and without --preset, the preset `checkerboard`.
     pub config: Option<PathBuf>,
+    /// What every run has.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Options of `distill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  flowmap distill runs/checkerboard                               a student like its teacher, by LMD
+  flowmap distill runs/checkerboard --objective emd --steps 5000  by another objective
+  flowmap distill runs/big small.toml --objective lmd             a student of your own
+  flowmap distill exact                                           the preset distill-mixture
+  flowmap distill exact --preset gaussian-mixture --objective map_distillation
+
+Without CONFIG and --preset, the student has the data, network and settings of the teacher's run.
+Objectives: lmd, emd, align_your_flow, pfmm, map_distillation, consistency, scm, ctm.
+Values are taken from the teacher's run, preset or CONFIG, then TEACHER and --objective, then --set, then the other
+options; later ones win.")]
+pub struct DistillArgs {
+    /// The teacher: a run directory, a checkpoint directory, a .safetensors file with config.json beside it,
+    /// or `exact` for the exact velocity of the data.
+    pub teacher: String,
+    /// A config file for the student.
+    pub config: Option<PathBuf>,
+    /// The objective, with its recipe (see `flowmap presets`); without it that of the config, or lmd.
+    #[arg(long, value_name = "NAME")]
+    pub objective: Option<String>,
+    /// What every run has.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What `train` and `distill` share.
+#[derive(Debug, Args)]
+pub struct RunArgs {
     /// A preset, see `flowmap presets`.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -80,6 +119,53 @@ pub struct TrainArgs {
     /// Prints the resolved config and stops.
     #[arg(long)]
     pub dry_run: bool,
+    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+/// Options of `compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  flowmap compare                                             every method that applies, 60 s each, on the checkerboard
+  flowmap compare --methods lsd,psd,mean_flow --time 2m       some of them, for longer
+  flowmap compare --preset gaussian-mixture                   with the methods that distill, from the exact velocity
+  flowmap compare my.toml --set train.batch=512 --out runs/c  on data of your own
+  flowmap compare --dry-run                                   the recipe of each method
+
+All methods share data, network, optimizer, batch and learning rate; the terms of each are its recipe.
+The directory has one run for each method, and comparison.png, comparison.md and comparison.json.
+`flowmap presets` lists the methods.")]
+pub struct CompareArgs {
+    /// A config file; without it and without --preset, the preset `checkerboard`.
+    pub config: Option<PathBuf>,
+    /// A preset, see `flowmap presets`.
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Sets one key that all methods share, such as `train.lr=1e-3`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Time of training of each method, such as 60s, 2m or 90.
+    #[arg(long, default_value = "60s", value_parser = seconds)]
+    pub time: f64,
+    /// Number of optimizer steps of each method, instead of a time.
+    #[arg(long, value_name = "N", conflicts_with = "time", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// Methods by name; without it, all that apply.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub methods: Vec<String>,
+    /// The directory, which must be empty or not there; `runs/compare-NAME` without it.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Seed of everything random.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Prints the recipe of each method and stops.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Writes all numbers to this file too, as JSON; `-` prints them instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
     /// Where to compute: `cpu`, `cuda:N` or `metal`.
     #[arg(long, default_value = "cpu")]
     pub device: String,
@@ -107,7 +193,8 @@ pub struct SampleArgs {
     /// The times of the steps instead, in order, such as 0,0.4,1.
     #[arg(long, value_name = "T,T,...")]
     pub times: Option<String>,
-    /// The sampler: flow_map, euler, midpoint, heun or rk4; all but the first integrate the velocity field.
+    /// The sampler: flow_map jumps along the times; euler, midpoint, heun and rk4 integrate the velocity field;
+    /// consistency jumps to the data and adds fresh noise, for models that learned no other jumps.
     #[arg(long, default_value = "flow_map")]
     pub sampler: String,
     /// The class of all samples; without it, all classes in turn.
@@ -158,6 +245,9 @@ pub struct EvalArgs {
     /// Number of samples.
     #[arg(long, default_value_t = 100_000, value_parser = positive)]
     pub num: usize,
+    /// The sampler: flow_map, euler, midpoint, heun, rk4 or consistency, see `flowmap sample --help`.
+    #[arg(long, default_value = "flow_map")]
+    pub sampler: String,
     /// Metrics by name; without it, those that suit the data.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub metrics: Vec<String>,
@@ -181,11 +271,19 @@ pub struct EvalArgs {
 /// Options of `presets`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  flowmap presets
-  flowmap presets digits > my.toml")]
+  flowmap presets                    presets and methods
+  flowmap presets digits > my.toml   the config of a preset
+  flowmap presets lsd                what a method costs, and the terms that train it
+  flowmap presets --json
+
+Costs are network evaluations a sample: `d` carries a derivative, `q` is one of the teacher; the backward pass goes
+through those on the tape.")]
 pub struct PresetsArgs {
-    /// Prints this preset's config.
+    /// Prints the config of this preset, or the terms of this method.
     pub name: Option<String>,
+    /// Prints JSON instead of tables.
+    #[arg(long, conflicts_with = "name")]
+    pub json: bool,
 }
 
 /// Options of `info`.
@@ -258,6 +356,19 @@ pub struct BenchArgs {
     /// Prints JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A time such as `60s`, `2m`, `1h` or `90`, in seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    let units = [("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, unit) = units
+        .into_iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))
+        .unwrap_or((text, 1.0));
+    match number.trim().parse::<f64>() {
+        Ok(time) if time > 0.0 && time.is_finite() => Ok(time * unit),
+        _ => Err("expected a positive time such as 60s, 2m or 90".into()),
+    }
 }
 
 /// A whole number of at least one.

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod bench;
+mod compare;
+mod distill;
 mod eval;
 mod info;
 mod plot;
@@ -35,6 +37,8 @@ impl std::error::Error for Usage {}
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Distill(args) => distill::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Presets(args) => presets::run(&args),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use flowmap_train::{Observer, StepReport};
+use flowmap_train::compare::{CompareObserver, Outcome, Row};
+use flowmap_train::{Config, Observer, StepReport};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 /// The bar of a training run: step, loss, samples/s and time left.
@@ -53,6 +54,71 @@ impl Observer for TrainingBar {
         bar.enable_steady_tick(Duration::from_millis(100));
         bar.set_message(name.to_owned());
     }
+}
+
+/// The bars of a comparison: one for each method, while it is trained.
+#[derive(Debug, Default)]
+pub struct CompareBar {
+    /// The method, and which of how many it is.
+    prefix: String,
+    bar: Option<ProgressBar>,
+}
+
+impl CompareBar {
+    /// Ends the bar.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn spin(&mut self, what: &str) {
+        self.finish();
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar.set_message(format!("{} {what}", self.prefix));
+        self.bar = Some(bar);
+    }
+}
+
+impl Observer for CompareBar {
+    fn step(&mut self, report: &StepReport, _n_steps: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(report.step);
+        }
+    }
+
+    fn stage(&mut self, name: &str) {
+        self.spin(name);
+    }
+}
+
+impl CompareObserver for CompareBar {
+    fn begin(&mut self, method: &str, turn: usize, n_turns: usize) {
+        self.prefix = format!("{}/{n_turns} {method}", turn + 1);
+        self.spin("measuring the speed");
+    }
+
+    fn training(&mut self, config: &Config) {
+        self.finish();
+        let bar = ProgressBar::new(config.train.steps);
+        bar.set_style(style("{prefix} {wide_bar} {pos}/{len}, {eta} left"));
+        bar.set_prefix(self.prefix.clone());
+        self.bar = Some(bar);
+    }
+
+    fn end(&mut self, row: &Row) {
+        self.finish();
+        if let Outcome::Failed(reason) = &row.outcome {
+            say(&format!("{} failed: {reason}", row.method));
+        }
+    }
+}
+
+/// A line on standard error, for what is neither a result nor an error.
+#[expect(clippy::print_stderr, reason = "remarks go to standard error")]
+pub fn say(text: &str) {
+    eprintln!("{text}");
 }
 
 /// A bar that counts samples.

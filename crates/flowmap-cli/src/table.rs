@@ -4,30 +4,32 @@ use std::io::{self, Write};
 
 use flowmap_train::report::Table;
 
-/// Prints a table with aligned columns, the first to the left, the others to the right.
+/// Prints a table of numbers with aligned columns, the first to the left, the others to the right.
 ///
 /// # Errors
 /// Where standard output is closed.
 pub fn print(table: &Table) -> io::Result<()> {
+    print_aligned(table, |column| column == 0)
+}
+
+/// Prints a table of words with aligned columns, all to the left.
+///
+/// # Errors
+/// Where standard output is closed.
+pub fn print_text(table: &Table) -> io::Result<()> {
+    print_aligned(table, |_| true)
+}
+
+fn print_aligned(table: &Table, is_left: impl Fn(usize) -> bool) -> io::Result<()> {
     let width = |s: &str| s.chars().count();
-    let columns = table.headers.len();
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| {
-            table
-                .rows
-                .iter()
-                .chain([&table.headers])
-                .filter_map(|r| r.get(c))
-                .map(|s| width(s))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let all = || [&table.headers].into_iter().chain(&table.rows);
+    let widest = |c: usize| all().filter_map(|r| r.get(c)).map(|s| width(s)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..table.headers.len()).map(widest).collect();
     let mut out = io::stdout().lock();
-    for row in [&table.headers].into_iter().chain(&table.rows) {
+    for row in all() {
         let cells = row.iter().zip(&widths).enumerate().map(|(c, (cell, w))| {
             let padding = " ".repeat(w.saturating_sub(width(cell)));
-            if c == 0 { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
+            if is_left(c) { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
         });
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }

@@ -15,6 +15,25 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// Consistency sampling leads to the data and nowhere else.
+    #[error("consistency sampling needs times that rise to the data, found a step from {s} to {t}")]
+    FallingGrid {
+        /// Where the step starts.
+        s: f64,
+        /// Where it ends.
+        t: f64,
+    },
+    /// Consistency sampling adds fresh noise at every inner time.
+    #[error("expected {expected} tensors of fresh noise, one for each inner time, found {found}")]
+    FreshNoise {
+        /// How many inner times there are.
+        expected: usize,
+        /// How many tensors came.
+        found: usize,
+    },
+    /// A time or a grid is out of range.
+    #[error(transparent)]
+    Core(#[from] flowmap_core::Error),
     /// The network failed.
     #[error(transparent)]
     Network(#[from] flowmap_nn::Error),

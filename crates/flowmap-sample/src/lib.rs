@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod multistep;
 mod noise;
 mod sampler;
 mod session;
 
 pub use error::{Error, Result};
+pub use multistep::{multistep_consistency, n_fresh};
 pub use noise::base_noise;
 pub use sampler::{
     ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind,

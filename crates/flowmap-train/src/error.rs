@@ -43,6 +43,40 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// Neither a preset nor a method has this name.
+    #[error("unknown preset or method `{name}`{hint}, expected one of {known}")]
+    UnknownName {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+        /// The names there are.
+        known: String,
+    },
+    /// No method has this name.
+    #[error("unknown method `{name}`{hint}, expected one of {known}")]
+    UnknownMethod {
+        /// The name given.
+        name: String,
+        /// The nearest name, as a question, or nothing.
+        hint: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A method does not apply to a config.
+    #[error("method `{method}` {reason}")]
+    MethodUnavailable {
+        /// The method.
+        method: &'static str,
+        /// What it needs.
+        reason: &'static str,
+    },
+    /// A directory holds something already.
+    #[error("{} is not empty; choose another --out", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The operating system refused to read or write.
     #[error("{action} {}: {source}", path.display())]
     Io {

@@ -17,7 +17,10 @@ pub use metric::{Measured, Metric};
 pub use reference::Reference;
 
 use crate::generate::{Generation, generate};
-use crate::{Model, Result};
+use crate::{Config, Model, Result, Sampling};
+
+/// What a run adds to its seed for its judgement, so that no noise of the training is seen again.
+const EVALUATION_SEED_OFFSET: u64 = 0x5eed;
 
 /// The numbers of one model, or of one file of samples.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +33,8 @@ pub struct Evaluation {
     pub num: usize,
     /// Seed of the noise.
     pub seed: u64,
+    /// The sampler, for a model.
+    pub sampler: Option<Sampling>,
     /// One row per number of steps; one without for a file of samples.
     pub rows: Vec<StepsRow>,
     /// How far the map is from its own laws, for a model.
@@ -77,9 +82,31 @@ pub fn evaluate(
         reference: reference.name().to_owned(),
         num: how.num,
         seed: how.seed,
+        sampler: Some(how.sampler),
         rows,
         laws: Some(LawErrors::of(model, reference, how.seed, device)?),
     })
+}
+
+impl Config {
+    /// The metrics of the config, or those that suit the data.
+    ///
+    /// # Errors
+    /// For one that these data do not allow.
+    pub fn metrics(&self, reference: &Reference) -> Result<Vec<Metric>> {
+        if self.eval.metrics.is_empty() {
+            return Ok(Metric::defaults(reference));
+        }
+        let metrics = parse_metrics(&self.eval.metrics)?;
+        metrics.iter().try_for_each(|metric| metric.check(reference))?;
+        Ok(metrics)
+    }
+
+    /// How the judgement at the end of the run samples: by the sampler that suits the objectives.
+    pub fn generation(&self) -> Generation {
+        let seed = self.seed.wrapping_add(EVALUATION_SEED_OFFSET);
+        Generation { sampler: self.sampling(), ..Generation::new(self.eval.num, seed) }
+    }
 }
 
 /// Judges samples `x` `(n, ...)` row-major; `noise` are their starting points, where they are known.

@@ -3,9 +3,9 @@
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
 use flowmap_nn::{AverageVelocity, Guided};
-use flowmap_sample::{SamplerKind, Session, base_noise};
+use flowmap_sample::{Session, base_noise, multistep_consistency, n_fresh};
 
-use crate::{Error, Model, Result};
+use crate::{Error, Model, Result, Sampling};
 
 /// Rows that go through the network at once; larger chunks are no faster and need more memory.
 const CHUNK: usize = 4096;
@@ -18,7 +18,7 @@ pub struct Generation {
     /// Seed of the noise.
     pub seed: u64,
     /// The sampler.
-    pub sampler: SamplerKind,
+    pub sampler: Sampling,
     /// The class of every sample; all classes in turn where none is given.
     pub class: Option<u32>,
     /// Scale of classifier-free guidance; 1 where none is given.
@@ -28,7 +28,7 @@ pub struct Generation {
 impl Generation {
     /// `num` samples by jumps of the flow map, classes in turn, no guidance.
     pub fn new(num: usize, seed: u64) -> Self {
-        Self { num, seed, sampler: SamplerKind::FlowMap, class: None, guidance: None }
+        Self { num, seed, sampler: Sampling::default(), class: None, guidance: None }
     }
 
     /// The label of each sample `first..first + n` of a model with `n_classes` classes.
@@ -74,14 +74,18 @@ pub fn generate(
     let mut samples =
         Samples { x: Vec::new(), noise: Vec::new(), labels: None, shape: model.config.shape.clone() };
     samples.labels = how.labels(0, how.num, model.config.n_classes);
-    let sampler = how.sampler.build();
+    let walk = Walk { model, how, grid, device };
     with_net(model, how, |net| {
+        let sampler = how.sampler.steps();
         let session = Session::new(&*sampler, net);
         for first in (0..how.num).step_by(CHUNK) {
             let n = CHUNK.min(how.num - first);
-            let (x0, labels) = start(model, how, first, n, device)?;
-            let x1 = session.sample(&x0, labels.as_ref(), grid)?;
-            samples.noise.extend(x0.flatten_all()?.to_vec1::<f32>()?);
+            let start = walk.start(first, n)?;
+            let x1 = match how.sampler {
+                Sampling::Steps(_) => session.sample(&start.x0, start.labels.as_ref(), grid)?,
+                Sampling::Consistency => walk.renoised(&session, &start)?.swap_remove(grid.n_steps()),
+            };
+            samples.noise.extend(start.x0.flatten_all()?.to_vec1::<f32>()?);
             samples.x.extend(x1.flatten_all()?.to_vec1::<f32>()?);
             progress(n);
         }
@@ -101,10 +105,15 @@ pub fn generate_paths(
     n: usize,
     device: &Device,
 ) -> Result<Vec<Tensor>> {
-    let sampler = how.sampler.build();
+    let walk = Walk { model, how, grid, device };
     with_net(model, how, |net| {
-        let (x0, labels) = start(model, how, first, n, device)?;
-        Ok(Session::new(&*sampler, net).trajectory(&x0, labels.as_ref(), grid)?)
+        let sampler = how.sampler.steps();
+        let session = Session::new(&*sampler, net);
+        let start = walk.start(first, n)?;
+        match how.sampler {
+            Sampling::Steps(_) => Ok(session.trajectory(&start.x0, start.labels.as_ref(), grid)?),
+            Sampling::Consistency => walk.renoised(&session, &start),
+        }
     })
 }
 
@@ -125,18 +134,47 @@ fn with_net<R>(
     }
 }
 
-/// Noise and labels of the samples `first..first + n`.
-fn start(
-    model: &Model,
-    how: &Generation,
-    first: usize,
-    n: usize,
-    device: &Device,
-) -> Result<(Tensor, Option<Tensor>)> {
-    let config = &model.config;
-    let stream = NoiseStream::new(how.seed, Stream::Base);
-    let dtype = candle_core::DType::F32;
-    let x0 = base_noise(&stream, first as u64, n, &config.shape, config.sigma_data, dtype, device)?;
-    let labels = how.labels(first, n, config.n_classes);
-    Ok((x0, labels.map(|l| Tensor::from_vec(l, n, device)).transpose()?))
+/// What all samples of a call share.
+struct Walk<'a> {
+    model: &'a Model,
+    how: &'a Generation,
+    grid: &'a TimeGrid,
+    device: &'a Device,
+}
+
+/// What some samples start from.
+struct Start {
+    x0: Tensor,
+    /// Fresh noise for each inner time, where the sampler adds some.
+    fresh: Vec<Tensor>,
+    labels: Option<Tensor>,
+}
+
+impl Walk<'_> {
+    /// Noise and labels of the samples `first..first + n`.
+    fn start(&self, first: usize, n: usize) -> Result<Start> {
+        let config = &self.model.config;
+        let stream = NoiseStream::new(self.how.seed, Stream::Base);
+        let n_fresh = match self.how.sampler {
+            Sampling::Steps(_) => 0,
+            Sampling::Consistency => n_fresh(self.grid),
+        };
+        // The fresh noise of a sample is what its generator gives after its starting point.
+        let shape: Vec<usize> = [1 + n_fresh].iter().chain(&config.shape).copied().collect();
+        let dtype = candle_core::DType::F32;
+        let noise = base_noise(&stream, first as u64, n, &shape, config.sigma_data, dtype, self.device)?;
+        let draw = |k: usize| noise.narrow(1, k, 1)?.squeeze(1)?.contiguous();
+        let labels = self.how.labels(first, n, config.n_classes);
+        Ok(Start {
+            x0: draw(0)?,
+            fresh: (1..=n_fresh).map(draw).collect::<Result<_, candle_core::Error>>()?,
+            labels: labels.map(|l| Tensor::from_vec(l, n, self.device)).transpose()?,
+        })
+    }
+
+    /// Jumps to the data with fresh noise between them, x at every time of the grid.
+    fn renoised(&self, session: &Session<'_>, start: &Start) -> Result<Vec<Tensor>> {
+        let (interpolant, labels) = (&self.model.config.interpolant, start.labels.as_ref());
+        Ok(multistep_consistency(session, interpolant, &start.x0, labels, self.grid, &start.fresh)?)
+    }
 }

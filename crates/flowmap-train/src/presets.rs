@@ -1,6 +1,7 @@
 //! Configs that are known to work, by name.
 
 use flowmap_data::DataConfig;
+use flowmap_nn::objective::{METHODS, Method};
 
 use crate::{Error, Result};
 
@@ -46,10 +47,44 @@ pub const PRESETS: &[Preset] = &[
 pub fn preset(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownPreset {
         name: name.to_owned(),
-        hint: nearest(name, PRESETS.iter().map(|p| p.name))
-            .map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
-        known: PRESETS.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
+        hint: question(nearest(name, PRESETS.iter().map(|p| p.name))),
+        known: list(PRESETS.iter().map(|p| p.name)),
     })
+}
+
+/// What `flowmap presets` lists.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed {
+    /// A preset.
+    Preset(&'static Preset),
+    /// A method.
+    Method(&'static Method),
+}
+
+/// The preset or the method of this name.
+///
+/// # Errors
+/// [`Error::UnknownName`] with the nearest name.
+pub fn listed(name: &str) -> Result<Listed> {
+    if let Some(preset) = PRESETS.iter().find(|p| p.name == name) {
+        return Ok(Listed::Preset(preset));
+    }
+    let known = PRESETS.iter().map(|p| p.name).chain(METHODS.iter().map(|m| m.kind));
+    Method::named(name).map(Listed::Method).ok_or_else(|| Error::UnknownName {
+        name: name.to_owned(),
+        hint: question(nearest(name, known.clone())),
+        known: list(known),
+    })
+}
+
+/// The names in backticks, separated by commas.
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// ` (did you mean ...?)`, or nothing.
+pub(crate) fn question(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |n| format!(" (did you mean `{n}`?)"))
 }
 
 /// The data set of this kind with its default options, `None` where there is no such kind or it has no defaults.

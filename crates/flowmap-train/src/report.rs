@@ -89,6 +89,19 @@ pub struct Details {
     pub text: String,
 }
 
+impl Table {
+    /// The table as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cell = |c: usize| cells.get(c).map_or(String::new(), |cell| cell.replace('|', "\\|"));
+            format!("| {} |\n", (0..self.headers.len()).map(cell).collect::<Vec<_>>().join(" | "))
+        };
+        let rule = format!("|{}\n", "---|".repeat(self.headers.len()));
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("{}{rule}{rows}", line(&self.headers))
+    }
+}
+
 impl Report {
     /// The page as UTF-8 text; the caller writes it.
     pub fn to_html(&self) -> String {
@@ -263,6 +276,14 @@ mod tests {
         assert!(!html.contains("<script"));
         assert!(!html.contains("\"x\""));
         assert!(html.contains("&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;\u{fffd}"));
+    }
+
+    #[test]
+    fn markdown_has_a_rule_and_keeps_bars_inside_of_cells() {
+        let headers = vec!["N".to_owned(), "|x|".to_owned()];
+        let table =
+            Table { headers, rows: vec![vec!["1".to_owned()], vec!["2".to_owned(), "0.1".to_owned()]] };
+        assert_eq!(table.to_markdown(), "| N | \\|x\\| |\n|---|---|\n| 1 |  |\n| 2 | 0.1 |\n");
     }
 
     #[test]

@@ -63,14 +63,15 @@ pub fn draw_figures(
         figures.push(DrawnFigure { path, png, caption: caption.to_owned() });
         Ok(())
     };
-    let how = Generation::new(0, evaluation.seed);
+    let sampler = evaluation.sampler.unwrap_or_default();
+    let how = Generation { sampler, ..Generation::new(0, evaluation.seed) };
     let shape = &model.config.shape;
     match (&shape[..], reference.data().extent()) {
         ([2], Some(extent)) => {
             let image = densities(model, reference, evaluation, extent, &how, device)?;
             draw("samples.png", &image, "The data beside samples of the model after N steps.")?;
             let image = paths_2d(model, reference, extent, &how, device)?;
-            draw("trajectories.png", &image, "From noise to data along the learned map, in 32 jumps.")?;
+            draw("trajectories.png", &image, "From noise to data in 32 steps.")?;
         }
         (&[c @ (1 | 3), h, w], _) => {
             let image = grids(model, reference, evaluation, [c, h, w], &how, device)?;
@@ -80,7 +81,7 @@ pub fn draw_figures(
                 "The data beside samples of the model after N steps, one column per class where there are classes.",
             )?;
             let image = strips(model, [c, h, w], &how, device)?;
-            draw("trajectories.png", &image, "From noise to data along the learned map, in 8 jumps.")?;
+            draw("trajectories.png", &image, "From noise to data in 8 steps.")?;
         }
         _ => {}
     }
@@ -156,7 +157,7 @@ fn paths_2d(
     let paths = interleaved(&generate_paths(model, &grid, how, 0, N_PATHS, device)?)?;
     let background = reference.draw(how.seed, 0, N_POINTS);
     let n_times = grid.times().len();
-    Ok(trajectories_2d(&paths, n_times, &background, extent, "trajectories of the learned flow map")?)
+    Ok(trajectories_2d(&paths, n_times, &background, extent, "trajectories from noise to data")?)
 }
 
 fn grids(
@@ -184,7 +185,7 @@ fn grids(
 fn strips(model: &Model, shape: [usize; 3], how: &Generation, device: &Device) -> Result<RgbImage> {
     let grid = TimeGrid::uniform(STRIP_STEPS);
     let paths = interleaved(&generate_paths(model, &grid, how, 0, N_STRIPS, device)?)?;
-    Ok(film_strip("trajectories of the learned flow map", &paths, shape, grid.times())?)
+    Ok(film_strip("trajectories from noise to data", &paths, shape, grid.times())?)
 }
 
 /// `n_times` tensors `(n, ...)` as one array `(n, n_times, ...)`.

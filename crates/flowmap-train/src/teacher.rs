@@ -1,14 +1,16 @@
 //! The flow that a run distills from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
+use flowmap_core::InterpolantKind;
+use flowmap_data::DataConfig;
 use flowmap_nn::{ExactField, Teacher};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Reference;
-use crate::{Config, Error, Model, ModelConfig, Result, Weights};
+use crate::{Config, ConfigSource, Error, Model, ModelConfig, NetworkConfig, Result, RunDir, Weights};
 
 /// Where the flow to distill from comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,4 +56,56 @@ impl TeacherConfig {
             }
         }
     }
+}
+
+impl ConfigSource {
+    /// The `[teacher]` that `exact` or the path of a model names.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the current directory is gone.
+    pub fn teacher(name: &str) -> Result<Self> {
+        let mut teacher = toml::Table::new();
+        if name == "exact" {
+            teacher.insert("kind".into(), "exact".into());
+        } else {
+            // The config of the run means the same model from everywhere.
+            let path = std::path::absolute(name).map_err(Error::io("reading", Path::new(name)))?;
+            teacher.insert("kind".into(), "model".into());
+            teacher.insert("path".into(), path.display().to_string().into());
+        }
+        Ok(Self::value(format!("teacher {name}"), "teacher", teacher))
+    }
+
+    /// The config that a model was trained by: that of its run, or without one what its config.json says.
+    ///
+    /// # Errors
+    /// As [`Model::open`] and [`ConfigSource::file`].
+    pub fn of_model(path: &Path) -> Result<Self> {
+        let model = Model::open(path, Weights::Best, &Device::Cpu)?;
+        // RUN/checkpoints/STEP/FILE
+        let is_in_run = model.path.ancestors().nth(2).is_some_and(|dir| dir.ends_with("checkpoints"));
+        if let Some(run) = model.path.ancestors().nth(3).filter(|_| is_in_run) {
+            let config = RunDir::new(run).config();
+            if config.is_file() {
+                return Self::file(&config);
+            }
+        }
+        Self::text(format!("teacher {}", path.display()), &known(&model.config)?)
+    }
+}
+
+/// What a config.json knows of the config of its run, as TOML.
+fn known(model: &ModelConfig) -> Result<String> {
+    #[derive(Serialize)]
+    struct Known<'a> {
+        name: &'a str,
+        interpolant: InterpolantKind,
+        conditional: bool,
+        data: &'a DataConfig,
+        network: &'a NetworkConfig,
+    }
+    let ModelConfig { name, interpolant, data, network, .. } = model;
+    let conditional = model.n_classes > 0;
+    let known = Known { name, interpolant: *interpolant, conditional, data, network };
+    toml::to_string(&known).map_err(|e| Error::Toml { origin: "config.json".into(), message: e.to_string() })
 }

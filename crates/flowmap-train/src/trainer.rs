@@ -161,6 +161,16 @@ impl Trainer {
         self.step
     }
 
+    /// Seconds that the steps of [`train`] took so far, resumed ones included.
+    pub fn wall_s(&self) -> f64 {
+        self.wall_s
+    }
+
+    /// Goes to step `k` as it is, for a measurement of the speed there.
+    pub(crate) fn go_to(&mut self, k: u64) {
+        self.step = k;
+    }
+
     /// The parameters.
     pub fn params(&self) -> &Params {
         &self.params

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use flowmap_core::InterpolantKind;
 use flowmap_data::{DataConfig, DataSet, PointsConfig};
 use flowmap_train::{
-    Evaluation, Generation, Metric, Model, Reference, StepsRow, evaluate, judge, parse_data_kind,
+    Evaluation, Generation, Metric, Model, Reference, Sampling, StepsRow, evaluate, judge, parse_data_kind,
     write_atomically,
 };
 
@@ -58,7 +58,8 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
     check_shape(reference.data().shape(), &model.config.shape)?;
     let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     metrics.iter().try_for_each(|m| m.check(&reference))?;
-    let how = Generation::new(args.num, args.seed);
+    let sampler = args.sampler.parse::<Sampling>().map_err(|e| Usage(format!("--sampler: {e}")))?;
+    let how = Generation { sampler, ..Generation::new(args.num, args.seed) };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
     let evaluation = evaluate(&model, &reference, &metrics, &args.steps, &how, &device, progress)?;
@@ -81,6 +82,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         reference: reference.name().to_owned(),
         num: samples.n_samples().unwrap_or(0) as usize,
         seed: args.seed,
+        sampler: None,
         rows: vec![StepsRow {
             steps: None,
             metrics: judge(samples.values(), None, &reference, &metrics, args.seed)?,

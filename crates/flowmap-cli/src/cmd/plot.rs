@@ -3,17 +3,14 @@
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use flowmap_train::{
-    Config, Evaluation, Generation, Metric, Model, Observer, Reference, RunDir, Weights, draw_figures,
-    evaluate, law_table, quality_table, read_log, write_atomically, write_report,
+    Config, Evaluation, Model, Observer, Reference, RunDir, Weights, draw_figures, evaluate, law_table,
+    quality_table, read_log, write_atomically, write_report,
 };
 
 use crate::args::PlotArgs;
 use crate::device::device;
 use crate::progress::TrainingBar;
 use crate::table;
-
-/// Seed of the final judgement: not the seed of the training, so that no noise is seen twice.
-const EVALUATION_SEED_OFFSET: u64 = 0x5eed;
 
 /// Draws the figures and the report of a run again.
 ///
@@ -44,30 +41,15 @@ pub fn judge_and_draw(
 ) -> Result<Evaluation> {
     observer.stage("evaluating");
     let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
-    let metrics = metrics(config, &reference)?;
-    let how = Generation::new(config.eval.num, config.seed.wrapping_add(EVALUATION_SEED_OFFSET));
-    let evaluation = evaluate(model, &reference, &metrics, &config.eval.steps, &how, device, &mut |_| ())?;
+    let metrics = config.metrics(&reference).context("key `eval.metrics`")?;
+    let (how, steps) = (config.generation(), &config.eval.steps);
+    let evaluation = evaluate(model, &reference, &metrics, steps, &how, device, &mut |_| ())?;
     write_atomically(&run.evaluation(), &serde_json::to_vec_pretty(&evaluation)?)?;
     observer.stage("drawing figures");
     let figures = draw_figures(run, model, &reference, &evaluation, device)?;
     let wall_s = read_log(&run.metrics())?.last().and_then(|r| r.get("wall_s")?.as_f64()).unwrap_or(0.0);
     write_report(run, config, &evaluation, &figures, wall_s)?;
     Ok(evaluation)
-}
-
-/// The metrics of the config, or those that suit the data.
-///
-/// # Errors
-/// For one that these data do not allow.
-pub fn metrics(config: &Config, reference: &Reference) -> Result<Vec<Metric>> {
-    if config.eval.metrics.is_empty() {
-        return Ok(Metric::defaults(reference));
-    }
-    let checked = |name: &String| {
-        let metric: Metric = name.parse()?;
-        metric.check(reference).map(|()| metric)
-    };
-    config.eval.metrics.iter().map(checked).collect::<Result<_, _>>().context("key `eval.metrics`")
 }
 
 /// Prints the tables of an evaluation.

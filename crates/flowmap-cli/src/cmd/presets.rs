@@ -1,21 +1,69 @@
 //! `flowmap presets`.
 
 use anyhow::Result;
-use flowmap_train::{PRESETS, preset};
+use flowmap_nn::objective::{METHODS, Method};
+use flowmap_train::report::Table;
+use flowmap_train::{Listed, PRESETS, Recipe, listed};
+use serde_json::{Value, json};
 
 use crate::args::PresetsArgs;
 use crate::table;
 
-/// Lists the presets, or prints the config of one.
+/// Lists presets and methods, or prints the config of a preset or the terms of a method.
 ///
 /// # Errors
-/// For a name that no preset has.
+/// For a name that neither has.
 pub fn run(args: &PresetsArgs) -> Result<()> {
     if let Some(name) = &args.name {
-        return Ok(table::line(preset(name)?.toml.trim_end())?);
+        let text = match listed(name)? {
+            Listed::Preset(preset) => preset.toml.to_owned(),
+            Listed::Method(method) => entry(method)?,
+        };
+        return Ok(table::line(text.trim_end())?);
     }
-    for preset in PRESETS {
-        table::line(&format!("{:<18}{}", preset.name, preset.about))?;
+    if args.json {
+        return Ok(table::line(&serde_json::to_string_pretty(&everything()?)?)?);
     }
-    Ok(())
+    let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+    let presets = PRESETS.iter().map(|p| row(&[p.name, p.about])).collect();
+    table::print_text(&Table { headers: row(&["preset", "what it trains"]), rows: presets })?;
+    table::line("")?;
+    let headers = row(&["method", "title", "arXiv", "on the tape", "off it", "when to use it"]);
+    let dash = |cost: &'static str| if cost.is_empty() { "-" } else { cost };
+    let methods = METHODS
+        .iter()
+        .map(|m| row(&[m.kind, m.title, m.arxiv, dash(m.on_tape), dash(m.off_tape), m.when]))
+        .collect();
+    Ok(table::print_text(&Table { headers, rows: methods })?)
+}
+
+/// A method in comments, and the terms that train it, as TOML.
+fn entry(method: &Method) -> Result<String> {
+    let recipe = Recipe::of(method.kind)?;
+    let Method { title, arxiv, on_tape, off_tape, when, .. } = method;
+    let off_tape = if off_tape.is_empty() { "none" } else { off_tape };
+    let mut text = format!(
+        "# {title}, arXiv:{arxiv}: {when}.\n# Evaluations a sample: {on_tape} on the tape, {off_tape} off it.\n\
+         # Terms: {}.\n",
+        recipe.source
+    );
+    for (key, share) in recipe.ramps {
+        text.push_str(&format!("# `{key}` is best {share} of the steps of the run.\n"));
+    }
+    if recipe.needs_teacher() {
+        text.push_str("# It needs a [teacher]; `flowmap distill` gives it one.\n");
+    }
+    Ok(format!("{text}\n{}\n", recipe.toml))
+}
+
+/// Presets and methods as JSON.
+fn everything() -> Result<Value> {
+    let presets: Vec<Value> =
+        PRESETS.iter().map(|p| json!({ "name": p.name, "about": p.about, "toml": p.toml })).collect();
+    let methods = METHODS.iter().map(|method| {
+        let mut entry = serde_json::to_value(method)?;
+        entry["toml"] = Recipe::of(method.kind)?.toml.into();
+        Ok(entry)
+    });
+    Ok(json!({ "presets": presets, "methods": methods.collect::<Result<Vec<_>>>()? }))
 }

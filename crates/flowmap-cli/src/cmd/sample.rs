@@ -74,7 +74,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
             })?;
         }
     }
-    let n_evaluations = grid.n_steps() * sampler.build().evaluations_per_step();
+    let n_evaluations = grid.n_steps() * how.sampler.evaluations_per_step();
     Ok(table::line(&format!("{}: {} samples, {n_evaluations} evaluations each", out.display(), args.num))?)
 }
 

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use candle_core::Device;
 use flowmap_train::{Checkpoint, Config, ConfigSource, Reference, RunDir, Trainer, resolve, train};
 
 use super::{Usage, plot};
-use crate::args::TrainArgs;
+use crate::args::{RunArgs, TrainArgs};
 use crate::device::device;
 use crate::progress::{TrainingBar, human};
 use crate::table;
@@ -17,8 +18,14 @@ use crate::table;
 /// # Errors
 /// What is wrong with config, data, device or disk.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let device = device(&args.device)?;
-    let config = config(args)?;
+    let device = device(&args.run.device)?;
+    let mut layers = below(&args.run, args.config.as_deref(), || ConfigSource::preset("checkerboard"))?;
+    layers.extend(above(&args.run)?);
+    execute(resolve(&layers)?, &args.run, &device)
+}
+
+/// Trains a resolved config, or prints it where that is asked for.
+pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     if args.dry_run {
         return Ok(table::line(config.to_toml()?.trim_end())?);
     }
@@ -30,14 +37,15 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let latest =
             latest.ok_or_else(|| flowmap_train::Error::NothingToResume { path: run.path().to_owned() })?;
         let checkpoint = Checkpoint::read(&latest, &config.train.ema)?;
-        let trainer = Trainer::resume(config.clone(), checkpoint, &device)
+        let trainer = Trainer::resume(config.clone(), checkpoint, device)
             .with_context(|| format!("resuming from {}", latest.display()))?;
         run.write_config(&config)?;
         trainer
     } else {
-        let trainer = Trainer::new(config.clone(), &device)?;
+        let trainer = Trainer::new(config.clone(), device)?;
         // A metric that these data do not allow shall not come to light after the training.
-        plot::metrics(&config, &Reference::new(&config.data, config.interpolant, trainer.data().sigma())?)?;
+        let reference = Reference::new(&config.data, config.interpolant, trainer.data().sigma())?;
+        config.metrics(&reference).context("key `eval.metrics`")?;
         run.create(&config)?;
         trainer
     };
@@ -47,7 +55,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         bar.finish();
     }
     let model = trained?;
-    let evaluation = plot::judge_and_draw(&run, &config, &model, &device, &mut bar)?;
+    let evaluation = plot::judge_and_draw(&run, &config, &model, device, &mut bar)?;
     bar.finish();
     plot::print(&evaluation)?;
     table::line(&format!("\n{} in {}", run.path().display(), human(began.elapsed().as_secs_f64())))?;
@@ -55,45 +63,65 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     Ok(())
 }
 
-/// The config: preset < file < `--set` < flags; a resumed run starts from its own.
-fn config(args: &TrainArgs) -> Result<Config> {
-    let mut layers = Vec::new();
-    match (&args.preset, &args.config) {
-        _ if args.resume => {
-            let Some(out) = &args.out else {
-                return Err(Usage("--resume needs --out DIR, the run to go on with".into()).into());
-            };
-            if args.preset.is_some() || args.config.is_some() {
-                let message = "--resume takes the config of the run; use --set to change it";
-                return Err(Usage(message.into()).into());
-            }
-            layers.push(ConfigSource::file(&RunDir::new(out).config())?);
+/// The layers below all options: preset < file, or for a resumed run its own config; `neither` stands for both.
+pub fn below(
+    args: &RunArgs,
+    config: Option<&Path>,
+    neither: impl FnOnce() -> flowmap_train::Result<ConfigSource>,
+) -> Result<Vec<ConfigSource>> {
+    if args.resume {
+        let Some(out) = &args.out else {
+            return Err(Usage("--resume needs --out DIR, the run to go on with".into()).into());
+        };
+        if args.preset.is_some() || config.is_some() {
+            let message = "--resume takes the config of the run; use --set to change it";
+            return Err(Usage(message.into()).into());
         }
-        (Some(preset), _) => layers.push(ConfigSource::preset(preset)?),
-        (None, None) => layers.push(ConfigSource::preset("checkerboard")?),
-        (None, Some(_)) => {}
+        return Ok(vec![ConfigSource::file(&RunDir::new(out).config())?]);
     }
-    if let Some(path) = args.config.as_ref().filter(|_| !args.resume) {
+    named(args.preset.as_deref(), config, neither)
+}
+
+/// The layers of a preset and a file, or what stands for both.
+pub fn named(
+    preset: Option<&str>,
+    config: Option<&Path>,
+    neither: impl FnOnce() -> flowmap_train::Result<ConfigSource>,
+) -> Result<Vec<ConfigSource>> {
+    let mut layers = Vec::new();
+    match preset {
+        Some(preset) => layers.push(ConfigSource::preset(preset)?),
+        None if config.is_none() => layers.push(neither()?),
+        None => {}
+    }
+    if let Some(path) = config {
         layers.push(ConfigSource::file(path)?);
     }
-    for set in &args.sets {
-        layers.push(ConfigSource::set(set)?);
-    }
+    Ok(layers)
+}
+
+/// The layers of the options: `--set` < flags.
+pub fn above(args: &RunArgs) -> Result<Vec<ConfigSource>> {
+    let mut layers = args.sets.iter().map(|set| ConfigSource::set(set)).collect::<Result<Vec<_>, _>>()?;
     if let Some(steps) = args.steps {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
         layers.push(ConfigSource::value(format!("--steps {steps}"), "train.steps", steps));
     }
-    if let Some(seed) = args.seed {
-        let Ok(seed) = i64::try_from(seed) else {
-            return Err(Usage(format!("--seed: expected a number below 2^63, found {seed}")).into());
-        };
-        layers.push(ConfigSource::value(format!("--seed {seed}"), "seed", seed));
-    }
-    Ok(resolve(&layers)?)
+    layers.extend(seed_layer(args.seed)?);
+    Ok(layers)
+}
+
+/// The layer of `--seed`.
+pub fn seed_layer(seed: Option<u64>) -> Result<Option<ConfigSource>> {
+    let layer = |seed: u64| match i64::try_from(seed) {
+        Ok(seed) => Ok(ConfigSource::value(format!("--seed {seed}"), "seed", seed)),
+        Err(_) => Err(Usage(format!("--seed: expected a number below 2^63, found {seed}")).into()),
+    };
+    seed.map(layer).transpose()
 }
 
 /// `parent/name`, or with a number behind where that is taken.
-fn free_dir(parent: &Path, name: &str) -> PathBuf {
+pub fn free_dir(parent: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|n| parent.join(format!("{name}-{n}")));
     std::iter::once(parent.join(name))
         .chain(numbered)

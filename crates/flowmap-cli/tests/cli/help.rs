@@ -2,11 +2,14 @@
 
 use std::process::{Command, Stdio};
 
+use flowmap_nn::objective::METHODS;
 use predicates::str::contains;
+use serde_json::Value;
 
-use crate::program::{flowmap, folder};
+use crate::program::{flowmap, folder, refuses};
 
-const COMMANDS: [&str; 7] = ["train", "sample", "eval", "presets", "info", "plot", "bench"];
+const COMMANDS: [&str; 9] =
+    ["train", "distill", "compare", "sample", "eval", "presets", "info", "plot", "bench"];
 
 #[test]
 fn help_of_every_command_has_examples_of_that_command() {
@@ -41,14 +44,70 @@ fn completions_of_every_shell_know_every_command() {
     }
 }
 
+/// What `flowmap presets --json` prints.
+fn listing() -> Value {
+    let output = flowmap(folder().path()).args(["presets", "--json"]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn listing_shows_every_preset_and_every_method() {
+    let printed = flowmap(folder().path()).arg("presets").assert().success();
+    let text = String::from_utf8(printed.get_output().stdout.clone()).unwrap();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    for preset in flowmap_train::PRESETS {
+        assert!(names.contains(&preset.name), "{}", preset.name);
+    }
+    for method in METHODS {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(method.kind)).unwrap();
+        for part in [method.title, method.arxiv, method.on_tape, method.off_tape, method.when] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+    assert_eq!(listing()["methods"].as_array().unwrap().len(), METHODS.len());
+}
+
+#[test]
+fn terms_of_every_method_are_toml_that_a_config_can_take() {
+    let dir = folder();
+    for method in METHODS {
+        let printed = flowmap(dir.path()).args(["presets", method.kind]).output().unwrap();
+        assert!(String::from_utf8_lossy(&printed.stdout).contains(method.arxiv));
+        let teacher = "[teacher]\nkind = \"model\"\npath = \"absent\"\n";
+        let text = format!("{}\n{teacher}", String::from_utf8(printed.stdout).unwrap());
+        std::fs::write(dir.path().join("terms.toml"), text).unwrap();
+        flowmap(dir.path())
+            .args(["train", "--preset", "checkerboard", "terms.toml", "--dry-run"])
+            .assert()
+            .success()
+            .stdout(contains(format!("kind = \"{}\"", method.kind)));
+    }
+    refuses(dir.path(), &["presets", "lds"], 1, &["`lds`", "did you mean `lsd`?", "`digits`", "`psd`"]);
+    refuses(dir.path(), &["presets", "lsd", "--json"], 2, &["--json"]);
+}
+
+#[test]
+fn costs_of_the_methods_are_those_of_the_page_of_objectives() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/objectives.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for method in METHODS {
+        let row = page.lines().find(|line| line.starts_with(&format!("| [`{}`]", method.kind))).unwrap();
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        // What a cell says of other choices follows a semicolon.
+        let cost = |cell: &str| cell.split(';').next().unwrap_or_default().to_owned();
+        let expected = [method.arxiv, method.on_tape, method.off_tape].map(str::to_owned);
+        assert_eq!([cells[2].to_owned(), cost(cells[3]), cost(cells[4])], expected, "{}", method.kind);
+    }
+}
+
 #[test]
 fn every_listed_preset_prints_a_config_that_resolves() {
     let dir = folder();
-    let list = flowmap(dir.path()).arg("presets").output().unwrap();
-    let names: Vec<String> = String::from_utf8(list.stdout)
+    let names: Vec<String> = listing()["presets"]
+        .as_array()
         .unwrap()
-        .lines()
-        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .iter()
+        .map(|preset| preset["name"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(names[0], "checkerboard");
     for name in &names {

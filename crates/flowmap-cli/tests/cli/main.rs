@@ -7,6 +7,8 @@ mod bad_data;
 mod bad_disk;
 mod bad_usage;
 mod bench;
+mod compare;
+mod distill;
 mod eval;
 mod help;
 mod pairs;

@@ -52,6 +52,25 @@ fn samples_do_not_depend_on_how_many_are_drawn() {
 }
 
 #[test]
+fn consistency_samples_start_from_the_same_noise_and_depend_on_their_number_alone() {
+    let dir = folder();
+    let consistency = ["--sampler", "consistency", "--steps", "3", "--num"];
+    sample(dir.path(), tiny_run(), "few.npz", &[&consistency[..], &["7"]].concat());
+    sample(dir.path(), tiny_run(), "many.npz", &[&consistency[..], &["5000"]].concat());
+    sample(dir.path(), tiny_run(), "jumps.npz", &["--steps", "3", "--num", "7"]);
+    let (few, many) = (array(dir.path(), "few.npz", "samples"), array(dir.path(), "many.npz", "samples"));
+    assert_close(few.values(), &many.values()[..14]);
+    let noise = |file| array(dir.path(), file, "noise").values().to_vec();
+    assert_eq!(noise("few.npz"), noise("jumps.npz"));
+    assert_ne!(few.values(), array(dir.path(), "jumps.npz", "samples").values());
+    // One step is one jump, whatever the sampler is called.
+    sample(dir.path(), tiny_run(), "one.npz", &["--sampler", "consistency", "--steps", "1"]);
+    sample(dir.path(), tiny_run(), "jump.npz", &["--steps", "1"]);
+    let bytes = |file| std::fs::read(dir.path().join(file)).unwrap();
+    assert_eq!(bytes("one.npz"), bytes("jump.npz"));
+}
+
+#[test]
 fn same_seed_repeats_and_another_seed_differs() {
     let dir = folder();
     for (out, seed) in [("a.npz", "1"), ("b.npz", "1"), ("c.npz", "2")] {

@@ -1,7 +1,12 @@
 //! Every method with its paper, its cost and when to use it.
 
+use serde::Serialize;
+
 /// What there is to know of a method before choosing it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Costs are network evaluations a sample, with the default choices of the method: `d` is one that carries a
+/// derivative, `q` one of the flow to distill from, and nothing at all an empty text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Method {
     /// The name in configs and logs, that of [`super::Objective::name`].
     pub kind: &'static str,
@@ -9,126 +14,167 @@ pub struct Method {
     pub title: &'static str,
     /// Its paper on arXiv.
     pub arxiv: &'static str,
-    /// Network evaluations a sample: taped forwards, `d` where one carries a derivative, then those off the tape;
-    /// `q` is an evaluation of the teacher.
-    pub cost: &'static str,
+    /// Evaluations on the tape, which the backward pass goes through.
+    pub on_tape: &'static str,
+    /// Evaluations off the tape, which cost a forward pass alone.
+    pub off_tape: &'static str,
     /// When to use it.
     pub when: &'static str,
 }
 
-const fn method(
-    kind: &'static str,
-    title: &'static str,
-    arxiv: &'static str,
-    cost: &'static str,
-    when: &'static str,
-) -> Method {
-    Method { kind, title, arxiv, cost, when }
+/// Rows of [`METHODS`] as they read best: kind, title, paper, cost on and off the tape, when to use it.
+type Row = [&'static str; 6];
+
+const fn method(row: Row) -> Method {
+    let [kind, title, arxiv, on_tape, off_tape, when] = row;
+    Method { kind, title, arxiv, on_tape, off_tape, when }
+}
+
+impl Method {
+    /// The method of this name, `None` where there is none.
+    pub fn named(kind: &str) -> Option<&'static Self> {
+        METHODS.iter().find(|method| method.kind == kind)
+    }
 }
 
 /// All methods: first those that learn from data, then those that distill a known flow.
 pub const METHODS: &[Method] = &[
-    method(
+    method([
         "flow_matching",
         "Flow matching",
         "2210.02747",
         "1",
+        "",
         "with every self-distillation, for the diagonal s = t",
-    ),
-    method(
+    ]),
+    method([
         "lsd",
         "Lagrangian self-distillation",
         "2505.18825",
-        "1d + 1",
+        "1d",
+        "1",
         "the first choice without a teacher",
-    ),
-    method(
+    ]),
+    method([
         "esd",
         "Eulerian self-distillation",
         "2505.18825",
-        "1d + 1d + 1",
+        "1d",
+        "1d + 1",
         "in low dimensions; unstable on images",
-    ),
-    method(
+    ]),
+    method([
         "psd",
         "Progressive self-distillation",
         "2505.18825",
-        "1 + 2",
+        "1",
+        "2",
         "where a network has no derivative",
-    ),
-    method("mean_flow", "Mean Flow", "2505.13447", "1 + 1d", "one-step image models, with the adaptive norm"),
-    method(
+    ]),
+    method([
+        "mean_flow",
+        "Mean Flow",
+        "2505.13447",
+        "1",
+        "1d",
+        "one-step image models, with the adaptive norm",
+    ]),
+    method([
         "improved_mean_flow",
         "Improved Mean Flow",
         "2512.02012",
-        "1 + 1 + 1d",
+        "1",
+        "1 + 1d",
         "Mean Flow with less noise in its target",
-    ),
-    method(
+    ]),
+    method([
         "guided_mean_flow",
         "Mean Flow with guidance",
         "2505.13447",
-        "1 + 2 + 1d",
+        "1",
+        "2 + 1d",
         "one-step conditional models of one scale",
-    ),
-    method("shortcut", "Shortcut models", "2410.12557", "1 + 2", "steps that halve: 1, 2, 4, ..., 128"),
-    method("alpha_flow", "α-Flow", "2510.20771", "1 + 1", "Mean Flow that starts slowly"),
-    method(
+    ]),
+    method(["shortcut", "Shortcut models", "2410.12557", "1", "2", "steps that halve: 1, 2, 4, ..., 128"]),
+    method(["alpha_flow", "α-Flow", "2510.20771", "1", "1", "Mean Flow that starts slowly"]),
+    method([
         "tvm",
         "Terminal velocity matching",
         "2511.19797",
-        "1d + 2",
+        "1d + 1",
+        "1",
         "Lagrangian self-distillation by itself, no second term",
-    ),
-    method(
+    ]),
+    method([
         "consistency",
         "Consistency models",
         "2303.01469",
-        "1 + 1",
+        "1",
+        "1",
         "jumps to the data only, on a grid of times",
-    ),
-    method(
+    ]),
+    method([
         "scm",
         "Continuous-time consistency models",
         "2410.11081",
-        "1 + 1d",
+        "1",
+        "1d",
         "jumps to the data only, trigonometric interpolant",
-    ),
-    method("ctm", "Consistency trajectory models", "2310.02279", "2 + 2", "any jump, compared at the data"),
-    method("fmm", "Flow map matching", "2406.07507", "2d", "the map and its inverse, without a velocity"),
-    method(
+    ]),
+    method([
+        "ctm",
+        "Consistency trajectory models",
+        "2310.02279",
+        "2",
+        "2",
+        "any jump, compared at the data",
+    ]),
+    method([
+        "fmm",
+        "Flow map matching",
+        "2406.07507",
+        "1 + 1d",
+        "",
+        "the map and its inverse, without a velocity",
+    ]),
+    method([
         "lmd",
         "Lagrangian map distillation",
         "2406.07507",
-        "1d + q",
+        "1d + 1q",
+        "",
         "the first choice with a velocity field",
-    ),
-    method(
+    ]),
+    method([
         "emd",
         "Eulerian map distillation",
         "2406.07507",
-        "1d + q",
+        "1d",
+        "1q",
         "a velocity field that cannot be differentiated",
-    ),
-    method(
+    ]),
+    method([
         "align_your_flow",
         "Align Your Flow",
         "2506.14603",
-        "1 + 1d + q",
+        "1",
+        "1d + 1q",
         "large networks: no reverse pass through a derivative",
-    ),
-    method(
+    ]),
+    method([
         "pfmm",
         "Progressive flow map matching",
         "2406.07507",
-        "1 + 2q",
+        "1",
+        "2q",
         "a trained map of short jumps, to lengthen them",
-    ),
-    method(
+    ]),
+    method([
         "map_distillation",
         "Map distillation",
         "2101.02388",
-        "1 + 16q",
+        "1",
+        "16q",
         "a cheap velocity field, or a first pre-training",
-    ),
+    ]),
 ];

@@ -9,7 +9,7 @@
 //! The first terms are regressions: their minimum is the conditional variance of İ_t. The second is the inversion
 //! term, zero where X_{t,s} is the inverse of X_{s,t}; all gradients flow.
 //! The paper draws s and t from the whole square; here s <= t, and the jump back is the other half of it.
-//! Cost: two dual forwards (1), or two with two tangents in a row (2).
+//! Cost: one plain and one dual forward (1), or two dual forwards in a row (2), all on the tape.
 
 use candle_core::Tensor;
 use flowmap_dual::Dual;

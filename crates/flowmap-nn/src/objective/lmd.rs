@@ -5,7 +5,7 @@
 //! Boffi, Albergo, Vanden-Eijnden 2024, arXiv:2406.07507 (Lagrangian map distillation).
 //! The gradient also flows through the argument of q; [`LmdStop::Teacher`] stops it there, which is the form of
 //! self-distillation and asks nothing of the field but its values.
-//! Cost: one dual forward and one evaluation of the teacher.
+//! Cost: one dual forward and one evaluation of the teacher, on the tape unless it is stopped.
 //! Differs from the paper: the weight is left to the combination.
 
 use serde::{Deserialize, Serialize};

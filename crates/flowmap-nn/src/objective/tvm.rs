@@ -5,7 +5,7 @@
 //! Zhou and others 2025, arXiv:2511.19797, in a time that runs from noise to data: s is where the jump starts.
 //! The first term is Lagrangian self-distillation ([`super::lsd`]), the second flow matching at the end time of the
 //! same jump. The paper takes b from an average of the parameters (EMA 0.99); here it is the teacher's, whatever that is.
-//! Cost: one dual forward and two plain forwards.
+//! Cost: one dual and one plain forward on the tape, one plain forward off it.
 //! Differs from the paper: its times ("gap") and its weight 1/w² under guidance are left to the combination.
 
 use candle_core::Tensor;

@@ -77,11 +77,21 @@ impl ConfigSource {
         Self { origin: origin.into(), table, dir: None }
     }
 
-    fn text(origin: String, text: &str) -> Result<Self> {
+    /// TOML text; `origin` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::Toml`].
+    pub fn text(origin: impl Into<String>, text: &str) -> Result<Self> {
+        let origin = origin.into();
         let table = text
             .parse::<Table>()
             .map_err(|e| Error::Toml { origin: origin.clone(), message: e.to_string() })?;
         Ok(Self { origin, table, dir: None })
+    }
+
+    /// Whether the source sets the key, with dots, or something below it.
+    pub fn sets(&self, key: &str) -> bool {
+        lookup(&Value::Table(self.table.clone()), key).is_some()
     }
 }
 
@@ -494,7 +504,7 @@ mod tests {
             let mut sources = vec![ConfigSource::preset("checkerboard").unwrap()];
             sources.extend(sets.iter().map(|s| ConfigSource::set(s).unwrap()));
             let text = resolve(&sources).unwrap().to_toml().unwrap();
-            ConfigSource::text("resolved".into(), &text).unwrap()
+            ConfigSource::text("resolved", &text).unwrap()
         };
         for (kind, follows) in [("shortcut", "times"), ("consistency", "middle")] {
             let spelled = resolved(&[&format!("objective.1.kind={kind}")]);
@@ -524,7 +534,7 @@ mod tests {
     fn resolved_config_resolves_to_itself() {
         for preset in crate::PRESETS {
             let config = resolve(&[ConfigSource::preset(preset.name).unwrap()]).unwrap();
-            let again = ConfigSource::text("again".into(), &config.to_toml().unwrap()).unwrap();
+            let again = ConfigSource::text("again", &config.to_toml().unwrap()).unwrap();
             assert_eq!(resolve(&[again]).unwrap(), config);
         }
     }

@@ -80,6 +80,7 @@ pub fn curves(
         y_label,
         note: if is_smoothed { "faint: raw, strong: moving average" } else { "" },
         legend: if series.len() > 1 { &legend } else { &[] },
+        room: 0,
     };
     let mut plot = Plot::new(WIDTH, HEIGHT, words, x, y)?;
     if lines.iter().all(|line| line.n_finite == 0) {

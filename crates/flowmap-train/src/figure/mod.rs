@@ -14,10 +14,12 @@
 //! | [`curves`] | losses and other logged numbers over steps |
 //! | [`quality_vs_steps`] | a distance to the data over the number of steps N |
 //! | [`time_bins`] | losses by their times s and t |
+//! | [`comparison`] | the same for many methods, each named beside its line |
 
 mod axis;
 mod canvas;
 mod colormap;
+mod comparison;
 mod curves;
 mod density;
 mod error;
@@ -31,6 +33,7 @@ mod time_bins;
 mod trajectories;
 
 pub use axis::Scale;
+pub use comparison::comparison;
 pub use curves::{Series, curves};
 pub use error::FigureError;
 pub use film_strip::film_strip;

@@ -36,6 +36,8 @@ pub(super) struct Words<'a> {
     pub(super) note: &'a str,
     /// Name and color of each line; none for no legend.
     pub(super) legend: &'a [(String, Color)],
+    /// Room in pixels at the right of the area, for names beside the ends of lines.
+    pub(super) room: usize,
 }
 
 /// A chart with its axes drawn, ready for its lines.
@@ -62,7 +64,7 @@ impl Plot {
     ) -> Result<Self, FigureError> {
         let widest = y.ticks.iter().map(|tick| TICK.width(&tick.label)).fold(20.0, f32::max);
         let left = BORDER + widest.ceil() as usize + 9;
-        let inner = width - left - BORDER;
+        let inner = width - left - BORDER - words.room;
         // The legend shares its first line with the name of the y axis.
         let y_label = LABEL.fit(words.y_label, 0.5 * inner as f32);
         let first_room = inner as f32 - LABEL.width(&y_label) - ENTRY_GAP;

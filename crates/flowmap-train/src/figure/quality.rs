@@ -73,6 +73,7 @@ pub fn quality_vs_steps(
         y_label,
         note: "",
         legend: if series.len() > 1 { &legend } else { &[] },
+        room: 0,
     };
     let (x, y) = (Axis::log_at(&steps), padded_axis(low, high, scale));
     let mut plot = Plot::new(WIDTH, HEIGHT, words, x, y)?;
@@ -97,7 +98,7 @@ pub fn quality_vs_steps(
 }
 
 /// The points that have a place on the axes, in order of N.
-fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
+pub(super) fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = series
         .x
         .iter()
@@ -111,8 +112,13 @@ fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
 
 /// The dashed line of exact samples, named at its left end.
 fn draw_floor(plot: &mut Plot, floor: f64) {
+    draw_level(plot, "floor", floor);
+}
+
+/// A dashed line at `value`, named at its left end.
+pub(super) fn draw_level(plot: &mut Plot, name: &str, value: f64) {
     // The middle of a row of pixels, for a crisp line.
-    let y = plot.place(1.0, floor)[1].floor() + 0.5;
+    let y = plot.place(1.0, value)[1].floor() + 0.5;
     let (left, right) = (plot.area.x as f32, plot.area.right() as f32);
     let mut x = left;
     while x < right {
@@ -120,12 +126,12 @@ fn draw_floor(plot: &mut Plot, floor: f64) {
         plot.line(&[[x, y], [end, y]], THIN, MUTED);
         x += DASH.0 + DASH.1;
     }
-    let text = format!("floor {}", three_digits(floor));
+    let text = format!("{name} {}", three_digits(value));
     plot.remark([left + 6.0, y - 6.0], &text, MUTED, Align::Left);
 }
 
 /// Three significant digits: `0.123`, `1.23`, `12.3`, `123`, `1.23e-5`.
-fn three_digits(value: f64) -> String {
+pub(super) fn three_digits(value: f64) -> String {
     let size = value.abs();
     let text = match size {
         s if s != 0.0 && !(1e-3..1e5).contains(&s) => format!("{value:.2e}"),
