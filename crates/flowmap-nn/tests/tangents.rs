@@ -3,6 +3,10 @@
 
 #[path = "support/gaussian_net.rs"]
 mod gaussian_net;
+#[path = "support/measure.rs"]
+mod measure;
+#[path = "support/path.rs"]
+mod path;
 #[path = "support/truths.rs"]
 mod truths;
 
@@ -14,7 +18,8 @@ use flowmap_nn::objective::{
     OdeSolver, PsdForm, PsdStop, Scm, Trajectory,
 };
 use flowmap_nn::{Batch, Context, FlowMap, PerSample, Teacher, TimeColumn, Times};
-use gaussian_net::{Path, Truth};
+use gaussian_net::Truth;
+use path::Path;
 use truths::*;
 
 /// The error of a central difference of step 1e-4, h² |f'''|/6, with room to spare.
