@@ -9,7 +9,7 @@
 use candle_core::Tensor;
 use flowmap_dual::Dual;
 
-use crate::{AverageVelocity, Error, Result};
+use crate::{AverageVelocity, Condition, Error, Result};
 
 /// A conditional network under guidance of scale `w`.
 #[derive(Clone, Debug)]
@@ -27,13 +27,13 @@ impl<M> Guided<M> {
 }
 
 impl<M: AverageVelocity> AverageVelocity for Guided<M> {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
-        let Some(labels) = labels else {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        let Some(labels) = condition.labels else {
             return Err(Error::Labels { n_classes: self.null_label as usize, found: "without" });
         };
         let null = Tensor::full(self.null_label, labels.shape(), labels.device())?;
-        let v_null = self.net.average_velocity(s, t, x, Some(&null))?;
-        let v_class = self.net.average_velocity(s, t, x, Some(labels))?;
+        let v_null = self.net.average_velocity(s, t, x, Condition { labels: Some(&null), ..condition })?;
+        let v_class = self.net.average_velocity(s, t, x, condition)?;
         Ok(v_null.add(&v_class.sub(&v_null)?.scale(self.scale)?)?)
     }
 }

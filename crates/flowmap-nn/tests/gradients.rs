@@ -55,8 +55,12 @@ const UNSTOPPED: [Objective; 7] = [
 fn loss(objective: &Objective, case: &Case, model: &Mlp, teacher: &Mlp, dtype: DType) -> Tensor {
     let (x0, x1) = (normals(Stream::Base, N, dtype), normals(Stream::Data, N, dtype));
     let labels = case.labels(N);
-    let batch =
-        Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &InterpolantKind::Trigonometric };
+    let batch = Batch {
+        x0: &x0,
+        x1: &x1,
+        condition: labels.as_ref().into(),
+        interpolant: &InterpolantKind::Trigonometric,
+    };
     let draw = |i| {
         let mut noise = NoiseStream::new(1, Stream::Times).at(i);
         let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];

@@ -165,8 +165,12 @@ impl Trainer {
         let (k, train) = (self.step, &self.config.train);
         let first = k.wrapping_mul(train.batch as u64);
         let (x0, x1, labels) = self.batch(k, first)?;
-        let batch =
-            Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &self.config.interpolant };
+        let batch = Batch {
+            x0: &x0,
+            x1: &x1,
+            condition: labels.as_ref().into(),
+            interpolant: &self.config.interpolant,
+        };
         let times = NoiseStream::new(self.config.seed, Stream::Times);
         let LossAndGradient { loss, terms, gradients } = loss_and_gradient(
             &self.objective,

@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, DenseLayer, Dual};
 use serde::{Deserialize, Serialize};
 
-use crate::{AverageVelocity, Error, Init, ParamBuilder, Result};
+use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Sizes and options of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ impl Mlp {
     }
 
     /// The input of the first layer, `(B, d_in)`; `x` is `(B, D)`, already divided by σ.
-    fn features(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+    fn features(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
         let mut parts = vec![s.clone(), t.clone(), x.clone()];
         for time in [&s, &t] {
@@ -163,7 +163,7 @@ impl Mlp {
         if let Some(frequencies) = &self.x_frequencies {
             parts.push(x.linear(frequencies, None)?.sin_cos()?);
         }
-        match (&self.label_embedding, labels) {
+        match (&self.label_embedding, condition.labels) {
             (Some(table), Some(labels)) => parts.push(Dual::constant(table.index_select(labels, 0)?)),
             (None, None) => {}
             (_, found) => {
@@ -176,14 +176,14 @@ impl Mlp {
 }
 
 impl AverageVelocity for Mlp {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let dims = x.dims().to_vec();
         if dims.get(1..) != Some(&self.shape) {
             let found = dims.get(1..).unwrap_or_default().to_vec();
             return Err(Error::SampleShape { expected: self.shape.clone(), found });
         }
         let flat = x.reshape(&[dims[0], self.shape.iter().product()])?.scale(self.sigma_data.recip())?;
-        let mut h = self.features(s, t, &flat, labels)?;
+        let mut h = self.features(s, t, &flat, condition)?;
         let n_inner = self.layers.len() - 1;
         let mut layers: Vec<_> = self.layers.iter().map(|l| l.with(Some(self.config.activation))).collect();
         if let Some(last) = layers.last_mut() {

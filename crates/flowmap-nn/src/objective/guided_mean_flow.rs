@@ -62,14 +62,14 @@ where
     M: AverageVelocity + ?Sized,
     T: AverageVelocity + ?Sized,
 {
-    let (Some(labels), Some(null_label)) = (model.labels(), context.null_label) else {
+    let (Some(labels), Some(null_label)) = (model.condition().labels, context.null_label) else {
         return Err(Error::Labels { n_classes: 0, found: "without" });
     };
     let s = times.s.tensor();
     let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
     let null = Tensor::full(null_label, labels.shape(), labels.device())?;
     let v_class = teacher.velocity(s, &i_s)?;
-    let v_null = teacher.with_labels(Some(&null)).velocity(s, &i_s)?;
+    let v_null = teacher.with_condition(Some(&null)).velocity(s, &i_s)?;
     let MeanFlowGuidance { omega, kappa } = *guidance;
     let mixed = (((&di_s * omega)? + (v_class * kappa)?)? + (v_null * (1.0 - omega - kappa))?)?; // (1)
     let has_label = as_column(&labels.ne(&null)?, i_s.rank())?.broadcast_as(di_s.shape())?;

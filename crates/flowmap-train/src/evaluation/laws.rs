@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::ExactFlow;
 use flowmap_core::{MiddleTime, NoiseStream, Stream, TimeDistribution};
 use flowmap_metrics::{Samples, SquaredError, mean_squared_error};
-use flowmap_nn::{Batch, FlowMap, TimeColumn, Times};
+use flowmap_nn::{Batch, Condition, FlowMap, TimeColumn, Times};
 use flowmap_sample::base_noise;
 use serde::Serialize;
 
@@ -61,7 +61,8 @@ impl LawErrors {
         let x0 = base_noise(&base, 0, N_POINTS, shape, config.sigma_data, dtype, device)?;
         let dims: Vec<usize> = [N_POINTS].iter().chain(shape).copied().collect();
         let x1 = Tensor::from_vec(reference.draw(seed, 0, N_POINTS), dims, device)?;
-        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &config.interpolant };
+        let batch =
+            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &config.interpolant };
 
         let i_s = batch.i(&times.s)?;
         let (x_st, dt_x_st) = map.jump_dt(s, t, &i_s)?;
