@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The condition of every sample of a batch; by default there is none.
 ///
@@ -35,6 +35,18 @@ impl<'a> Condition<'a> {
     /// The same with scales w of guidance `(B,)`.
     pub fn with_guidance(self, guidance: &'a Tensor) -> Self {
         Self { guidance: Some(guidance), ..self }
+    }
+
+    /// No label and no guidance, (∅, w = 1), for the same samples; `null_label` is the label that stands for "none".
+    ///
+    /// # Errors
+    /// [`Error::Labels`] where there are no labels to hide.
+    pub fn hidden(&self, null_label: u32) -> Result<OwnedCondition> {
+        let Some(labels) = self.labels else {
+            return Err(Error::Labels { n_classes: null_label as usize, found: "without" });
+        };
+        let null = Tensor::full(null_label, labels.shape(), labels.device())?;
+        Ok(OwnedCondition { labels: Some(null), guidance: self.guidance.map(Tensor::ones_like).transpose()? })
     }
 
     /// The condition of the samples `first..first + n`.

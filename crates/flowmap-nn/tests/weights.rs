@@ -184,7 +184,7 @@ fn guidance_mixes_the_target_of_mean_flow() {
     let case = case("labels");
     let (net, params) = case.fresh(DType::F64);
     let frozen = case.build(ParamBuilder::frozen(params.tensors(), DType::F64, &Device::Cpu)).0;
-    let null = case.n_classes as u32;
+    let null = case.null_label();
     let labels = case.labels(N).unwrap();
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
     let times = times();

@@ -78,7 +78,7 @@ pub fn evaluate(
         num: how.num,
         seed: how.seed,
         rows,
-        laws: Some(LawErrors::of(model, reference, how.seed, device)?),
+        laws: Some(LawErrors::of(model, reference, how, device)?),
     })
 }
 

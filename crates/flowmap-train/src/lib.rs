@@ -10,6 +10,8 @@ mod error;
 mod evaluation;
 pub mod figure;
 mod generate;
+mod guidance;
+mod guidance_figure;
 mod metrics_log;
 mod model;
 mod npz;
@@ -28,6 +30,7 @@ pub use config::{Config, ConfigSource, EvalConfig, NetworkConfig, TrainConfig, r
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
 pub use generate::{Generation, Samples, generate, generate_paths};
+pub use guidance::{GuidanceConfig, ScaleDistribution};
 pub use metrics_log::{Record, read_log};
 pub use model::{Model, ModelConfig, Weights};
 pub use npz::{NpyArray, NpyData, npz_bytes};

@@ -4,7 +4,9 @@
 use std::fs;
 
 use candle_core::Device;
-use flowmap_train::{Config, ConfigSource, Error, Observer, RunDir, StepReport, Trainer, resolve, train};
+use flowmap_train::{
+    Config, ConfigSource, Error, Observer, RunDir, StepReport, TeacherConfig, Trainer, resolve, train,
+};
 
 /// Counts what it is told.
 #[derive(Default)]
@@ -152,4 +154,36 @@ fn exact_teacher_needs_data_whose_flow_is_known() {
     let more = ["teacher.kind=exact", "objective.1.kind=lmd", "objective.1.share=0.4"];
     let error = Trainer::new(config(&more), &Device::Cpu).unwrap_err();
     assert!(matches!(error, Error::NoExactFlow { kind: "checkerboard" }), "{error}");
+}
+
+/// Labels that are hidden, and scales of guidance.
+fn guided() -> Config {
+    let guided = ["data.kind=moons", "conditional=true", "train.label_dropout=0.3", "guidance.max=4.0"];
+    config(&guided)
+}
+
+#[test]
+fn run_with_guidance_goes_on_with_the_same_bits() {
+    let mut unbroken = Trainer::new(guided(), &Device::Cpu).unwrap();
+    for _ in 0..3 {
+        unbroken.step().unwrap();
+    }
+    let mut resumed = Trainer::resume(guided(), unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    for _ in 3..6 {
+        let (one, other) = (unbroken.step().unwrap(), resumed.step().unwrap());
+        assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
+        assert_eq!(one.grad_norm.to_bits(), other.grad_norm.to_bits());
+    }
+}
+
+#[test]
+fn model_without_guidance_is_no_teacher_of_one_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = Config { guidance: None, ..guided() };
+    let mut trainer = Trainer::new(plain.clone(), &Device::Cpu).unwrap();
+    train(&RunDir::new(dir.path()), &mut trainer, &mut Witness::default()).unwrap();
+    let teacher = TeacherConfig::Model { path: dir.path().to_owned() };
+    let student = Config { teacher: Some(teacher), ..guided() };
+    let error = Trainer::new(student, &Device::Cpu).unwrap_err();
+    assert!(matches!(&error, Error::TeacherMismatch { key: "guidance", .. }), "{error}");
 }

@@ -44,6 +44,7 @@ pub fn judge_and_draw(
 ) -> Result<Evaluation> {
     observer.stage("evaluating");
     let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
+    let reference = reference.given_classes(model.config.n_classes);
     let metrics = metrics(config, &reference)?;
     let how = Generation::new(config.eval.num, config.seed.wrapping_add(EVALUATION_SEED_OFFSET));
     let evaluation = evaluate(model, &reference, &metrics, &config.eval.steps, &how, device, &mut |_| ())?;

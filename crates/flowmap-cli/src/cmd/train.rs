@@ -37,7 +37,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     } else {
         let trainer = Trainer::new(config.clone(), &device)?;
         // A metric that these data do not allow shall not come to light after the training.
-        plot::metrics(&config, &Reference::new(&config.data, config.interpolant, trainer.data().sigma())?)?;
+        let reference = Reference::new(&config.data, config.interpolant, trainer.data().sigma())?;
+        let n_classes = if config.conditional { trainer.data().n_classes() } else { 0 };
+        plot::metrics(&config, &reference.given_classes(n_classes))?;
         run.create(&config)?;
         trainer
     };

@@ -8,6 +8,7 @@ mod bad_disk;
 mod bad_usage;
 mod bench;
 mod eval;
+mod guidance;
 mod help;
 mod program;
 mod reproducible;
