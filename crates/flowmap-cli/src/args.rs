@@ -200,7 +200,7 @@ pub struct SampleArgs {
     /// The class of all samples; without it, all classes in turn.
     #[arg(long, value_name = "C")]
     pub class: Option<u32>,
-    /// Scale of classifier-free guidance.
+    /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
     #[arg(long, value_name = "W")]
     pub guidance: Option<f64>,
     /// Seed of the noise.
@@ -254,6 +254,9 @@ pub struct EvalArgs {
     /// Data to judge against: the kind of a data set, or a file; without it, what the model was trained on.
     #[arg(long, value_name = "DATA")]
     pub reference: Option<String>,
+    /// Scale of classifier-free guidance, as for `sample`; none without it.
+    #[arg(long, value_name = "W", conflicts_with = "samples")]
+    pub guidance: Option<f64>,
     /// Seed of the noise and of the reference samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

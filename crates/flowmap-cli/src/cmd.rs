@@ -66,6 +66,14 @@ fn check_place(option: &str, file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a scale of `--guidance` that is no number.
+fn check_guidance(scale: Option<f64>) -> Result<()> {
+    match scale.filter(|scale| !scale.is_finite()) {
+        Some(scale) => Err(Usage(format!("--guidance: expected a finite number, found {scale}")).into()),
+        None => Ok(()),
+    }
+}
+
 /// The weights that `--ema` asks for.
 fn weights(ema: Option<&str>) -> Result<flowmap_train::Weights> {
     use flowmap_train::Weights;

@@ -56,6 +56,8 @@ pub enum Stream {
     Evaluation = 9,
     /// Directions of random projections.
     Projections = 10,
+    /// Scales of classifier-free guidance.
+    Guidance = 11,
 }
 
 /// A family of independent generators, one for every index, chosen by a seed and a [`Stream`].

@@ -12,7 +12,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, LmdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, FlowMap, ParamBuilder, Teacher, VelocityField};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Teacher, VelocityField};
 
 const SEED: u64 = 1;
 const N_STEPS: u64 = 1_000;
@@ -25,7 +25,7 @@ const SD: f64 = 0.3;
 struct OwnField;
 
 impl VelocityField for OwnField {
-    fn velocity(&self, t: &Tensor, x: &Tensor, _labels: Option<&Tensor>) -> flowmap_nn::Result<Tensor> {
+    fn velocity(&self, t: &Tensor, x: &Tensor, _: Condition<'_>) -> flowmap_nn::Result<Tensor> {
         let t = t.unsqueeze(1)?;
         let noise = (1.0 - &t)?; // 1 − t
         let variance = (noise.sqr()? + (t.sqr()? * (SD * SD))?)?;
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let batch = Batch {
             x0: &normals(Stream::Base, first)?,
             x1: &x1,
-            labels: None,
+            condition: Condition::default(),
             interpolant: &InterpolantKind::Linear,
         };
         let times = NoiseStream::new(SEED, Stream::Times);

@@ -11,7 +11,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, FlowMap, ParamBuilder};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder};
 
 const SEED: u64 = 1;
 const N_STEPS: u64 = 1_000;
@@ -60,7 +60,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for step in 0..N_STEPS {
         let first = step * BATCH as u64;
         let (x0, x1) = (points(Stream::Base, first, base)?, points(Stream::Data, first, eight_gaussians)?);
-        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &InterpolantKind::Linear };
+        let batch = Batch {
+            x0: &x0,
+            x1: &x1,
+            condition: Condition::default(),
+            interpolant: &InterpolantKind::Linear,
+        };
         let loss =
             combination.loss(&model, &teacher, &batch, &NoiseStream::new(SEED, Stream::Times), first)?;
         let lr = LEARNING_RATE * Schedule::Cosine { warmup: 100 }.factor(step, N_STEPS);

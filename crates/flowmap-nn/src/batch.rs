@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::Interpolant;
 
-use crate::Result;
+use crate::{Condition, Result};
 
 /// One time per sample, on the host in f64 and on the device as a `(B,)` tensor.
 ///
@@ -99,8 +99,8 @@ pub struct Batch<'a> {
     pub x0: &'a Tensor,
     /// Data, `(B, ...)`.
     pub x1: &'a Tensor,
-    /// Labels of the data, `(B,)` of u32.
-    pub labels: Option<&'a Tensor>,
+    /// What the network is told of each pair.
+    pub condition: Condition<'a>,
     /// The interpolant I_t = α_t x_0 + β_t x_1.
     pub interpolant: &'a dyn Interpolant,
 }

@@ -68,6 +68,14 @@ pub enum Error {
         /// `with` or `without`.
         found: &'static str,
     },
+    /// The network needs scales of guidance and got none, or the other way around.
+    #[error("the network {takes} scales of guidance, but the batch came {found} them")]
+    Guidance {
+        /// `takes` or `does not take`.
+        takes: &'static str,
+        /// `with` or `without`.
+        found: &'static str,
+    },
     /// Samples of one shape were given to a network of another.
     #[error("expected samples of shape {expected:?}, found {found:?}")]
     SampleShape {
@@ -83,6 +91,14 @@ pub enum Error {
         expected: &'static str,
         /// What there is.
         found: &'static str,
+    },
+    /// An objective has no guided form.
+    #[error("`{objective}` cannot learn guidance, expected one of {known}")]
+    NoGuidance {
+        /// The objective.
+        objective: &'static str,
+        /// Those that can.
+        known: String,
     },
     /// An objective is defined for one interpolant only.
     #[error("the objective needs the {expected} interpolant, found one with beta({t}) = {beta}")]

@@ -7,11 +7,11 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor};
 use flowmap_core::exact::ExactFlow;
 use rayon::prelude::*;
 
-use crate::{Result, VelocityField};
+use crate::{Condition, Result, VelocityField};
 
 /// The velocity field of an exact flow of flowmap-core, for [`crate::Teacher::Field`].
 ///
-/// Samples of any shape with as many numbers as the flow has dimensions; labels are ignored.
+/// Samples of any shape with as many numbers as the flow has dimensions; the condition is ignored.
 #[derive(Clone, Debug)]
 pub struct ExactField<F> {
     flow: std::sync::Arc<F>,
@@ -43,7 +43,7 @@ impl<F: ExactFlow + Send + Sync> ExactField<F> {
 }
 
 impl<F: ExactFlow + Send + Sync + 'static> VelocityField for ExactField<F> {
-    fn velocity(&self, t: &Tensor, x: &Tensor, _labels: Option<&Tensor>) -> Result<Tensor> {
+    fn velocity(&self, t: &Tensor, x: &Tensor, _condition: Condition<'_>) -> Result<Tensor> {
         let (dtype, device) = (x.dtype(), x.device().clone());
         let on_host = |x: &Tensor| x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.contiguous();
         let flat = on_host(&x.reshape((x.dim(0)?, self.flow.dim()))?)?;

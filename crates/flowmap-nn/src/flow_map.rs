@@ -8,39 +8,39 @@
 use candle_core::Tensor;
 use flowmap_dual::Dual;
 
-use crate::Result;
+use crate::{Condition, Result};
 
 /// A network that computes the average velocity v_{s,t}(x) of a jump from s to t.
 ///
 /// It is written once for dual tensors and serves plain ones at the cost of a plain network.
 /// Threads share it: training and sampling cut their batches into tiles.
 pub trait AverageVelocity: Send + Sync {
-    /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and labels `(B,)` of u32.
+    /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and a condition of B samples.
     ///
     /// # Errors
-    /// Where shapes do not fit, or labels are missing or unexpected.
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual>;
+    /// Where shapes do not fit, or a part of the condition is missing or unexpected.
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual>;
 }
 
 impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
-        (**self).average_velocity(s, t, x, labels)
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        (**self).average_velocity(s, t, x, condition)
     }
 }
 
 impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
-        (**self).average_velocity(s, t, x, labels)
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        (**self).average_velocity(s, t, x, condition)
     }
 }
 
-/// The flow map of a network, its labels fixed.
+/// The flow map of a network, its condition fixed.
 ///
 /// Times are `(B,)` tensors, samples `(B, ...)`.
 #[derive(Debug)]
 pub struct FlowMap<'a, M: ?Sized> {
     net: &'a M,
-    labels: Option<&'a Tensor>,
+    condition: Condition<'a>,
 }
 
 impl<M: ?Sized> Clone for FlowMap<'_, M> {
@@ -54,12 +54,12 @@ impl<M: ?Sized> Copy for FlowMap<'_, M> {}
 impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// The flow map of an unconditional network.
     pub fn new(net: &'a M) -> Self {
-        Self { net, labels: None }
+        Self { net, condition: Condition::default() }
     }
 
-    /// The flow map of a network given labels `(B,)` of u32.
-    pub fn given(net: &'a M, labels: Option<&'a Tensor>) -> Self {
-        Self { net, labels }
+    /// The flow map of a network given a condition, or labels `(B,)` of u32 alone.
+    pub fn given(net: &'a M, condition: impl Into<Condition<'a>>) -> Self {
+        Self { net, condition: condition.into() }
     }
 
     /// The network.
@@ -67,9 +67,9 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         self.net
     }
 
-    /// The labels it is given.
-    pub fn labels(&self) -> Option<&'a Tensor> {
-        self.labels
+    /// The condition it is given.
+    pub fn condition(&self) -> Condition<'a> {
+        self.condition
     }
 
     /// v_{s,t}(x).
@@ -77,7 +77,7 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// # Errors
     /// As the network.
     pub fn average_velocity(&self, s: &Tensor, t: &Tensor, x: &Tensor) -> Result<Tensor> {
-        Ok(self.net.average_velocity(&s.into(), &t.into(), &x.into(), self.labels)?.into_parts().0)
+        Ok(self.net.average_velocity(&s.into(), &t.into(), &x.into(), self.condition)?.into_parts().0)
     }
 
     /// v_{s,t}(x) and its derivative along any direction of (s, t, x).
@@ -85,7 +85,7 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// # Errors
     /// As the network.
     pub fn average_velocity_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
-        self.net.average_velocity(s, t, x, self.labels)
+        self.net.average_velocity(s, t, x, self.condition)
     }
 
     /// b_t(x) = v_{t,t}(x), the velocity field of the probability flow.
@@ -96,12 +96,12 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         self.average_velocity(t, t, x)
     }
 
-    /// The same network given other labels.
-    pub fn with_labels<'b>(&self, labels: Option<&'b Tensor>) -> FlowMap<'b, M>
+    /// The same network given another condition.
+    pub fn with_condition<'b>(&self, condition: impl Into<Condition<'b>>) -> FlowMap<'b, M>
     where
         'a: 'b,
     {
-        FlowMap { net: self.net, labels }
+        FlowMap { net: self.net, condition: condition.into() }
     }
 
     /// X_{s,t}(x).
@@ -141,7 +141,7 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// # Errors
     /// As the network.
     pub fn jump_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
-        let v_st = self.net.average_velocity(s, t, x, self.labels)?;
+        let v_st = self.net.average_velocity(s, t, x, self.condition)?;
         let rank = x.dims().len();
         Ok(x.add(&t.sub(s)?.column(rank)?.mul(&v_st)?)?)
     }

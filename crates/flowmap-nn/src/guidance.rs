@@ -4,12 +4,12 @@
 //!
 //! Ho and Salimans 2022, arXiv:2207.12598, eq. (6), with w = 1 the conditional network itself.
 //! Cost: two evaluations of the network.
+//! A network that takes the scale as an input ([`crate::objective::guided_flow_matching`]) is evaluated at w = 1.
 //! Exact for the velocity b_t; for jumps over a long interval it is the same formula applied to the average velocity.
 
-use candle_core::Tensor;
 use flowmap_dual::Dual;
 
-use crate::{AverageVelocity, Error, Result};
+use crate::{AverageVelocity, Condition, Result};
 
 /// A conditional network under guidance of scale `w`.
 #[derive(Clone, Debug)]
@@ -27,13 +27,10 @@ impl<M> Guided<M> {
 }
 
 impl<M: AverageVelocity> AverageVelocity for Guided<M> {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
-        let Some(labels) = labels else {
-            return Err(Error::Labels { n_classes: self.null_label as usize, found: "without" });
-        };
-        let null = Tensor::full(self.null_label, labels.shape(), labels.device())?;
-        let v_null = self.net.average_velocity(s, t, x, Some(&null))?;
-        let v_class = self.net.average_velocity(s, t, x, Some(labels))?;
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        let null = condition.hidden(self.null_label)?;
+        let v_null = self.net.average_velocity(s, t, x, Condition::from(&null))?;
+        let v_class = self.net.average_velocity(s, t, x, condition)?;
         Ok(v_null.add(&v_class.sub(&v_null)?.scale(self.scale)?)?)
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod condition;
 mod ema;
 mod error;
 mod exact_field;
@@ -17,6 +18,7 @@ mod teacher;
 mod tiles;
 
 pub use batch::{Batch, TimeColumn, Times};
+pub use condition::{Condition, OwnedCondition};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use exact_field::ExactField;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::{AverageVelocity, Error, FlowMap, Result};
+use crate::{AverageVelocity, Condition, Error, FlowMap, Result};
 
 /// A velocity field b_t(x) that is known: of a trained network, of an exact flow, or of a user's own.
 ///
 /// Objectives may differentiate it in x, so it should record its operations on a tracked `x`
 /// (operations of Candle do); one that does not serves the objectives that stop the gradient at it.
 pub trait VelocityField {
-    /// b_t(x) with `t` of shape `(B,)`, `x` of shape `(B, ...)` and labels `(B,)` of u32.
+    /// b_t(x) with `t` of shape `(B,)`, `x` of shape `(B, ...)` and a condition of B samples.
     ///
     /// # Errors
-    /// Where shapes do not fit, or labels are missing or unexpected.
-    fn velocity(&self, t: &Tensor, x: &Tensor, labels: Option<&Tensor>) -> Result<Tensor>;
+    /// Where shapes do not fit, or a part of the condition is missing or unexpected.
+    fn velocity(&self, t: &Tensor, x: &Tensor, condition: Condition<'_>) -> Result<Tensor>;
 }
 
 /// A flow to distill from: its parameters are off the tape.
@@ -25,12 +25,12 @@ pub trait VelocityField {
 /// use std::sync::Arc;
 /// use candle_core::{Device, Tensor};
 /// use flowmap_core::{Linear, exact::{Covariance, GaussianFlow}};
-/// use flowmap_nn::{ExactField, Teacher};
+/// use flowmap_nn::{Condition, ExactField, Teacher};
 ///
 /// let flow = GaussianFlow::new(Linear, 1.0, vec![3.0], &Covariance::Isotropic(0.5))?;
 /// let teacher = Teacher::Field(Arc::new(ExactField::new(flow)));
 /// let (t, x) = (Tensor::new(&[0.0f64], &Device::Cpu)?, Tensor::new(&[[0.0f64]], &Device::Cpu)?);
-/// let b_t = teacher.velocity(&t, &x, None)?;
+/// let b_t = teacher.velocity(&t, &x, Condition::default())?;
 /// assert_eq!(b_t.to_vec2::<f64>()?, [[3.0]]); // all noise at 0 goes to the mean
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -47,10 +47,10 @@ impl Teacher {
     ///
     /// # Errors
     /// As the field or the network.
-    pub fn velocity(&self, t: &Tensor, x: &Tensor, labels: Option<&Tensor>) -> Result<Tensor> {
+    pub fn velocity(&self, t: &Tensor, x: &Tensor, condition: Condition<'_>) -> Result<Tensor> {
         match self {
-            Self::Field(field) => field.velocity(t, x, labels),
-            Self::Map(net) => FlowMap::given(net.as_ref(), labels).velocity(t, x),
+            Self::Field(field) => field.velocity(t, x, condition),
+            Self::Map(net) => FlowMap::given(net.as_ref(), condition).velocity(t, x),
         }
     }
 
@@ -58,10 +58,10 @@ impl Teacher {
     ///
     /// # Errors
     /// [`Error::NoTeacher`] where only its velocity is known; as the network.
-    pub fn jump(&self, s: &Tensor, t: &Tensor, x: &Tensor, labels: Option<&Tensor>) -> Result<Tensor> {
+    pub fn jump(&self, s: &Tensor, t: &Tensor, x: &Tensor, condition: Condition<'_>) -> Result<Tensor> {
         match self {
             Self::Field(_) => Err(Error::NoTeacher { expected: "a flow map", found: "a velocity field" }),
-            Self::Map(net) => FlowMap::given(net.as_ref(), labels).jump(s, t, x),
+            Self::Map(net) => FlowMap::given(net.as_ref(), condition).jump(s, t, x),
         }
     }
 }

@@ -10,7 +10,7 @@ use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::{
     Combination, CombinationLoss, EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Term,
 };
-use flowmap_nn::{Batch, FlowMap, ParamBuilder, Times};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Times};
 use mlps::{Case, cases, normals};
 
 /// Two orders of summation of the same numbers.
@@ -49,7 +49,12 @@ impl Rows {
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch { x0: &self.x0, x1: &self.x1, labels: Some(&self.labels), interpolant: &INTERPOLANT }
+        Batch {
+            x0: &self.x0,
+            x1: &self.x1,
+            condition: Condition::labels(&self.labels),
+            interpolant: &INTERPOLANT,
+        }
     }
 }
 

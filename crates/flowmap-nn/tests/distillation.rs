@@ -24,8 +24,8 @@ use flowmap_nn::objective::{
     PsdStop, Scm, ScmVelocity, Trajectory,
 };
 use flowmap_nn::{
-    AverageVelocity, Batch, Context, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn, Times,
-    VelocityField,
+    AverageVelocity, Batch, Condition, Context, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn,
+    Times, VelocityField,
 };
 use gaussian_net::Truth;
 use path::Path;
@@ -85,7 +85,7 @@ fn losses(
 ) -> PerSample {
     let (x0, x1) = pairs(truth, times.s.host().len());
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let context = Context { teacher: known, ..Context::default() };
     objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
 }
@@ -186,7 +186,9 @@ fn exact_field_of_a_mixture_keeps_shape_and_type_and_has_the_slope_of_a_differen
     let t = Tensor::new(&[0.3, 0.8, 1.0], &Device::Cpu).unwrap();
     let x = Var::new(&[[0.1, 0.4], [-0.6, 0.2], [0.9, 0.8]], &Device::Cpu).unwrap();
     let weights = Tensor::new(&[[1.0, -2.0], [0.5, 1.0], [2.0, 0.3]], &Device::Cpu).unwrap();
-    let value = |x: &Tensor| (field.velocity(&t, x, None).unwrap() * &weights).unwrap().sum_all().unwrap();
+    let value = |x: &Tensor| {
+        (field.velocity(&t, x, Condition::default()).unwrap() * &weights).unwrap().sum_all().unwrap()
+    };
     let gradient = value(&x).backward().unwrap().get(&x).unwrap().to_vec2::<f64>().unwrap();
     for row in 0..3 {
         for column in 0..2 {
@@ -199,7 +201,11 @@ fn exact_field_of_a_mixture_keeps_shape_and_type_and_has_the_slope_of_a_differen
             assert!((difference - gradient[row][column]).abs() < 1e-8);
         }
     }
-    let single = field.velocity(&t, &x.to_dtype(DType::F32).unwrap().reshape((3, 1, 2)).unwrap(), None);
+    let single = field.velocity(
+        &t,
+        &x.to_dtype(DType::F32).unwrap().reshape((3, 1, 2)).unwrap(),
+        Condition::default(),
+    );
     let single = single.unwrap();
     assert_eq!((single.dims(), single.dtype()), ([3, 1, 2].as_slice(), DType::F32));
 }
@@ -208,7 +214,7 @@ fn exact_field_of_a_mixture_keeps_shape_and_type_and_has_the_slope_of_a_differen
 struct ExactMap(MixtureFlow);
 
 impl AverageVelocity for ExactMap {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Option<&Tensor>) -> flowmap_nn::Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> flowmap_nn::Result<Dual> {
         let (s, t) = (s.primal().to_vec1::<f64>()?, t.primal().to_vec1::<f64>()?);
         let rows = x.primal().to_vec2::<f64>()?;
         let v_st = |(i, x): (usize, &Vec<f64>)| self.0.average_velocity(s[i], t[i], x);
@@ -371,7 +377,7 @@ fn missing_teachers_are_named() {
     let truth = example(Path::Trigonometric);
     let (x0, x1) = pairs(&truth, 2);
     let (times, interpolant) = (inner_times(2), truth.path.interpolant());
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let net = truth.frozen();
     let model = FlowMap::new(&net);
     for objective in &DISTILLATION {

@@ -11,7 +11,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::*;
-use flowmap_nn::{Batch, Context, FlowMap, ParamBuilder, Params, Teacher, Times};
+use flowmap_nn::{Batch, Condition, Context, FlowMap, ParamBuilder, Params, Teacher, Times};
 use mlps::{Case, cases, normals};
 
 /// Two orders of the same operations.
@@ -70,7 +70,7 @@ impl Setting {
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch { x0: &self.x0, x1: &self.x1, labels: None, interpolant: &self.interpolant }
+        Batch { x0: &self.x0, x1: &self.x1, condition: Condition::default(), interpolant: &self.interpolant }
     }
 
     fn losses(&self, objective: Objective) -> Tensor {
@@ -175,7 +175,7 @@ fn value_of_mean_flow_with_its_own_velocity_is_that_of_eulerian_self_distillatio
 fn bare_align_your_flow_is_eulerian_distillation_with_all_but_the_map_stopped() {
     for setting in Setting::both() {
         let i_s = setting.batch().i(&setting.times.s).unwrap();
-        let q_s = setting.known.velocity(setting.times.s.tensor(), &i_s, None).unwrap();
+        let q_s = setting.known.velocity(setting.times.s.tensor(), &i_s, Condition::default()).unwrap();
         let ayf = setting.losses(Objective::AlignYourFlow(AlignYourFlow::BARE));
         setting.assert_same_gradients(&ayf, &setting.semigradient(&q_s, None), "AYF-EMD");
         let emd = setting.losses(Objective::Emd { stop: EmdStop::None });
@@ -211,7 +211,10 @@ fn bare_scm_is_the_eulerian_law_at_the_end_of_the_trigonometric_interpolant() {
     let i_s = setting.batch().i(&setting.times.s).unwrap();
     let velocities = [
         (ScmVelocity::Data, setting.batch().di(&setting.times.s).unwrap()),
-        (ScmVelocity::Teacher, setting.known.velocity(setting.times.s.tensor(), &i_s, None).unwrap()),
+        (
+            ScmVelocity::Teacher,
+            setting.known.velocity(setting.times.s.tensor(), &i_s, Condition::default()).unwrap(),
+        ),
     ];
     // (2/D) g·∂F with F = −c_v v − c_x x, g = −(2/π) cos τ R, and X = x + (1 − s) v.
     let weight = |s: &f64| {

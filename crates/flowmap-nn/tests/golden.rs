@@ -13,7 +13,7 @@ use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{
     EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop,
 };
-use flowmap_nn::{Batch, Context, FlowMap, ParamBuilder, Params, Teacher, TimeColumn, Times};
+use flowmap_nn::{Batch, Condition, Context, FlowMap, ParamBuilder, Params, Teacher, TimeColumn, Times};
 use safetensors::SafeTensors;
 
 /// Both sides compute in f64; what is left is the order of summation.
@@ -120,7 +120,7 @@ fn check(path: &Path) {
     let (teacher, _) = golden.mlp(ParamBuilder::frozen(params.tensors(), DType::F64, &Device::Cpu));
 
     let (x0, x1) = (golden.tensor("input.x0"), golden.tensor("input.x1"));
-    let batch = Batch { x0, x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0, x1, condition: Condition::default(), interpolant: &interpolant };
     let times = Times { s: golden.times("input.s"), u: golden.times("input.u"), t: golden.times("input.t") };
     // Distillation: the known flow is the second network.
     let known = objective.needs_teacher().then(|| {

@@ -12,7 +12,7 @@ use flowmap_nn::objective::{
     AlphaFlow, EsdStop, FmmLaw, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Scm, ScmVelocity,
     Trajectory,
 };
-use flowmap_nn::{Batch, FlowMap, ParamBuilder, Params, Times};
+use flowmap_nn::{Batch, Context, FlowMap, ParamBuilder, Params, Times};
 use mlps::{Case, cases, normals};
 
 /// Samples of a batch: a few for every label.
@@ -54,9 +54,13 @@ const UNSTOPPED: [Objective; 7] = [
 /// The mean loss of one batch.
 fn loss(objective: &Objective, case: &Case, model: &Mlp, teacher: &Mlp, dtype: DType) -> Tensor {
     let (x0, x1) = (normals(Stream::Base, N, dtype), normals(Stream::Data, N, dtype));
-    let labels = case.labels(N);
-    let batch =
-        Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &InterpolantKind::Trigonometric };
+    let condition = case.condition(N, dtype);
+    let batch = Batch {
+        x0: &x0,
+        x1: &x1,
+        condition: (&condition).into(),
+        interpolant: &InterpolantKind::Trigonometric,
+    };
     let draw = |i| {
         let mut noise = NoiseStream::new(1, Stream::Times).at(i);
         let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
@@ -64,8 +68,10 @@ fn loss(objective: &Objective, case: &Case, model: &Mlp, teacher: &Mlp, dtype: D
         flowmap_core::Times::forward(times[0], times[1], times[2]).unwrap()
     };
     let times = Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap();
-    let given = |net| FlowMap::given(net, labels.as_ref());
-    objective.per_sample(given(model), given(teacher), &batch, &times).unwrap().mean().unwrap()
+    let given = |net| FlowMap::given(net, &condition);
+    let context = Context { null_label: Some(case.null_label()), ..Context::default() };
+    let losses = objective.per_sample_in(&context, given(model), given(teacher), &batch, &times);
+    losses.unwrap().mean().unwrap()
 }
 
 /// The same network off the tape.
@@ -91,6 +97,12 @@ fn all_params_get_gradients(dtype: DType) {
                 let gradient = gradient.unwrap_or_else(|| panic!("{what} has no gradient"));
                 assert!(gradient.iter().all(|g| g.is_finite()), "{what}: gradient is not finite");
                 assert!(gradient.iter().any(|g| *g != 0.0), "{what}: gradient is zero");
+                if name == "layers.0.weight" {
+                    // An input that nothing reads has a column of zeros.
+                    let d_in = var.dim(1).unwrap();
+                    let reads = |k: usize| gradient.iter().skip(k).step_by(d_in).any(|g| *g != 0.0);
+                    assert!((0..d_in).all(reads), "{what}: the gradient of an input is zero");
+                }
                 if name == "label_embedding.weight" {
                     let rows = gradient.chunks_exact(var.dim(1).unwrap());
                     rows.for_each(|row| assert!(row.iter().any(|g| *g != 0.0), "{what}: a row is zero"));

@@ -7,7 +7,7 @@ mod mlps;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::Stream;
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, Error, FlowMap, Guided};
+use flowmap_nn::{AverageVelocity, Condition, Error, FlowMap, Guided};
 use mlps::{Case, DIM, cases, normals};
 
 /// Step of the central differences: truncation and rounding are both below 1e-8 for these networks.
@@ -63,9 +63,9 @@ fn central_difference(f: impl Fn(f64) -> Tensor) -> Tensor {
 fn for_each_network(check: impl Fn(FlowMap<'_, dyn AverageVelocity>, &Inputs, &str)) {
     for case in cases() {
         let (net, _) = case.fresh(DType::F64);
-        let labels = case.labels(N);
+        let condition = case.condition(N, DType::F64);
         let net: &dyn AverageVelocity = &net;
-        check(FlowMap::given(net, labels.as_ref()), &Inputs::new(), &case.name);
+        check(FlowMap::given(net, &condition), &Inputs::new(), &case.name);
     }
 }
 
@@ -139,11 +139,11 @@ fn derivative_along_a_mixed_direction_is_the_sum_of_its_parts() {
 fn sample_does_not_depend_on_its_batch() {
     for case in cases() {
         let (net, _) = case.fresh(DType::F64);
-        let (labels, Inputs { s, t, x, .. }) = (case.labels(N), Inputs::new());
-        let whole = FlowMap::given(&net, labels.as_ref()).jump(&s, &t, &x).unwrap();
+        let (condition, Inputs { s, t, x, .. }) = (case.condition(N, DType::F64), Inputs::new());
+        let whole = FlowMap::given(&net, &condition).jump(&s, &t, &x).unwrap();
         let rows = |tensor: &Tensor| tensor.narrow(0, 3, 2).unwrap();
-        let some_labels = labels.as_ref().map(rows);
-        let part = FlowMap::given(&net, some_labels.as_ref()).jump(&rows(&s), &rows(&t), &rows(&x)).unwrap();
+        let some = Condition::from(&condition).rows(3, 2).unwrap();
+        let part = FlowMap::given(&net, &some).jump(&rows(&s), &rows(&t), &rows(&x)).unwrap();
         assert_close(&part, &rows(&whole), ROUNDING, &case.name);
     }
 }
@@ -198,10 +198,27 @@ fn missing_unexpected_and_unknown_labels_are_refused() {
 }
 
 #[test]
+fn missing_and_unexpected_scales_of_guidance_are_refused() {
+    let Inputs { s, t, x, .. } = Inputs::new();
+    let refusal = |case: &Case, condition: Condition<'_>| {
+        FlowMap::given(&case.fresh(DType::F64).0, condition).jump(&s, &t, &x).unwrap_err().to_string()
+    };
+    let guided = case("guidance");
+    let condition = guided.condition(N, DType::F64);
+    let without = Condition { guidance: None, ..Condition::from(&condition) };
+    let message = "the network takes scales of guidance, but the batch came without them";
+    assert_eq!(refusal(&guided, without), message);
+    let message = "the network does not take scales of guidance, but the batch came with them";
+    assert_eq!(refusal(&case("labels"), Condition::from(&condition)), message);
+    let message = "the network has 3 classes, but the batch came without labels";
+    assert_eq!(refusal(&guided, Condition { labels: None, ..Condition::from(&condition) }), message);
+}
+
+#[test]
 fn guidance_interpolates_from_no_label_to_the_label_and_beyond() {
     let case = case("everything with gelu_tanh");
     let (net, _) = case.fresh(DType::F64);
-    let null = case.n_classes as u32;
+    let null = case.null_label();
     let (labels, Inputs { s, t, x, .. }) = (case.labels(N).unwrap(), Inputs::new());
     let nulls = Tensor::full(null, N, &Device::Cpu).unwrap();
     let conditional = FlowMap::given(&net, Some(&labels)).jump(&s, &t, &x).unwrap();

@@ -18,7 +18,7 @@ use flowmap_core::{Interpolant, NoiseStream, Stream};
 use flowmap_dual::Dual;
 use flowmap_nn::loss::Norm;
 use flowmap_nn::objective::*;
-use flowmap_nn::{AverageVelocity, Batch, FlowMap, Params, PerSample, TimeColumn, Times};
+use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Params, PerSample, TimeColumn, Times};
 use measure::*;
 use mixture_net::{Mixture, THETA, applies, losses};
 use path::Path;
@@ -134,9 +134,9 @@ impl<M: AverageVelocity> AverageVelocity for EulerStep<M> {
         s: &Dual,
         _t: &Dual,
         x: &Dual,
-        labels: Option<&Tensor>,
+        condition: Condition<'_>,
     ) -> flowmap_nn::Result<Dual> {
-        self.0.average_velocity(s, s, x, labels)
+        self.0.average_velocity(s, s, x, condition)
     }
 }
 
@@ -183,7 +183,7 @@ fn excess(
     let begins = matches!(objective, Objective::AlphaFlow(_));
     let (x0, x1) = mixture.pairs(SEED, N_SAMPLES);
     let interpolant = mixture.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let expected = variances(*variance, mixture, &frozen, &batch, &times);
     let nets: [Box<dyn AverageVelocity>; 2] = if begins {
         [Box::new(EulerStep(model)), Box::new(EulerStep(frozen))]
@@ -245,7 +245,7 @@ fn mean_flow_without_its_stop_is_not_at_rest_at_the_flow_map() {
         let (model, params) = mixture.trainable_per_sample(0.0, N_SAMPLES, COARSE);
         let (x0, x1) = mixture.pairs(SEED, N_SAMPLES);
         let (times, interpolant) = (regression_times(), path.interpolant());
-        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
         let along = Dual::new(batch.i(&times.s).unwrap(), batch.di(&times.s).unwrap()).unwrap();
         let s = Dual::variable(times.s.tensor().clone()).unwrap();
         let residual = FlowMap::new(&model).jump_dual(&s, &times.t.tensor().into(), &along).unwrap();

@@ -1,6 +1,7 @@
 //! The MLP against its formula, written out sample by sample and number by number.
 //!
-//! v = σ · MLP( [s, t, x/σ, cos(kπs), cos(kπt), sin(Ω x/σ), cos(Ω x/σ), embedding of the label] )
+//! v = σ · MLP( [s, t, x/σ, cos(kπs), cos(kπt), sin(Ω x/σ), cos(Ω x/σ), g, cos(kπg), embedding of the label] ),
+//! g = 1 − 1/w
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/mlps.rs"]
@@ -47,7 +48,14 @@ fn activate(activation: Activation, h: &[f64]) -> Vec<f64> {
 }
 
 /// v_{s,t}(x) of one sample.
-fn by_hand(case: &Case, weights: &Weights, s: f64, t: f64, x: &[f64], label: Option<u32>) -> Vec<f64> {
+fn by_hand(
+    case: &Case,
+    weights: &Weights,
+    s: f64,
+    t: f64,
+    x: &[f64],
+    (label, w): (Option<u32>, Option<f64>),
+) -> Vec<f64> {
     let config = &case.config;
     let x: Vec<f64> = x.iter().map(|x| x / SIGMA_DATA).collect();
     let mut h = [&[s, t], &x[..]].concat();
@@ -59,6 +67,11 @@ fn by_hand(case: &Case, weights: &Weights, s: f64, t: f64, x: &[f64], label: Opt
         let phases: Vec<f64> = frequencies.iter().map(|row| dot(row, &x)).collect();
         h.extend(phases.iter().map(|phase| phase.sin()));
         h.extend(phases.iter().map(|phase| phase.cos()));
+    }
+    if let Some(w) = w {
+        let g = 1.0 - 1.0 / w;
+        h.push(g);
+        h.extend((1..=config.time_features).map(|k| (PI * k as f64 * g).cos()));
     }
     if let Some(label) = label {
         h.extend(&weights.matrix("label_embedding.weight")[label as usize]);
@@ -83,17 +96,18 @@ fn network_with_every_option_is_its_formula() {
             assert!(name.starts_with("layers."));
         }
         let weights = Weights(params.tensors());
-        let labels = case.labels(N);
+        let condition = case.condition(N, DType::F64);
         let x = normals(Stream::Base, N, DType::F64);
         let times = |from: f64| (0..N).map(|i| from + 0.07 * i as f64).collect::<Vec<_>>();
         let (s, t) = (times(0.02), times(0.4));
         let column = |times: &[f64]| Tensor::new(times, &Device::Cpu).unwrap();
-        let map = FlowMap::given(&net, labels.as_ref());
+        let map = FlowMap::given(&net, &condition);
         let found = map.average_velocity(&column(&s), &column(&t), &x).unwrap().to_vec2::<f64>().unwrap();
-        let labels = labels.map(|labels| labels.to_vec1::<u32>().unwrap());
+        let labels = condition.labels.map(|labels| labels.to_vec1::<u32>().unwrap());
+        let scales = condition.guidance.map(|scales| scales.to_vec1::<f64>().unwrap());
         for (i, x) in x.to_vec2::<f64>().unwrap().iter().enumerate() {
-            let label = labels.as_ref().map(|labels| labels[i]);
-            let expected = by_hand(&case, &weights, s[i], t[i], x, label);
+            let told = (labels.as_ref().map(|labels| labels[i]), scales.as_ref().map(|scales| scales[i]));
+            let expected = by_hand(&case, &weights, s[i], t[i], x, told);
             for (found, expected) in found[i].iter().zip(&expected) {
                 let error = (found - expected).abs();
                 assert!(error < ROUNDING * expected.abs().max(1.0), "{}: off by {error:e}", case.name);

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
 use flowmap_nn::objective::{AlignYourFlow, Objective, PsdForm, PsdStop};
-use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, Result, Teacher, Times};
+use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, Result, Teacher, Times};
 use measure::{SEED, inner_times, max_abs};
 
 /// Residuals are some 1e-14 of rounding; this is their square with room to spare.
@@ -25,7 +25,8 @@ fn losses(objective: Objective, model: &dyn AverageVelocity, known: Option<&Teac
         Tensor::from_vec(values, (N, 2), &Device::Cpu).unwrap()
     };
     let (x0, x1) = (points(Stream::Base), points(Stream::Data));
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &InterpolantKind::Linear };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &InterpolantKind::Linear };
     let context = Context { teacher: known, ..Context::default() };
     let model = FlowMap::new(model);
     max_abs(objective.per_sample_in(&context, model, model, &batch, times).unwrap().tensor())
@@ -42,7 +43,7 @@ struct EulersMethod {
 }
 
 impl AverageVelocity for EulersMethod {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.primal().to_vec1::<f64>()?, t.primal().to_vec1::<f64>()?);
         let mut rows = x.primal().to_vec2::<f64>()?;
         for (row, (s, t)) in rows.iter_mut().zip(s.iter().zip(&t)) {
@@ -93,7 +94,7 @@ struct LeaningMean {
 }
 
 impl AverageVelocity for LeaningMean {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
         let h = t.sub(&s)?;
         let linear = t.mul(&h)?.scale(-2.0 / (1.0 + self.r))?;

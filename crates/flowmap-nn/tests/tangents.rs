@@ -17,7 +17,7 @@ use flowmap_nn::objective::{
     AlignYourFlow, AlphaFlow, EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowVelocity, Objective,
     OdeSolver, PsdForm, PsdStop, Scm, Trajectory,
 };
-use flowmap_nn::{Batch, Context, FlowMap, PerSample, Teacher, TimeColumn, Times};
+use flowmap_nn::{Batch, Condition, Context, FlowMap, PerSample, Teacher, TimeColumn, Times};
 use gaussian_net::Truth;
 use path::Path;
 use truths::*;
@@ -35,7 +35,7 @@ fn losses(objective: Objective, times: &Times) -> PerSample {
     let (truth, net) = (example(Path::Trigonometric), wrong().frozen());
     let (x0, x1) = pairs(&truth, times.s.host().len());
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let teacher = Teacher::Map(Arc::new(truth.frozen()));
     let context = Context { teacher: Some(&teacher), step: 1_000_000, ..Context::default() };
     objective.per_sample_in(&context, FlowMap::new(&net), FlowMap::new(&net), &batch, times).unwrap()
@@ -84,7 +84,7 @@ fn tangent_of_lsd_and_lmd_is_the_derivative_of_the_map_in_its_end() {
     let (truth, net) = (example(Path::Trigonometric), wrong().frozen());
     let (x0, x1) = pairs(&truth, 30);
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let x = batch.i(&times.s).unwrap();
     let at = |shift: f64| -> Tensor {
         let host = times.t.host().iter().map(|t| t + shift).collect();

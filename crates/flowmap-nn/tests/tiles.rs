@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Term};
-use flowmap_nn::{Batch, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::{Batch, Condition, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
 
 /// f64, so that only the order of the sums differs.
 const TOLERANCE: f64 = 1e-12;
@@ -48,7 +48,7 @@ impl Setup {
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch { x0: &self.x0, x1: &self.x1, labels: None, interpolant: &Linear }
+        Batch { x0: &self.x0, x1: &self.x1, condition: Condition::default(), interpolant: &Linear }
     }
 
     fn in_tiles(&self) -> LossAndGradient {

@@ -18,7 +18,7 @@ use candle_core::{DType, Device};
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
-use flowmap_nn::{AverageVelocity, Batch, FlowMap, Params, TimeColumn, Times};
+use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Params, TimeColumn, Times};
 use gaussian_net::Truth;
 use path::Path;
 use proptest::prelude::*;
@@ -64,7 +64,7 @@ fn loss_and_gradient(
 ) -> (f64, f64) {
     let (x0, x1) = pairs(truth, times.s.host().len());
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let losses = objective.per_sample(FlowMap::new(model), FlowMap::new(teacher), &batch, times).unwrap();
     let gradients = losses.mean().unwrap().backward().unwrap();
     let largest = |var| gradients.get(var).map_or(0.0, max_abs);
@@ -159,7 +159,7 @@ fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_
         let time = || TimeColumn::new(t.clone(), DType::F64, &Device::Cpu).unwrap();
         let times = Times { s: time(), u: time(), t: time() };
         let (x0, x1) = pairs(&truth, N_SAMPLES);
-        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
         let (model, params) = truth.trainable_per_sample(N_SAMPLES);
         let model = FlowMap::new(&model);
         let losses = Objective::FlowMatching {}.per_sample(model, model, &batch, &times).unwrap();

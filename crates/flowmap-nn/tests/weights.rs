@@ -9,7 +9,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_nn::loss::{LearnedWeight, LearnedWeightConfig, Norm, TimeWeight};
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::*;
-use flowmap_nn::{Batch, Context, Error, FlowMap, ParamBuilder, PerSample, Times};
+use flowmap_nn::{Batch, Condition, Context, Error, FlowMap, ParamBuilder, PerSample, Times};
 use mlps::{Case, cases, normals};
 
 /// Two orders of the same operations.
@@ -134,7 +134,8 @@ fn combination_applies_norm_and_weight_of_each_term() {
     let combination = Combination::new(terms.clone()).unwrap().with_learned_weights(&mut builder).unwrap();
     let params = builder.finish().unwrap();
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &InterpolantKind::Linear };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &InterpolantKind::Linear };
     let stream = NoiseStream::new(5, Stream::Times);
     let found = combination.loss(&net, &net, &batch, &stream, 0).unwrap();
     let gradients = found.total.backward().unwrap();
@@ -163,7 +164,8 @@ fn jumps_grow_to_their_full_width_while_annealed() {
     let case = case("x features");
     let (net, _) = case.fresh(DType::F64);
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &InterpolantKind::Linear };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &InterpolantKind::Linear };
     let stream = NoiseStream::new(5, Stream::Times);
     let term = Term::new(Objective::Lsd { stop: LsdStop::None }, 1.0);
     let loss = |term: &Term, step: u64| {
@@ -182,11 +184,16 @@ fn guidance_mixes_the_target_of_mean_flow() {
     let case = case("labels");
     let (net, params) = case.fresh(DType::F64);
     let frozen = case.build(ParamBuilder::frozen(params.tensors(), DType::F64, &Device::Cpu)).0;
-    let null = case.n_classes as u32;
+    let null = case.null_label();
     let labels = case.labels(N).unwrap();
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
     let times = times();
-    let batch = Batch { x0: &x0, x1: &x1, labels: Some(&labels), interpolant: &InterpolantKind::Linear };
+    let batch = Batch {
+        x0: &x0,
+        x1: &x1,
+        condition: Condition::labels(&labels),
+        interpolant: &InterpolantKind::Linear,
+    };
     let context = Context { null_label: Some(null), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&net, Some(&labels)), FlowMap::given(&frozen, Some(&labels)));
     let losses = |objective: Objective| {

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{Linear, NoiseStream, Stream, TimeGrid};
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::{AverageVelocity, Condition, FlowMap};
 use flowmap_sample::{SamplerKind, base_noise, sample};
 
 const N_SAMPLES: usize = 500;
@@ -22,13 +22,7 @@ struct Exact;
 
 impl AverageVelocity for Exact {
     /// m + (x − s m) ((s + t) sd² − (2 − s − t)) / (sd_s (sd_s + sd_t)),  sd_t² = (1 − t)² + t² sd²
-    fn average_velocity(
-        &self,
-        s: &Dual,
-        t: &Dual,
-        x: &Dual,
-        _labels: Option<&Tensor>,
-    ) -> flowmap_nn::Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> flowmap_nn::Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
         let sd_at = |t: &Dual| t.neg()?.shift(1.0)?.sqr()?.add(&t.scale(SD)?.sqr()?)?.sqrt();
         let (sd_s, sd_t, sum) = (sd_at(&s)?, sd_at(&t)?, s.add(&t)?);

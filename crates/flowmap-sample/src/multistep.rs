@@ -10,6 +10,7 @@
 
 use candle_core::Tensor;
 use flowmap_core::{Interpolant, TimeGrid};
+use flowmap_nn::Condition;
 
 use crate::{Error, Result, Session};
 
@@ -20,11 +21,11 @@ use crate::{Error, Result, Session};
 /// # Errors
 /// [`Error::FallingGrid`] for a grid that leads to the noise, [`Error::FreshNoise`] for another number of tensors;
 /// as the network.
-pub fn multistep_consistency(
+pub fn multistep_consistency<'c>(
     session: &Session<'_>,
     interpolant: &dyn Interpolant,
     x0: &Tensor,
-    labels: Option<&Tensor>,
+    condition: impl Into<Condition<'c>>,
     grid: &TimeGrid,
     fresh: &[Tensor],
 ) -> Result<Vec<Tensor>> {
@@ -35,10 +36,11 @@ pub fn multistep_consistency(
     if fresh.len() != expected {
         return Err(Error::FreshNoise { expected, found: fresh.len() });
     }
+    let condition = condition.into();
     let mut path = vec![x0.clone()];
     for (k, (s, t)) in grid.steps().enumerate() {
         let to_data = TimeGrid::from_times(vec![s, 1.0])?;
-        let x_hat = session.sample(&path[k], labels, &to_data)?;
+        let x_hat = session.sample(&path[k], condition, &to_data)?;
         path.push(match fresh.get(k) {
             Some(z) if t < 1.0 => ((z * interpolant.alpha(t))? + (x_hat * interpolant.beta(t))?)?, // (1)
             _ => x_hat,

@@ -7,7 +7,7 @@
 use candle_core::Tensor;
 use flowmap_core::TimeGrid;
 use flowmap_dual::PackedWeights;
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::{AverageVelocity, Condition, FlowMap};
 use rayon::prelude::*;
 
 use crate::{Result, Sampler};
@@ -59,14 +59,19 @@ impl<'a> Session<'a> {
         Self { sampler, net, packed: PackedWeights::default() }
     }
 
-    /// Runs `x0` `(B, ...)`, given labels `(B,)` of u32 or none, along the grid and returns the end.
+    /// Runs `x0` `(B, ...)`, given a condition or labels `(B,)` of u32 alone, along the grid and returns the end.
     ///
     /// A reversed grid inverts: it leads from data to noise.
     ///
     /// # Errors
     /// As the network.
-    pub fn sample(&self, x0: &Tensor, labels: Option<&Tensor>, grid: &TimeGrid) -> Result<Tensor> {
-        let mut ends = self.tiles(x0, labels, |model, x0| {
+    pub fn sample<'c>(
+        &self,
+        x0: &Tensor,
+        condition: impl Into<Condition<'c>>,
+        grid: &TimeGrid,
+    ) -> Result<Tensor> {
+        let mut ends = self.tiles(x0, condition.into(), |model, x0| {
             grid.steps().try_fold(x0.clone(), |x, (s, t)| Ok(self.sampler.step(model, s, t, &x)?.detach()))
         })?;
         match ends.len() {
@@ -79,8 +84,13 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// As the network.
-    pub fn trajectory(&self, x0: &Tensor, labels: Option<&Tensor>, grid: &TimeGrid) -> Result<Vec<Tensor>> {
-        let paths = self.tiles(x0, labels, |model, x0| {
+    pub fn trajectory<'c>(
+        &self,
+        x0: &Tensor,
+        condition: impl Into<Condition<'c>>,
+        grid: &TimeGrid,
+    ) -> Result<Vec<Tensor>> {
+        let paths = self.tiles(x0, condition.into(), |model, x0| {
             let mut path = vec![x0.clone()];
             for (s, t) in grid.steps() {
                 let next = self.sampler.step(model, s, t, &path[path.len() - 1])?.detach();
@@ -97,7 +107,7 @@ impl<'a> Session<'a> {
     fn tiles<R: Send>(
         &self,
         x0: &Tensor,
-        labels: Option<&Tensor>,
+        condition: Condition<'_>,
         run: impl Fn(FlowMap<'_, dyn AverageVelocity + '_>, &Tensor) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
         let batch = x0.dim(0)?;
@@ -107,13 +117,13 @@ impl<'a> Session<'a> {
             false => batch.max(1),
         };
         if batch <= rows {
-            return Ok(vec![self.packed.share(|| run(FlowMap::given(self.net, labels), x0))?]);
+            return Ok(vec![self.packed.share(|| run(FlowMap::given(self.net, condition), x0))?]);
         }
         let tile = |first: usize| {
             let n = rows.min(batch - first);
-            let labels = labels.map(|l| l.narrow(0, first, n)).transpose()?;
+            let condition = condition.rows(first, n)?;
             let x0 = x0.narrow(0, first, n)?.contiguous()?;
-            self.packed.share(|| run(FlowMap::given(self.net, labels.as_ref()), &x0))
+            self.packed.share(|| run(FlowMap::given(self.net, &condition), &x0))
         };
         (0..batch.div_ceil(rows)).into_par_iter().map(|i| tile(i * rows)).collect()
     }
@@ -129,7 +139,7 @@ pub fn sample(
     x0: &Tensor,
     grid: &TimeGrid,
 ) -> Result<Tensor> {
-    Session::new(sampler, model.net()).sample(x0, model.labels(), grid)
+    Session::new(sampler, model.net()).sample(x0, model.condition(), grid)
 }
 
 /// Runs `x0` along the grid and returns x at every time of it; a [`Session`] of one call.
@@ -142,5 +152,5 @@ pub fn trajectory(
     x0: &Tensor,
     grid: &TimeGrid,
 ) -> Result<Vec<Tensor>> {
-    Session::new(sampler, model.net()).trajectory(x0, model.labels(), grid)
+    Session::new(sampler, model.net()).trajectory(x0, model.condition(), grid)
 }

@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use exact_gaussian::{DIM, ExactGaussian, normals};
 use flowmap_core::exact::ExactFlow;
 use flowmap_core::{Stream, TimeGrid};
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::{AverageVelocity, Condition, FlowMap};
 use flowmap_sample::{
     ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, sample, trajectory,
 };
@@ -152,10 +152,10 @@ fn evaluations_are_counted_as_they_are_made() {
             s: &Dual,
             t: &Dual,
             x: &Dual,
-            labels: Option<&Tensor>,
+            condition: Condition<'_>,
         ) -> flowmap_nn::Result<Dual> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            ExactGaussian.average_velocity(s, t, x, labels)
+            ExactGaussian.average_velocity(s, t, x, condition)
         }
     }
     for kind in flowmap_sample::SamplerKind::ALL {

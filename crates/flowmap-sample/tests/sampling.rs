@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
-use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::{AverageVelocity, FlowMap, ParamBuilder, Params};
-use flowmap_sample::{Error, SamplerKind, base_noise, sample, trajectory};
+use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
+use flowmap_nn::{AverageVelocity, Condition, FlowMap, ParamBuilder, Params};
+use flowmap_sample::{Error, FlowMapJump, Sampler, SamplerKind, Session, base_noise, sample, trajectory};
 
 const N: usize = 5;
 
@@ -96,4 +96,23 @@ fn unknown_name_is_refused_with_the_known_ones() {
     let expected = "unknown sampler `Heun`, expected one of `flow_map`, `euler`, `midpoint`, `heun`, `rk4`";
     assert_eq!(error.to_string(), expected);
     assert!(matches!(error, Error::UnknownSampler { .. }));
+}
+
+/// Rows of a session go through tiles with their own labels and scales of guidance.
+#[test]
+fn labels_and_scales_stay_with_their_rows_through_the_tiles_of_a_session() {
+    let n = 300;
+    let config = MlpConfig { width: 8, hidden: 1, ..MlpConfig::default() };
+    let mut builder = ParamBuilder::fresh(2, DType::F64, &Device::Cpu);
+    let net = Mlp::new(&config, &[2], Conditioning::GuidedLabels(3), 1.0, &mut builder).unwrap();
+    let x0 =
+        base_noise(&NoiseStream::new(1, Stream::Base), 0, n, &[2], 1.0, DType::F64, &Device::Cpu).unwrap();
+    let labels = Tensor::from_iter((0..n as u32).map(|i| i % 4), &Device::Cpu).unwrap();
+    let scales = Tensor::from_iter((0..n).map(|i| 1.0 + i as f64 / n as f64), &Device::Cpu).unwrap();
+    let condition = Condition::labels(&labels).with_guidance(&scales);
+    let whole = FlowMapJump.step(FlowMap::given(&net as &dyn AverageVelocity, condition), 0.0, 1.0, &x0);
+    let tiled = Session::new(&FlowMapJump, &net).sample(&x0, condition, &TimeGrid::uniform(NonZeroU32::MIN));
+    let difference = (whole.unwrap() - tiled.unwrap()).unwrap().abs().unwrap();
+    let largest = difference.max_all().unwrap().to_scalar::<f64>().unwrap();
+    assert!(largest < 1e-14, "off by {largest:e}");
 }

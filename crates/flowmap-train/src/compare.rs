@@ -162,7 +162,9 @@ pub fn compare(
     observer: &mut dyn CompareObserver,
 ) -> Result<Comparison> {
     let base = &plan.base;
-    let reference = Reference::new(&base.data, base.interpolant, base.data.build(None)?.sigma())?;
+    let data = base.data.build(None)?;
+    let n_classes = if base.conditional { data.n_classes() } else { 0 };
+    let reference = Reference::new(&base.data, base.interpolant, data.sigma())?.given_classes(n_classes);
     let metrics = base.metrics(&reference)?;
     let how = base.generation();
     let noise = base_samples(&reference, &how)?;
@@ -263,7 +265,10 @@ impl Judge<'_> {
         // The exact flow map is that of the interpolant.
         let own = match config.interpolant == self.base.interpolant {
             true => None,
-            false => Some(Reference::new(&config.data, config.interpolant, model.config.sigma_data)?),
+            false => Some(
+                Reference::new(&config.data, config.interpolant, model.config.sigma_data)?
+                    .given_classes(model.config.n_classes),
+            ),
         };
         let reference = own.as_ref().unwrap_or(&self.reference);
         evaluate(model, reference, &metrics, &config.eval.steps, &how, device, &mut |_| ())

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::DataConfig;
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{AverageVelocity, ParamBuilder};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigSource, resolve};
 
-use crate::{Error, Result, TeacherConfig};
+use crate::{Error, GuidanceConfig, Result, TeacherConfig};
 
 /// The config of a run, every default filled in.
 ///
@@ -40,6 +40,9 @@ pub struct Config {
     /// The flow to distill from, for objectives that do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<TeacherConfig>,
+    /// The scales of guidance that the network takes as an input; none for a network without that input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<GuidanceConfig>,
     /// The data set.
     pub data: DataConfig,
     /// The network.
@@ -74,19 +77,20 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Builds the network for samples of `shape`, with `n_classes` labels and data of standard deviation `sigma_data`.
+    /// Builds the network for samples of `shape`, conditional on `conditioning` (a number of classes, 0 for none, or
+    /// with the scale of guidance as well), and data of standard deviation `sigma_data`.
     ///
     /// # Errors
     /// For a size out of range, and what `builder` finds wrong with a checkpoint.
     pub fn build(
         &self,
         shape: &[usize],
-        n_classes: usize,
+        conditioning: impl Into<Conditioning>,
         sigma_data: f64,
         builder: &mut ParamBuilder,
     ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
         match self {
-            Self::Mlp(config) => Ok(Box::new(Mlp::new(config, shape, n_classes, sigma_data, builder)?)),
+            Self::Mlp(config) => Ok(Box::new(Mlp::new(config, shape, conditioning, sigma_data, builder)?)),
         }
     }
 }
@@ -206,6 +210,14 @@ impl Config {
             NetworkConfig::Mlp(config) => config.validate()?,
         }
         Combination::new(self.objective.clone())?;
+        if let Some(guidance) = &self.guidance {
+            guidance.validate()?;
+            range("conditional", self.conditional, "true, which [guidance] needs", "false".into())?;
+            let hides = train.label_dropout > 0.0;
+            let expected = "a number above 0, since [guidance] learns from samples without a label";
+            range("train.label_dropout", hides, expected, train.label_dropout.to_string())?;
+            self.objective.iter().try_for_each(|term| term.objective.check_guidance())?;
+        }
         self.validate_together()?;
         self.coupling.validate().map_err(Error::Coupling)?;
         crate::evaluation::parse_metrics(&self.eval.metrics)?;

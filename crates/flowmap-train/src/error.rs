@@ -243,6 +243,16 @@ pub enum Error {
     /// Guidance needs a model with classes.
     #[error("guidance needs a class-conditional model, this one has no classes")]
     NotConditional,
+    /// A scale of guidance was asked for that the network was not trained for.
+    #[error("guidance {found} is out of range: the model takes {min} to {max}")]
+    GuidanceScale {
+        /// The scale asked for.
+        found: f64,
+        /// The smallest there is.
+        min: f64,
+        /// The largest there is.
+        max: f64,
+    },
     /// No metric has this name.
     #[error("unknown metric `{name}`{hint}, expected one of {known}")]
     UnknownMetric {

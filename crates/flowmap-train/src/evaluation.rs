@@ -84,7 +84,7 @@ pub fn evaluate(
         seed: how.seed,
         sampler: Some(how.sampler),
         rows,
-        laws: Some(LawErrors::of(model, reference, how.seed, device)?),
+        laws: Some(LawErrors::of(model, reference, how, device)?),
     })
 }
 

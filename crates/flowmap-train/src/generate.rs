@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
-use flowmap_nn::{AverageVelocity, Guided};
+use flowmap_nn::{AverageVelocity, Guided, OwnedCondition};
 use flowmap_sample::{Session, base_noise, multistep_consistency, n_fresh};
 
-use crate::{Error, Model, Result, Sampling};
+use crate::{Error, GuidanceConfig, Model, Result, Sampling};
 
 /// Rows that go through the network at once; larger chunks are no faster and need more memory.
 const CHUNK: usize = 4096;
@@ -21,7 +21,8 @@ pub struct Generation {
     pub sampler: Sampling,
     /// The class of every sample; all classes in turn where none is given.
     pub class: Option<u32>,
-    /// Scale of classifier-free guidance; 1 where none is given.
+    /// Scale of classifier-free guidance: the network's input where it has one, which is then the smallest of its
+    /// scales where none is given, and two evaluations for one where it has not.
     pub guidance: Option<f64>,
 }
 
@@ -35,6 +36,27 @@ impl Generation {
     fn labels(&self, first: usize, n: usize, n_classes: usize) -> Option<Vec<u32>> {
         let label = |i: usize| self.class.unwrap_or((i % n_classes.max(1)) as u32);
         (n_classes > 0).then(|| (first..first + n).map(label).collect())
+    }
+
+    /// What the network of `model` is told of the samples `first..first + n`.
+    pub(crate) fn condition(
+        &self,
+        model: &Model,
+        first: usize,
+        n: usize,
+        device: &Device,
+    ) -> Result<OwnedCondition> {
+        let labels = self.labels(first, n, model.config.n_classes);
+        let labels = labels.map(|l| Tensor::from_vec(l, n, device)).transpose()?;
+        let scale = |range: GuidanceConfig| self.guidance.unwrap_or(range.min) as f32;
+        let guidance =
+            model.config.guidance.map(|range| Tensor::full(scale(range), n, device)).transpose()?;
+        Ok(OwnedCondition { labels, guidance })
+    }
+
+    /// Evaluations of the network for one of the sampler's.
+    pub fn evaluations_per_evaluation(&self, model: &Model) -> usize {
+        if self.guidance.is_some() && model.config.guidance.is_none() { 2 } else { 1 }
     }
 }
 
@@ -63,7 +85,7 @@ impl Samples {
 /// Sample i depends on the seed and on i alone.
 ///
 /// # Errors
-/// [`Error::Class`] and [`Error::NotConditional`] where the model has no such class.
+/// [`Error::Class`], [`Error::NotConditional`] and [`Error::GuidanceScale`] where the model has no such class or scale.
 pub fn generate(
     model: &Model,
     grid: &TimeGrid,
@@ -82,7 +104,7 @@ pub fn generate(
             let n = CHUNK.min(how.num - first);
             let start = walk.start(first, n)?;
             let x1 = match how.sampler {
-                Sampling::Steps(_) => session.sample(&start.x0, start.labels.as_ref(), grid)?,
+                Sampling::Steps(_) => session.sample(&start.x0, &start.condition, grid)?,
                 Sampling::Consistency => walk.renoised(&session, &start)?.swap_remove(grid.n_steps()),
             };
             samples.noise.extend(start.x0.flatten_all()?.to_vec1::<f32>()?);
@@ -111,14 +133,14 @@ pub fn generate_paths(
         let session = Session::new(&*sampler, net);
         let start = walk.start(first, n)?;
         match how.sampler {
-            Sampling::Steps(_) => Ok(session.trajectory(&start.x0, start.labels.as_ref(), grid)?),
+            Sampling::Steps(_) => Ok(session.trajectory(&start.x0, &start.condition, grid)?),
             Sampling::Consistency => walk.renoised(&session, &start),
         }
     })
 }
 
 /// Calls `run` with the network of `model`, guided where that is asked for.
-fn with_net<R>(
+pub(crate) fn with_net<R>(
     model: &Model,
     how: &Generation,
     run: impl FnOnce(&dyn AverageVelocity) -> Result<R>,
@@ -127,10 +149,16 @@ fn with_net<R>(
     if let Some(found) = how.class.filter(|class| *class as usize >= n_classes) {
         return Err(Error::Class { found, n_classes });
     }
-    match how.guidance {
-        Some(_) if n_classes == 0 => Err(Error::NotConditional),
-        Some(scale) => run(&Guided::new(&*model.net as &dyn AverageVelocity, scale, n_classes as u32)),
-        None => run(&*model.net),
+    match (how.guidance, model.config.guidance) {
+        (Some(_), _) if n_classes == 0 => Err(Error::NotConditional),
+        (Some(scale), Some(range)) => {
+            range.check(scale)?;
+            run(&*model.net)
+        }
+        (Some(scale), None) => {
+            run(&Guided::new(&*model.net as &dyn AverageVelocity, scale, n_classes as u32))
+        }
+        (None, _) => run(&*model.net),
     }
 }
 
@@ -147,11 +175,11 @@ struct Start {
     x0: Tensor,
     /// Fresh noise for each inner time, where the sampler adds some.
     fresh: Vec<Tensor>,
-    labels: Option<Tensor>,
+    condition: OwnedCondition,
 }
 
 impl Walk<'_> {
-    /// Noise and labels of the samples `first..first + n`.
+    /// Noise and condition of the samples `first..first + n`.
     fn start(&self, first: usize, n: usize) -> Result<Start> {
         let config = &self.model.config;
         let stream = NoiseStream::new(self.how.seed, Stream::Base);
@@ -164,17 +192,16 @@ impl Walk<'_> {
         let dtype = candle_core::DType::F32;
         let noise = base_noise(&stream, first as u64, n, &shape, config.sigma_data, dtype, self.device)?;
         let draw = |k: usize| noise.narrow(1, k, 1)?.squeeze(1)?.contiguous();
-        let labels = self.how.labels(first, n, config.n_classes);
         Ok(Start {
             x0: draw(0)?,
             fresh: (1..=n_fresh).map(draw).collect::<Result<_, candle_core::Error>>()?,
-            labels: labels.map(|l| Tensor::from_vec(l, n, self.device)).transpose()?,
+            condition: self.how.condition(self.model, first, n, self.device)?,
         })
     }
 
     /// Jumps to the data with fresh noise between them, x at every time of the grid.
     fn renoised(&self, session: &Session<'_>, start: &Start) -> Result<Vec<Tensor>> {
-        let (interpolant, labels) = (&self.model.config.interpolant, start.labels.as_ref());
-        Ok(multistep_consistency(session, interpolant, &start.x0, labels, self.grid, &start.fresh)?)
+        let interpolant = &self.model.config.interpolant;
+        Ok(multistep_consistency(session, interpolant, &start.x0, &start.condition, self.grid, &start.fresh)?)
     }
 }

@@ -8,11 +8,12 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
 use flowmap_data::DataConfig;
 use flowmap_nn::loss::LearnedWeight;
+use flowmap_nn::net::Conditioning;
 use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
 use serde::{Deserialize, Serialize};
 
 use crate::config::NetworkConfig;
-use crate::{Config, Error, Result, RunDir};
+use crate::{Config, Error, GuidanceConfig, Result, RunDir};
 
 /// The version of config.json and of the files beside it.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -44,6 +45,9 @@ pub struct ModelConfig {
     pub shape: Vec<usize>,
     /// Number of classes, 0 for none; the label `n_classes` stands for no label.
     pub n_classes: usize,
+    /// The scales of guidance that the network takes as an input, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<GuidanceConfig>,
     /// The network and its sizes.
     pub network: NetworkConfig,
     /// The data it was trained on.
@@ -63,6 +67,7 @@ impl ModelConfig {
             sigma_data,
             shape: shape.to_vec(),
             n_classes,
+            guidance: config.guidance,
             network: config.network.clone(),
             data: config.data.clone(),
         }
@@ -97,6 +102,14 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// What the network is conditional on.
+    pub fn conditioning(&self) -> Conditioning {
+        match self.guidance {
+            Some(_) => Conditioning::GuidedLabels(self.n_classes),
+            None => self.n_classes.into(),
+        }
+    }
+
     /// Builds the network from `builder`.
     ///
     /// # Errors
@@ -117,7 +130,7 @@ impl ModelConfig {
         &self,
         builder: &mut ParamBuilder,
     ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
-        self.network.build(&self.shape, self.n_classes, self.sigma_data, builder)
+        self.network.build(&self.shape, self.conditioning(), self.sigma_data, builder)
     }
 }
 

@@ -34,6 +34,11 @@ pub const PRESETS: &[Preset] = &[
         toml: include_str!("../presets/digits.toml"),
     },
     Preset {
+        name: "guided",
+        about: "LSD on 3 Gaussians that overlap, class-conditional, the scale of guidance an input; MLP",
+        toml: include_str!("../presets/guided.toml"),
+    },
+    Preset {
         name: "distill-mixture",
         about: "LMD from the exact velocity of 8 Gaussians on a circle, one jump within 3e-4 of the exact map; MLP",
         toml: include_str!("../presets/distill-mixture.toml"),

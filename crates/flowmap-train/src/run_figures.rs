@@ -15,12 +15,17 @@ use crate::figure::{
     quality_vs_steps, samples_2d, time_bins, trajectories_2d,
 };
 use crate::generate::{Generation, generate, generate_paths};
+use crate::guidance_figure::{guided_images, guided_points};
 use crate::{
     Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically,
 };
 
 /// Points in a density panel.
 const N_POINTS: usize = 50_000;
+/// What the figure of guidance shows.
+const GUIDANCE_CAPTION: &str = "All classes in one jump by the scale of guidance w, beside guidance by two evaluations and the guided velocity.";
+/// How much wider than the data the window of guided samples is, which lie farther out.
+const GUIDED_WINDOW: f64 = 1.4;
 /// Images in a group, rows of ten.
 const N_IMAGES: usize = 50;
 /// Paths in the figure of trajectories, and steps of each.
@@ -72,6 +77,10 @@ pub fn draw_figures(
             draw("samples.png", &image, "The data beside samples of the model after N steps.")?;
             let image = paths_2d(model, reference, extent, &how, device)?;
             draw("trajectories.png", &image, "From noise to data in 32 steps.")?;
+            if let Some(range) = model.config.guidance {
+                let image = guided_points(model, range, GUIDED_WINDOW * extent, &how, device)?;
+                draw("guidance.png", &image, GUIDANCE_CAPTION)?;
+            }
         }
         (&[c @ (1 | 3), h, w], _) => {
             let image = grids(model, reference, evaluation, [c, h, w], &how, device)?;
@@ -82,6 +91,10 @@ pub fn draw_figures(
             )?;
             let image = strips(model, [c, h, w], &how, device)?;
             draw("trajectories.png", &image, "From noise to data in 8 steps.")?;
+            if let Some(range) = model.config.guidance {
+                let image = guided_images(model, range, [c, h, w], &how, device)?;
+                draw("guidance.png", &image, GUIDANCE_CAPTION)?;
+            }
         }
         _ => {}
     }

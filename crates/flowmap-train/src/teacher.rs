@@ -10,7 +10,9 @@ use flowmap_nn::{ExactField, Teacher};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Reference;
-use crate::{Config, ConfigSource, Error, Model, ModelConfig, NetworkConfig, Result, RunDir, Weights};
+use crate::{
+    Config, ConfigSource, Error, GuidanceConfig, Model, ModelConfig, NetworkConfig, Result, RunDir, Weights,
+};
 
 /// Where the flow to distill from comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ impl TeacherConfig {
                 fits("interpolant", student.interpolant.to_string(), teacher.interpolant.to_string())?;
                 fits("shape", format!("{:?}", student.shape), format!("{:?}", teacher.shape))?;
                 fits("n_classes", student.n_classes.to_string(), teacher.n_classes.to_string())?;
+                let scales = |g: Option<GuidanceConfig>| g.map_or("none".to_owned(), |g| g.to_string());
+                fits("guidance", scales(student.guidance), scales(teacher.guidance))?;
                 fits("sigma_data", student.sigma_data.to_string(), teacher.sigma_data.to_string())?;
                 Ok(Teacher::Map(Arc::from(model.net)))
             }

@@ -10,7 +10,9 @@ use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_nn::objective::{BinSums, Combination};
 use flowmap_nn::optim::{Optimizer, global_norm};
-use flowmap_nn::{AverageVelocity, Batch, Ema, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::{
+    AverageVelocity, Batch, Ema, LossAndGradient, OwnedCondition, ParamBuilder, Params, loss_and_gradient,
+};
 use flowmap_sample::base_noise;
 
 use crate::divergence::LastGood;
@@ -188,9 +190,9 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport> {
         let (k, train) = (self.step, &self.config.train);
         let first = k.wrapping_mul(train.batch as u64);
-        let (x0, x1, labels) = self.batch(k, first)?;
+        let (x0, x1, condition) = self.batch(k, first)?;
         let batch =
-            Batch { x0: &x0, x1: &x1, labels: labels.as_ref(), interpolant: &self.config.interpolant };
+            Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &self.config.interpolant };
         let times = NoiseStream::new(self.config.seed, Stream::Times);
         let found = loss_and_gradient(
             &self.objective,
@@ -215,8 +217,8 @@ impl Trainer {
         Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, bins, fault, n_bad })
     }
 
-    /// Noise, data and labels of step `k`, whose first sample is `first`.
-    fn batch(&self, k: u64, first: u64) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+    /// Noise, data and condition of step `k`, whose first sample is `first`.
+    fn batch(&self, k: u64, first: u64) -> Result<(Tensor, Tensor, OwnedCondition)> {
         let (seed, n) = (self.config.seed, self.config.train.batch);
         let sigma = self.model_config.sigma_data;
         let base = NoiseStream::new(seed, Stream::Base);
@@ -225,11 +227,11 @@ impl Trainer {
         let data = flowmap_data::batch(self.data.as_ref(), &NoiseStream::new(seed, Stream::Data), k, n);
         let x0 = self.couple(x0, &data, k)?;
         let x1 = Tensor::from_vec(data.x, data.shape, &self.device)?;
-        let labels = match data.labels.filter(|_| self.config.conditional) {
-            Some(labels) => Some(Tensor::from_vec(self.hide_labels(labels, first), n, &self.device)?),
-            None => None,
+        let condition = match data.labels.filter(|_| self.config.conditional) {
+            Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
+            None => OwnedCondition::default(),
         };
-        Ok((x0, x1, labels))
+        Ok((x0, x1, condition))
     }
 
     /// The noise in the order of the data that it is coupled with.
@@ -263,6 +265,20 @@ impl Trainer {
             }
         }
         labels
+    }
+
+    /// Labels, with a scale of guidance beside each where the network takes one.
+    fn condition(&self, labels: Vec<u32>, first: u64) -> Result<OwnedCondition> {
+        let n = labels.len();
+        let guidance = match &self.config.guidance {
+            Some(range) => {
+                let null = self.model_config.n_classes as u32;
+                let scales = range.scales(self.config.seed, first, &labels, null);
+                Some(Tensor::from_vec(scales, n, &self.device)?)
+            }
+            None => None,
+        };
+        Ok(OwnedCondition { labels: Some(Tensor::from_vec(labels, n, &self.device)?), guidance })
     }
 
     /// Everything needed to go on.

@@ -6,7 +6,8 @@ use std::fs;
 use candle_core::Device;
 use flowmap_nn::objective::Bin;
 use flowmap_train::{
-    Config, ConfigSource, Error, Observer, RunDir, StepReport, Trainer, read_log, resolve, term_names, train,
+    Config, ConfigSource, Error, Observer, RunDir, StepReport, TeacherConfig, Trainer, read_log, resolve,
+    term_names, train,
 };
 
 /// The reader of JSON may miss the last place of a number.
@@ -202,6 +203,26 @@ fn log_has_the_means_by_bins_of_all_steps_since_the_line_before() {
     }
 }
 
+/// Labels that are hidden, and scales of guidance.
+fn guided() -> Config {
+    let guided = ["data.kind=moons", "conditional=true", "train.label_dropout=0.3", "guidance.max=4.0"];
+    config(&guided)
+}
+
+#[test]
+fn run_with_guidance_goes_on_with_the_same_bits() {
+    let mut unbroken = Trainer::new(guided(), &Device::Cpu).unwrap();
+    for _ in 0..3 {
+        unbroken.step().unwrap();
+    }
+    let mut resumed = Trainer::resume(guided(), unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    for _ in 3..6 {
+        let (one, other) = (unbroken.step().unwrap(), resumed.step().unwrap());
+        assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
+        assert_eq!(one.grad_norm.to_bits(), other.grad_norm.to_bits());
+    }
+}
+
 #[test]
 fn terms_of_one_kind_have_names_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
@@ -215,4 +236,16 @@ fn terms_of_one_kind_have_names_of_their_own() {
     let terms = &config(&more).objective;
     let names = term_names(&[&terms[..], &terms[..1]].concat());
     assert_eq!(names, ["flow_matching", "flow_matching.2", "flow_matching.3"]);
+}
+
+#[test]
+fn model_without_guidance_is_no_teacher_of_one_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = Config { guidance: None, ..guided() };
+    let mut trainer = Trainer::new(plain.clone(), &Device::Cpu).unwrap();
+    train(&RunDir::new(dir.path()), &mut trainer, &mut Witness::default()).unwrap();
+    let teacher = TeacherConfig::Model { path: dir.path().to_owned() };
+    let student = Config { teacher: Some(teacher), ..guided() };
+    let error = Trainer::new(student, &Device::Cpu).unwrap_err();
+    assert!(matches!(&error, Error::TeacherMismatch { key: "guidance", .. }), "{error}");
 }

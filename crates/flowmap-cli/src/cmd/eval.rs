@@ -10,7 +10,7 @@ use flowmap_train::{
     write_atomically,
 };
 
-use super::{Usage, check_place, plot, weights};
+use super::{Usage, check_guidance, check_place, plot, weights};
 use crate::args::EvalArgs;
 use crate::device::device;
 use crate::progress::sampling_bar;
@@ -49,17 +49,19 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 
 fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evaluation> {
     let device = device(&args.device)?;
+    check_guidance(args.guidance)?;
     let model = Model::open(path, weights(args.ema.as_deref())?, &device)?;
     let data = match &args.reference {
         Some(name) => reference_config(name)?,
         None => model.config.data.clone(),
     };
     let reference = Reference::new(&data, model.config.interpolant, model.config.sigma_data)?;
+    let reference = reference.given_classes(model.config.n_classes);
     check_shape(reference.data().shape(), &model.config.shape)?;
     let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     metrics.iter().try_for_each(|m| m.check(&reference))?;
     let sampler = args.sampler.parse::<Sampling>().map_err(|e| Usage(format!("--sampler: {e}")))?;
-    let how = Generation { sampler, ..Generation::new(args.num, args.seed) };
+    let how = Generation { sampler, guidance: args.guidance, ..Generation::new(args.num, args.seed) };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
     let evaluation = evaluate(&model, &reference, &metrics, &args.steps, &how, &device, progress)?;

@@ -27,7 +27,7 @@ pub fn run(args: &InfoArgs) -> Result<()> {
             table::line(&serde_json::to_string_pretty(&info)?)?;
         }
         Format::Table => {
-            let rows = [
+            let mut rows = vec![
                 ("file", model.path.display().to_string()),
                 ("name", config.name.clone()),
                 ("data", config.data.kind().to_owned()),
@@ -39,6 +39,9 @@ pub fn run(args: &InfoArgs) -> Result<()> {
                 ("sigma_data", format!("{:.6}", config.sigma_data)),
                 ("numbers", n_elements.to_string()),
             ];
+            if let Some(range) = config.guidance {
+                rows.push(("guidance", range.to_string()));
+            }
             for (key, value) in rows {
                 table::line(&format!("{key:<14}{value}"))?;
             }

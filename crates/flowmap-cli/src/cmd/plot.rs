@@ -41,6 +41,7 @@ pub fn judge_and_draw(
 ) -> Result<Evaluation> {
     observer.stage("evaluating");
     let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
+    let reference = reference.given_classes(model.config.n_classes);
     let metrics = config.metrics(&reference).context("key `eval.metrics`")?;
     let (how, steps) = (config.generation(), &config.eval.steps);
     let evaluation = evaluate(model, &reference, &metrics, steps, &how, device, &mut |_| ())?;

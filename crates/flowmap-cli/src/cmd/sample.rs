@@ -10,7 +10,7 @@ use flowmap_train::{
     Generation, Model, NpyArray, NpyData, Samples, generate, make_dir_with, npz_bytes, write_atomically,
 };
 
-use super::{Usage, check_place, weights};
+use super::{Usage, check_guidance, check_place, weights};
 use crate::args::SampleArgs;
 use crate::device::device;
 use crate::progress::sampling_bar;
@@ -35,9 +35,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     };
     let sampler =
         args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
-    if let Some(scale) = args.guidance.filter(|scale| !scale.is_finite()) {
-        return Err(Usage(format!("--guidance: expected a finite number, found {scale}")).into());
-    }
+    check_guidance(args.guidance)?;
     let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
     let how =
         Generation { num: args.num, seed: args.seed, sampler, class: args.class, guidance: args.guidance };
@@ -74,7 +72,8 @@ pub fn run(args: &SampleArgs) -> Result<()> {
             })?;
         }
     }
-    let n_evaluations = grid.n_steps() * how.sampler.evaluations_per_step();
+    let n_evaluations =
+        grid.n_steps() * how.sampler.evaluations_per_step() * how.evaluations_per_evaluation(&model);
     Ok(table::line(&format!("{}: {} samples, {n_evaluations} evaluations each", out.display(), args.num))?)
 }
 

@@ -45,7 +45,8 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         let trainer = Trainer::new(config.clone(), device)?;
         // A metric that these data do not allow shall not come to light after the training.
         let reference = Reference::new(&config.data, config.interpolant, trainer.data().sigma())?;
-        config.metrics(&reference).context("key `eval.metrics`")?;
+        let n_classes = if config.conditional { trainer.data().n_classes() } else { 0 };
+        config.metrics(&reference.given_classes(n_classes)).context("key `eval.metrics`")?;
         run.create(&config)?;
         trainer
     };

@@ -10,6 +10,7 @@ mod bench;
 mod compare;
 mod distill;
 mod eval;
+mod guidance;
 mod help;
 mod pairs;
 mod program;

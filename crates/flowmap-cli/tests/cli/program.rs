@@ -60,6 +60,12 @@ pub fn digits_run() -> &'static Path {
     })
 }
 
+/// A tiny run on three classes with the scale of guidance as an input, 1 to 3.
+pub fn guided_run() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| cached("guided", |dir| train_tiny(dir, "run", &["--preset", "guided"])))
+}
+
 /// `make`'s directory `run`, made once for this build of the program, whatever number of processes ask for it.
 fn cached(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let built = fs::metadata(env!("CARGO_BIN_EXE_flowmap")).unwrap().modified().unwrap();

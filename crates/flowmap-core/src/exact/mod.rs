@@ -9,10 +9,12 @@
 //! | [`GaussianFlow`] | closed form | closed form |
 //! | [`MixtureFlow`] | closed form | adaptive integrator, tolerance stated |
 //! | [`QuantileFlow`], one dimension | closed form | root of a distribution function, tolerance stated |
+//! | [`GuidedFlow`], guided between two of them | closed form of b_t | adaptive integrator, tolerance stated |
 
 mod covariance;
 mod eigen;
 mod gaussian;
+mod guided;
 mod mixture;
 mod part;
 mod path;
@@ -20,6 +22,7 @@ mod quantile;
 
 pub use covariance::Covariance;
 pub use gaussian::GaussianFlow;
+pub use guided::GuidedFlow;
 pub use mixture::{Component, MixtureFlow};
 pub use part::Part;
 pub use quantile::QuantileFlow;

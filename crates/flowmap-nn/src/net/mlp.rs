@@ -6,6 +6,8 @@
 //! Linear → activation, then `hidden` times Linear → activation, then Linear, with σ the standard deviation of the data.
 //! The options add inputs: cos(kπs) and cos(kπt) for k = 1..K, and random Fourier features sin(Ω x/σ), cos(Ω x/σ)
 //! with Ω drawn once from N(0, scale²) (Tancik and others 2020, arXiv:2006.10739), and an embedding of the label.
+//! A network that takes the scale w of guidance is given g = 1 − 1/w, in [0, 1) for w >= 1, embedded as a time is:
+//! g and cos(kπg) for k = 1..K (improved Mean Flow, arXiv:2512.02012, does so with its own embedding of times).
 
 use std::f64::consts::PI;
 
@@ -13,7 +15,8 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, DenseLayer, Dual};
 use serde::{Deserialize, Serialize};
 
-use crate::{AverageVelocity, Error, Init, ParamBuilder, Result};
+use super::Conditioning;
+use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Sizes and options of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +30,7 @@ pub struct MlpConfig {
     pub activation: Activation,
     /// Whether each hidden layer adds to its input instead of replacing it.
     pub residual: bool,
-    /// Number K of cosines cos(kπs) and cos(kπt) given beside the raw times.
+    /// Number K of cosines cos(kπs) and cos(kπt) given beside the raw times, and of cos(kπg) beside g = 1 − 1/w.
     pub time_features: usize,
     /// Number of random frequencies Ω of x/σ, each giving a sine and a cosine.
     pub x_features: usize,
@@ -98,7 +101,7 @@ impl Linear {
 pub struct Mlp {
     config: MlpConfig,
     shape: Vec<usize>,
-    n_classes: usize,
+    conditioning: Conditioning,
     sigma_data: f64,
     layers: Vec<Linear>,
     x_frequencies: Option<Tensor>,
@@ -107,34 +110,38 @@ pub struct Mlp {
 
 impl Mlp {
     /// Builds the network for samples of `shape` (all dimensions are flattened),
-    /// `n_classes` labels (0 for none) and data of standard deviation `sigma_data`.
+    /// conditional on `conditioning` (a number of classes, 0 for none, or with the scale of guidance as well),
+    /// and data of standard deviation `sigma_data`.
     ///
-    /// The label `n_classes` itself stands for "no label".
+    /// The number of classes itself is the label for "none".
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for a bad config; what `builder` finds wrong with a checkpoint.
     pub fn new(
         config: &MlpConfig,
         shape: &[usize],
-        n_classes: usize,
+        conditioning: impl Into<Conditioning>,
         sigma_data: f64,
         builder: &mut ParamBuilder,
     ) -> Result<Self> {
         config.validate()?;
+        let conditioning = conditioning.into();
         let dim: usize = shape.iter().product();
         let x_frequencies = match config.x_features {
             0 => None,
             n => Some(builder.buffer("x_frequencies", (n, dim), Init::Normal(config.x_scale))?),
         };
-        let label_embedding = match n_classes {
+        let label_embedding = match conditioning.n_classes() {
             0 => None,
             n => {
                 let size = (n + 1, config.label_features);
                 Some(builder.param("label_embedding.weight", size, Init::Normal(1.0))?)
             }
         };
-        let label_features = if n_classes > 0 { config.label_features } else { 0 };
-        let d_in = 2 + dim + 2 * config.time_features + 2 * config.x_features + label_features;
+        let label_features = if label_embedding.is_some() { config.label_features } else { 0 };
+        let guidance_features = if conditioning.takes_guidance() { 1 + config.time_features } else { 0 };
+        let d_in =
+            2 + dim + 2 * config.time_features + 2 * config.x_features + guidance_features + label_features;
         let mut layers = vec![Linear::new(0, d_in, config.width, builder)?];
         for i in 0..config.hidden {
             layers.push(Linear::new(i + 1, config.width, config.width, builder)?);
@@ -143,7 +150,7 @@ impl Mlp {
         Ok(Self {
             config: config.clone(),
             shape: shape.to_vec(),
-            n_classes,
+            conditioning,
             sigma_data,
             layers,
             x_frequencies,
@@ -152,23 +159,36 @@ impl Mlp {
     }
 
     /// The input of the first layer, `(B, d_in)`; `x` is `(B, D)`, already divided by σ.
-    fn features(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+    fn features(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
-        let mut parts = vec![s.clone(), t.clone(), x.clone()];
-        for time in [&s, &t] {
+        let cosines = |time: &Dual, parts: &mut Vec<Dual>| -> Result<()> {
             for k in 1..=self.config.time_features {
                 parts.push(time.scale(PI * k as f64)?.cos()?);
             }
-        }
+            Ok(())
+        };
+        let mut parts = vec![s.clone(), t.clone(), x.clone()];
+        cosines(&s, &mut parts)?;
+        cosines(&t, &mut parts)?;
         if let Some(frequencies) = &self.x_frequencies {
             parts.push(x.linear(frequencies, None)?.sin_cos()?);
         }
-        match (&self.label_embedding, labels) {
+        match (self.conditioning.takes_guidance(), condition.guidance) {
+            (true, Some(w)) => {
+                let g = Dual::constant((1.0 - w.recip()?)?).column(2)?; // g = 1 − 1/w
+                parts.push(g.clone());
+                cosines(&g, &mut parts)?;
+            }
+            (false, None) => {}
+            (true, None) => return Err(Error::Guidance { takes: "takes", found: "without" }),
+            (false, Some(_)) => return Err(Error::Guidance { takes: "does not take", found: "with" }),
+        }
+        match (&self.label_embedding, condition.labels) {
             (Some(table), Some(labels)) => parts.push(Dual::constant(table.index_select(labels, 0)?)),
             (None, None) => {}
             (_, found) => {
                 let found = if found.is_some() { "with" } else { "without" };
-                return Err(Error::Labels { n_classes: self.n_classes, found });
+                return Err(Error::Labels { n_classes: self.conditioning.n_classes(), found });
             }
         }
         Ok(Dual::cat_last(&parts)?)
@@ -176,14 +196,14 @@ impl Mlp {
 }
 
 impl AverageVelocity for Mlp {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let dims = x.dims().to_vec();
         if dims.get(1..) != Some(&self.shape) {
             let found = dims.get(1..).unwrap_or_default().to_vec();
             return Err(Error::SampleShape { expected: self.shape.clone(), found });
         }
         let flat = x.reshape(&[dims[0], self.shape.iter().product()])?.scale(self.sigma_data.recip())?;
-        let mut h = self.features(s, t, &flat, labels)?;
+        let mut h = self.features(s, t, &flat, condition)?;
         let n_inner = self.layers.len() - 1;
         let mut layers: Vec<_> = self.layers.iter().map(|l| l.with(Some(self.config.activation))).collect();
         if let Some(last) = layers.last_mut() {

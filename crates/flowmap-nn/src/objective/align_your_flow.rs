@@ -99,7 +99,7 @@ where
     let v_st = model.average_velocity(s, t, &i_s)?;
     let g = match choices.law {
         AyfLaw::Eulerian => {
-            let q_s = q.velocity(s, &i_s, model.labels())?.detach();
+            let q_s = q.velocity(s, &i_s, model.condition())?.detach();
             let along = Dual::new(i_s, q_s.clone())?;
             let dv = teacher.average_velocity_dual(&Dual::variable(s.clone())?, &t.into(), &along)?;
             ((q_s - dv.primal())? + dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)? // (1)
@@ -107,7 +107,7 @@ where
         AyfLaw::Lagrangian => {
             let dv = teacher.average_velocity_dual(&s.into(), &Dual::variable(t.clone())?, &(&i_s).into())?;
             let x_st = (i_s + dv.primal().broadcast_mul(&as_column(&(t - s)?, dv.dims().len())?)?)?;
-            let q_t = q.velocity(t, &x_st.detach(), model.labels())?;
+            let q_t = q.velocity(t, &x_st.detach(), model.condition())?;
             ((q_t - dv.primal())? - dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)? // (2)
         }
     };

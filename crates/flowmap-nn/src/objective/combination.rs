@@ -14,7 +14,8 @@ use flowmap_core::NoiseStream;
 use super::Term;
 use crate::loss::{LearnedWeight, TimeWeight};
 use crate::{
-    AverageVelocity, Batch, Context, Error, FlowMap, ParamBuilder, PerSample, Result, Teacher, Times,
+    AverageVelocity, Batch, Context, Error, FlowMap, OwnedCondition, ParamBuilder, PerSample, Result,
+    Teacher, Times,
 };
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
@@ -163,11 +164,10 @@ impl Combination {
                 .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64)), step))
                 .collect::<Result<Vec<_>>>()?;
             let drawn = Times::new(&drawn, dtype, device)?;
-            let labels = rows.labels.as_ref();
             let losses = term.objective.per_sample_in(
                 &context,
-                FlowMap::given(model, labels),
-                FlowMap::given(teacher, labels),
+                FlowMap::given(model, &rows.condition),
+                FlowMap::given(teacher, &rows.condition),
                 &rows.batch(batch),
                 &drawn,
             )?;
@@ -211,17 +211,22 @@ impl Tile {
 struct Rows {
     x0: Tensor,
     x1: Tensor,
-    labels: Option<Tensor>,
+    condition: OwnedCondition,
 }
 
 impl Rows {
     fn new(batch: &Batch<'_>, start: usize, len: usize) -> Result<Self> {
         let rows = |x: &Tensor| x.narrow(0, start, len);
-        Ok(Self { x0: rows(batch.x0)?, x1: rows(batch.x1)?, labels: batch.labels.map(rows).transpose()? })
+        Ok(Self { x0: rows(batch.x0)?, x1: rows(batch.x1)?, condition: batch.condition.rows(start, len)? })
     }
 
     fn batch<'a>(&'a self, whole: &Batch<'a>) -> Batch<'a> {
-        Batch { x0: &self.x0, x1: &self.x1, labels: self.labels.as_ref(), interpolant: whole.interpolant }
+        Batch {
+            x0: &self.x0,
+            x1: &self.x1,
+            condition: (&self.condition).into(),
+            interpolant: whole.interpolant,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::objective::OdeSolver;
-use crate::{AverageVelocity, Batch, Context, FlowMap, PerSample, Result, Times};
+use crate::{AverageVelocity, Batch, Condition, Context, FlowMap, PerSample, Result, Times};
 
 /// Where the second point of a pair on one trajectory comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl Trajectory {
         batch: &Batch<'_>,
         times: &Times,
         context: &Context<'_>,
-        labels: Option<&Tensor>,
+        condition: Condition<'_>,
     ) -> Result<Tensor> {
         let solver = match self {
             Self::Data => return batch.i(&times.u),
@@ -51,7 +51,7 @@ impl Trajectory {
             Self::Heun => OdeSolver::Heun,
             Self::Rk4 => OdeSolver::Rk4,
         };
-        solver.solve(context.known()?, &times.s, &times.u, i_s, labels, 1)
+        solver.solve(context.known()?, &times.s, &times.u, i_s, condition, 1)
     }
 }
 
@@ -73,7 +73,7 @@ where
 {
     let (s, u, t) = (times.s.tensor(), times.u.tensor(), times.t.tensor());
     let i_s = batch.i(&times.s)?;
-    let x_u = trajectory.x_u(&i_s, batch, times, context, model.labels())?;
+    let x_u = trajectory.x_u(&i_s, batch, times, context, model.condition())?;
     let x_st = model.jump(s, t, &i_s)?;
     let x_ut = teacher.jump(u, t, &x_u)?.detach(); // sg[ X_{u,t}(x_u) ]
     PerSample::squared_norm(&(x_st - x_ut)?) // (1)

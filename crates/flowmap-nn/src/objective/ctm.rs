@@ -32,7 +32,7 @@ where
     let (s, u, t) = (times.s.tensor(), times.u.tensor(), times.t.tensor());
     let one = t.ones_like()?;
     let i_s = batch.i(&times.s)?;
-    let x_u = trajectory.x_u(&i_s, batch, times, context, model.labels())?;
+    let x_u = trajectory.x_u(&i_s, batch, times, context, model.condition())?;
     let x_s1 = teacher.jump(t, &one, &model.jump(s, t, &i_s)?)?; // X⁻_{t,1}(X_{s,t}(I_s))
     let x_ut = teacher.jump(u, t, &x_u)?.detach();
     let x_u1 = teacher.jump(t, &one, &x_ut)?.detach(); // sg[ X⁻_{t,1}(X⁻_{u,t}(x_u)) ]

@@ -43,7 +43,7 @@ where
 {
     let (s, t) = (times.s.tensor(), times.t.tensor());
     let i_s = batch.i(&times.s)?;
-    let q_s = q.velocity(s, &i_s, model.labels())?.detach();
+    let q_s = q.velocity(s, &i_s, model.condition())?.detach();
     let residual = match stop {
         EmdStop::None => {
             // ∂_s X + ∇X q_s is the derivative of X along (ds, dx) = (1, q_s).

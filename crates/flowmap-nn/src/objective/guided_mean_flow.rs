@@ -5,10 +5,10 @@
 //!
 //! Geng, Deng, Bai, Kolter, He 2025, arXiv:2505.13447, section 4.2, and the mixed target of its appendix.
 //! The network learns the guided field, so that one evaluation samples with guidance; its scale is w = ω/(1 − κ).
+//! A network that takes w as an input learns every scale: then ω = w (1 − κ) row by row, and v(·|∅) is that of w = 1.
 //! Where the label is hidden (∅), ṽ_s = İ_s.
 //! Cost: Mean Flow, and two plain forwards off the tape.
 
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::mean_flow::mean_flow_along;
@@ -62,17 +62,24 @@ where
     M: AverageVelocity + ?Sized,
     T: AverageVelocity + ?Sized,
 {
-    let (Some(labels), Some(null_label)) = (model.labels(), context.null_label) else {
+    let (Some(labels), Some(null_label)) = (model.condition().labels, context.null_label) else {
         return Err(Error::Labels { n_classes: 0, found: "without" });
     };
+    let hidden = model.condition().hidden(null_label)?;
     let s = times.s.tensor();
     let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
-    let null = Tensor::full(null_label, labels.shape(), labels.device())?;
     let v_class = teacher.velocity(s, &i_s)?;
-    let v_null = teacher.with_labels(Some(&null)).velocity(s, &i_s)?;
+    let v_null = teacher.with_condition(&hidden).velocity(s, &i_s)?;
     let MeanFlowGuidance { omega, kappa } = *guidance;
-    let mixed = (((&di_s * omega)? + (v_class * kappa)?)? + (v_null * (1.0 - omega - kappa))?)?; // (1)
-    let has_label = as_column(&labels.ne(&null)?, i_s.rank())?.broadcast_as(di_s.shape())?;
+    let mixed = match model.condition().guidance {
+        None => (((&di_s * omega)? + (v_class * kappa)?)? + (v_null * (1.0 - omega - kappa))?)?, // (1)
+        Some(w) => {
+            let omega = (as_column(w, i_s.rank())? * (1.0 - kappa))?; // ω = w (1 − κ)
+            let rest = ((1.0 - kappa) - &omega)?;
+            ((di_s.broadcast_mul(&omega)? + (v_class * kappa)?)? + v_null.broadcast_mul(&rest)?)?
+        }
+    };
+    let has_label = as_column(&labels.ne(null_label)?, i_s.rank())?.broadcast_as(di_s.shape())?;
     let v_s = has_label.where_cond(&mixed, &di_s)?.detach();
     mean_flow_along(model, teacher, i_s, v_s, times) // (2)
 }

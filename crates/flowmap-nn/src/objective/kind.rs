@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AlignYourFlow, AlphaFlow, EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowGuidance, MeanFlowVelocity,
     OdeSolver, PsdForm, PsdStop, Scm, Trajectory, align_your_flow, alpha_flow, consistency, ctm, emd, esd,
-    flow_matching, fmm, guided_mean_flow, improved_mean_flow, lmd, lsd, map_distillation, mean_flow, pfmm,
-    psd, scm, shortcut, tvm,
+    fmm, guided_flow_matching, guided_mean_flow, improved_mean_flow, lmd, lsd, map_distillation, mean_flow,
+    pfmm, psd, scm, shortcut, tvm,
 };
 use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
 
@@ -21,7 +21,7 @@ const CONSISTENCY_STEPS: u32 = 64;
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Objective {
-    /// Flow matching on the diagonal.
+    /// Flow matching on the diagonal, guided where the network is given a scale.
     FlowMatching {},
     /// Lagrangian self-distillation.
     Lsd {
@@ -214,6 +214,37 @@ impl Objective {
         matches!(self, Self::Pfmm { .. })
     }
 
+    /// Refuses objectives that cannot learn guidance with its scale as an input.
+    ///
+    /// Self-distillation learns the map of whatever velocity the diagonal has, and needs no change; a regression on the
+    /// velocity of a pair needs the guided one. Distillation has its velocity from elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::NoGuidance`].
+    pub fn check_guidance(&self) -> Result<()> {
+        const KNOWN: [&str; 8] = [
+            "flow_matching",
+            "lsd",
+            "esd",
+            "psd",
+            "shortcut",
+            "tvm",
+            "guided_mean_flow",
+            "mean_flow with velocity = \"model\"",
+        ];
+        match *self {
+            Self::FlowMatching {}
+            | Self::Lsd { .. }
+            | Self::Esd { .. }
+            | Self::Psd { .. }
+            | Self::Shortcut { .. }
+            | Self::Tvm {}
+            | Self::GuidedMeanFlow(_)
+            | Self::MeanFlow { velocity: MeanFlowVelocity::Model } => Ok(()),
+            _ => Err(Error::NoGuidance { objective: self.name(), known: KNOWN.join(", ") }),
+        }
+    }
+
     /// Checks the numbers among its choices.
     ///
     /// # Errors
@@ -278,7 +309,7 @@ impl Objective {
         T: AverageVelocity + ?Sized,
     {
         match *self {
-            Self::FlowMatching {} => flow_matching(model, batch, times),
+            Self::FlowMatching {} => guided_flow_matching(model, teacher, batch, times, context),
             Self::Lsd { stop } => lsd(model, teacher, batch, times, stop),
             Self::Esd { stop } => esd(model, teacher, batch, times, stop),
             Self::Psd { form, stop } => psd(model, teacher, batch, times, form, stop),
@@ -289,7 +320,7 @@ impl Objective {
                 guided_mean_flow(model, teacher, batch, times, context, guidance)
             }
             Self::AlphaFlow(ref choices) => alpha_flow(model, teacher, batch, times, context, choices),
-            Self::Tvm {} => tvm(model, teacher, batch, times),
+            Self::Tvm {} => tvm(model, teacher, batch, times, context),
             Self::Consistency { trajectory, .. } => {
                 consistency(model, teacher, batch, times, context, trajectory)
             }

@@ -40,8 +40,8 @@ where
     let (s, t) = (times.s.tensor(), times.t.tensor());
     let (x_st, dt_x_st) = model.jump_dt(s, t, &batch.i(&times.s)?)?;
     let q_t = match stop {
-        LmdStop::None => q.velocity(t, &x_st, model.labels())?,
-        LmdStop::Teacher => q.velocity(t, &x_st.detach(), model.labels())?.detach(), // sg[ q_t(X_{s,t}) ]
+        LmdStop::None => q.velocity(t, &x_st, model.condition())?,
+        LmdStop::Teacher => q.velocity(t, &x_st.detach(), model.condition())?.detach(), // sg[ q_t(X_{s,t}) ]
     };
     Ok(PerSample::squared_norm(&(&dt_x_st - q_t)?)?.with_tangent(&dt_x_st)) // (1)
 }

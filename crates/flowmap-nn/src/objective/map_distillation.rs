@@ -26,6 +26,6 @@ where
 {
     let i_s = batch.i(&times.s)?;
     let x_st = model.jump(times.s.tensor(), times.t.tensor(), &i_s)?;
-    let phi_st = solver.solve(q, &times.s, &times.t, &i_s, model.labels(), n_steps)?;
+    let phi_st = solver.solve(q, &times.s, &times.t, &i_s, model.condition(), n_steps)?;
     PerSample::squared_norm(&(x_st - phi_st.detach())?) // (1)
 }

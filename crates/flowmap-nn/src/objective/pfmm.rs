@@ -33,7 +33,7 @@ where
             (step, n) if step == n => times.t.clone(),
             (step, n) => TimeColumn::between(&times.s, &times.t, f64::from(step) / f64::from(n))?,
         };
-        x = q.jump(from.tensor(), to.tensor(), &x, model.labels())?;
+        x = q.jump(from.tensor(), to.tensor(), &x, model.condition())?;
         from = to;
     }
     PerSample::squared_norm(&(x_st - x.detach())?) // (1)

@@ -105,7 +105,7 @@ where
     };
     let velocity = match choices.velocity {
         ScmVelocity::Data => batch.di(&times.s)?,
-        ScmVelocity::Teacher => context.known()?.velocity(s, &i_s, model.labels())?.detach(),
+        ScmVelocity::Teacher => context.known()?.velocity(s, &i_s, model.condition())?.detach(),
     };
     let rate = -1.0 / FRAC_PI_2; // ds/dτ
     let dx = (velocity * rate)?; // dx/dτ

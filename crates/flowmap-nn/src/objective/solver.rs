@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{TimeColumn, as_column};
-use crate::{Result, Teacher};
+use crate::{Condition, Result, Teacher};
 
 /// A solver of fixed steps for the teacher's equation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl OdeSolver {
         s: &TimeColumn,
         t: &TimeColumn,
         x: &Tensor,
-        labels: Option<&Tensor>,
+        condition: Condition<'_>,
         n_steps: u32,
     ) -> Result<Tensor> {
         let n = f64::from(n_steps.max(1));
@@ -49,7 +49,7 @@ impl OdeSolver {
             let (start, middle, end) = (at(0.0)?, at(0.5)?, at(1.0)?);
             let h = as_column(&(end.tensor() - start.tensor())?, x.rank())?;
             let k = |time: &TimeColumn, x: &Tensor| -> Result<Tensor> {
-                Ok(q.velocity(time.tensor(), x, labels)?.detach())
+                Ok(q.velocity(time.tensor(), x, condition)?.detach())
             };
             let moved =
                 |k: &Tensor, part: f64| -> Result<Tensor> { Ok((&x + (k.broadcast_mul(&h)? * part)?)?) };

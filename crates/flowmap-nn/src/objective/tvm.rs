@@ -10,18 +10,19 @@
 
 use candle_core::Tensor;
 
-use crate::objective::{LsdStop, flow_matching, lsd};
-use crate::{AverageVelocity, Batch, FlowMap, PerSample, Result, Times};
+use crate::objective::{LsdStop, guided_flow_matching, lsd};
+use crate::{AverageVelocity, Batch, Context, FlowMap, PerSample, Result, Times};
 
 /// The TVM loss of each sample.
 ///
 /// # Errors
-/// As the network.
+/// As [`guided_flow_matching`].
 pub fn tvm<M, T>(
     model: FlowMap<'_, M>,
     teacher: FlowMap<'_, T>,
     batch: &Batch<'_>,
     times: &Times,
+    context: &Context<'_>,
 ) -> Result<PerSample>
 where
     M: AverageVelocity + ?Sized,
@@ -29,7 +30,7 @@ where
 {
     let terminal = lsd(model, teacher, batch, times, LsdStop::Teacher)?;
     let off_diagonal = off_diagonal(times)?.to_dtype(terminal.tensor().dtype())?; // 1[s ≠ t]
-    terminal.times(&off_diagonal)?.add(&flow_matching(model, batch, times)?) // (1)
+    terminal.times(&off_diagonal)?.add(&guided_flow_matching(model, teacher, batch, times, context)?) // (1)
 }
 
 /// One where s ≠ t and zero elsewhere, `(B,)`.

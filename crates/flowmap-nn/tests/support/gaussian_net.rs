@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, Init, ParamBuilder, Params, Result};
+use flowmap_nn::{AverageVelocity, Condition, Init, ParamBuilder, Params, Result};
 
 use crate::path::Path;
 
@@ -71,7 +71,7 @@ impl Truth {
 }
 
 impl AverageVelocity for GaussianNet {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
         let mean = Dual::from(&self.mean);
         let (noise_variance, variance) = (self.sigma0.powi(2), Dual::from(self.sd.sqr()?));

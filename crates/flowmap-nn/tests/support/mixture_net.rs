@@ -20,7 +20,8 @@ use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::Dual;
 use flowmap_nn::objective::Objective;
 use flowmap_nn::{
-    AverageVelocity, Batch, Context, FlowMap, Init, ParamBuilder, Params, PerSample, Result, Teacher, Times,
+    AverageVelocity, Batch, Condition, Context, FlowMap, Init, ParamBuilder, Params, PerSample, Result,
+    Teacher, Times,
 };
 
 use crate::measure::SEED;
@@ -206,7 +207,7 @@ fn is_diagonal(s: &Dual, t: &Dual) -> Result<bool> {
 }
 
 impl AverageVelocity for MixtureNet {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
         let truth =
             if is_diagonal(&s, &t)? { self.exact_velocity(&t, x)? } else { self.exact_average(&s, &t, x)? };
@@ -232,7 +233,7 @@ pub fn losses(
 ) -> PerSample {
     let (x0, x1) = mixture.pairs(SEED, times.s.host().len());
     let interpolant = mixture.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &interpolant };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
     let context = Context { teacher: known, ..Context::default() };
     objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
 }

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use flowmap_core::exact::{Covariance, GaussianFlow};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, Result};
+use flowmap_nn::{AverageVelocity, Condition, Result};
 
 pub const MEAN: f64 = 1.2;
 pub const SD: f64 = 0.4;
@@ -19,7 +19,7 @@ pub const DIM: usize = 2;
 pub struct ExactGaussian;
 
 impl AverageVelocity for ExactGaussian {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
         let sd_at = |time: &Dual| -> Result<Dual> {
             let noise = time.neg()?.shift(1.0)?.scale(SIGMA0)?;

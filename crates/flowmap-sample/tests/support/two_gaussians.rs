@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{Dop853, Linear};
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, Result};
+use flowmap_nn::{AverageVelocity, Condition, Result};
 
 use super::exact_gaussian::{SD, SIGMA0};
 
@@ -19,7 +19,7 @@ const CENTER: [f64; 2] = [0.7, 0.4];
 pub struct TwoGaussians;
 
 impl AverageVelocity for TwoGaussians {
-    fn average_velocity(&self, _s: &Dual, t: &Dual, x: &Dual, _labels: Option<&Tensor>) -> Result<Dual> {
+    fn average_velocity(&self, _s: &Dual, t: &Dual, x: &Dual, _: Condition<'_>) -> Result<Dual> {
         let t = t.column(2)?;
         let (alpha, m) = (t.neg()?.shift(1.0)?, Dual::constant(Tensor::new(&CENTER, x.device())?));
         let (noise, data) = (alpha.scale(SIGMA0.powi(2))?, t.scale(SD.powi(2))?);

@@ -360,6 +360,13 @@ fn name_origin(sources: &[ConfigSource], config: &Config, error: Error) -> Error
             let key = "objective".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
         }
+        Error::Network(error @ flowmap_nn::Error::NoGuidance { .. }) => {
+            let unguided = |term: &Term| term.objective.check_guidance().is_err();
+            let index = config.objective.iter().position(unguided).unwrap_or(0);
+            let key = format!("objective.{index}.kind");
+            let message = format!("{error}, as [guidance] is there");
+            Error::ConfigKey { origin: origin_of(sources, &key), key, message }
+        }
         error @ Error::MissingTeacher { .. } => {
             let key = "teacher".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
@@ -447,6 +454,18 @@ mod tests {
         assert!(message.contains("key `teacher`: objective `lmd` distills from a known flow"), "{message}");
         let message = refusal(&["coupling.kind=optimal_transport", "coupling.group=0"]);
         assert!(message.ends_with("key `coupling.group`: expected at least 1, found 0"), "{message}");
+        let guided = ["conditional=true", "data.kind=moons", "guidance.max=3", "train.label_dropout=0.1"];
+        let message = refusal(&guided[2..]);
+        assert!(message.contains("key `conditional`: expected true, which [guidance] needs"), "{message}");
+        let message = refusal(&guided[..3]);
+        assert!(message.contains("key `train.label_dropout`: expected a number above 0"), "{message}");
+        let message = refusal(&[&guided[..], &["guidance.max=1"]].concat());
+        assert!(message.ends_with("expected a number above `guidance.min`, found 1"), "{message}");
+        let message = refusal(&[&guided[..], &["guidance.min=0.5"]].concat());
+        assert!(message.ends_with("`guidance.min`: expected a number of at least 1, found 0.5"), "{message}");
+        let message =
+            refusal(&[&guided[..], &["objective.1.kind=mean_flow", "objective.1.share=0.4"]].concat());
+        assert!(message.contains("`objective.1.kind`: `mean_flow` cannot learn guidance"), "{message}");
         let message = refusal(&["train.target_ema=0.5"]);
         assert!(message.ends_with("expected 0 or one of `train.ema`, found 0.5"), "{message}");
         let message = refusal(&["objective.1.kind=lds"]);

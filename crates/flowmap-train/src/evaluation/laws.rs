@@ -12,12 +12,13 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::ExactFlow;
 use flowmap_core::{MiddleTime, NoiseStream, Stream, TimeDistribution};
 use flowmap_metrics::{Samples, SquaredError, mean_squared_error};
-use flowmap_nn::{Batch, FlowMap, TimeColumn, Times};
+use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, TimeColumn, Times};
 use flowmap_sample::base_noise;
 use serde::Serialize;
 
 use super::Reference;
-use crate::{Model, Result};
+use crate::generate::{Generation, with_net};
+use crate::{Model, ModelConfig, Result};
 
 /// Number of points and times.
 const N_POINTS: usize = 4_096;
@@ -36,18 +37,25 @@ pub struct LawErrors {
 }
 
 impl LawErrors {
-    /// Measures `model` on interpolants between noise and the reference data.
+    /// Measures `model` on interpolants between noise and the reference data, with the classes and the guidance of `how`.
     ///
     /// # Errors
     /// As the network.
-    pub fn of(model: &Model, reference: &Reference, seed: u64, device: &Device) -> Result<Self> {
-        let config = &model.config;
-        let (dtype, shape) = (DType::F32, &config.shape);
-        let n_classes = config.n_classes.max(1);
-        let labels: Vec<u32> = (0..N_POINTS).map(|i| (i % n_classes) as u32).collect();
-        let labels = Tensor::from_vec(labels, N_POINTS, device)?;
-        let map = FlowMap::given(&*model.net, (config.n_classes > 0).then_some(&labels));
+    pub fn of(model: &Model, reference: &Reference, how: &Generation, device: &Device) -> Result<Self> {
+        let condition = how.condition(model, 0, N_POINTS, device)?;
+        with_net(model, how, |net| {
+            Self::of_map(FlowMap::given(net, &condition), &model.config, reference, how.seed, device)
+        })
+    }
 
+    fn of_map(
+        map: FlowMap<'_, dyn AverageVelocity + '_>,
+        config: &ModelConfig,
+        reference: &Reference,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let (dtype, shape) = (DType::F32, &config.shape);
         let noise = NoiseStream::new(seed, Stream::Times);
         let draw = |i: u64| {
             let mut noise = noise.at(i);
@@ -61,7 +69,8 @@ impl LawErrors {
         let x0 = base_noise(&base, 0, N_POINTS, shape, config.sigma_data, dtype, device)?;
         let dims: Vec<usize> = [N_POINTS].iter().chain(shape).copied().collect();
         let x1 = Tensor::from_vec(reference.draw(seed, 0, N_POINTS), dims, device)?;
-        let batch = Batch { x0: &x0, x1: &x1, labels: None, interpolant: &config.interpolant };
+        let batch =
+            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &config.interpolant };
 
         let i_s = batch.i(&times.s)?;
         let (x_st, dt_x_st) = map.jump_dt(s, t, &i_s)?;
@@ -79,7 +88,7 @@ impl LawErrors {
     }
 }
 
-fn tangent_error<M: flowmap_nn::AverageVelocity + ?Sized>(
+fn tangent_error<M: AverageVelocity + ?Sized>(
     map: &FlowMap<'_, M>,
     flow: &impl ExactFlow,
     batch: &Batch<'_>,

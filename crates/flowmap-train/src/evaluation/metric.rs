@@ -32,7 +32,7 @@ const PAPER_SAMPLES: usize = 64_000;
 /// Why a metric cannot be computed.
 const NEEDS_MASSES: &str = "needs 2-D data whose cell masses are known exactly";
 const NEEDS_CHECKERBOARD: &str = "is defined for the checkerboard only";
-const NEEDS_EXACT_FLOW: &str = "needs data whose flow map is known: a gaussian_mixture";
+const NEEDS_EXACT_FLOW: &str = "needs a flow map that is known: that of a gaussian_mixture, without labels";
 
 /// A distance between samples and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -33,6 +33,13 @@ impl Reference {
         Ok(Self { config, data, exact, floor: OnceLock::new(), ends: OnceLock::new() })
     }
 
+    /// The same data for a model of `n_classes` classes, 0 for none.
+    ///
+    /// The exact flow is that of all classes together: the map of a conditional model is another.
+    pub fn given_classes(self, n_classes: usize) -> Self {
+        Self { exact: self.exact.filter(|_| n_classes == 0), ..self }
+    }
+
     /// The kind of the data set.
     pub fn name(&self) -> &'static str {
         self.config.kind()

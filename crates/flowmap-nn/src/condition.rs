@@ -1,0 +1,84 @@
+//! What a network is told beside times and points: labels, and the scale of guidance.
+
+use candle_core::Tensor;
+
+use crate::{Error, Result};
+
+/// The condition of every sample of a batch; by default there is none.
+///
+/// Whatever takes a condition takes labels alone too, `Some(&labels)` or `None`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use flowmap_nn::Condition;
+///
+/// let (labels, scales) = (Tensor::new(&[2u32, 0], &Device::Cpu)?, Tensor::new(&[1.5f32, 3.0], &Device::Cpu)?);
+/// let condition = Condition::labels(&labels).with_guidance(&scales);
+/// let first = condition.rows(0, 1)?;
+/// assert_eq!(Condition::from(&first).guidance.unwrap().to_vec1::<f32>()?, [1.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Condition<'a> {
+    /// Labels, `(B,)` of u32.
+    pub labels: Option<&'a Tensor>,
+    /// Scales w of classifier-free guidance, `(B,)`, for a network that takes them as an input.
+    pub guidance: Option<&'a Tensor>,
+}
+
+impl<'a> Condition<'a> {
+    /// Labels `(B,)` of u32, and no scale.
+    pub fn labels(labels: &'a Tensor) -> Self {
+        Self { labels: Some(labels), guidance: None }
+    }
+
+    /// The same with scales w of guidance `(B,)`.
+    pub fn with_guidance(self, guidance: &'a Tensor) -> Self {
+        Self { guidance: Some(guidance), ..self }
+    }
+
+    /// No label and no guidance, (∅, w = 1), for the same samples; `null_label` is the label that stands for "none".
+    ///
+    /// # Errors
+    /// [`Error::Labels`] where there are no labels to hide.
+    pub fn hidden(&self, null_label: u32) -> Result<OwnedCondition> {
+        let Some(labels) = self.labels else {
+            return Err(Error::Labels { n_classes: null_label as usize, found: "without" });
+        };
+        let null = Tensor::full(null_label, labels.shape(), labels.device())?;
+        Ok(OwnedCondition { labels: Some(null), guidance: self.guidance.map(Tensor::ones_like).transpose()? })
+    }
+
+    /// The condition of the samples `first..first + n`.
+    ///
+    /// # Errors
+    /// Where there are not that many.
+    pub fn rows(&self, first: usize, n: usize) -> Result<OwnedCondition> {
+        let rows = |x: &Tensor| x.narrow(0, first, n);
+        Ok(OwnedCondition {
+            labels: self.labels.map(rows).transpose()?,
+            guidance: self.guidance.map(rows).transpose()?,
+        })
+    }
+}
+
+impl<'a> From<Option<&'a Tensor>> for Condition<'a> {
+    fn from(labels: Option<&'a Tensor>) -> Self {
+        Self { labels, guidance: None }
+    }
+}
+
+impl<'a> From<&'a OwnedCondition> for Condition<'a> {
+    fn from(owned: &'a OwnedCondition) -> Self {
+        Self { labels: owned.labels.as_ref(), guidance: owned.guidance.as_ref() }
+    }
+}
+
+/// A [`Condition`] with tensors of its own.
+#[derive(Clone, Debug, Default)]
+pub struct OwnedCondition {
+    /// Labels, `(B,)` of u32.
+    pub labels: Option<Tensor>,
+    /// Scales w of classifier-free guidance, `(B,)`.
+    pub guidance: Option<Tensor>,
+}

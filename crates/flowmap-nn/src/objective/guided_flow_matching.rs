@@ -1,0 +1,71 @@
+//! Flow matching of the guided velocity, with the scale of guidance as an input of the network.
+//!
+//! İ^w_t = w İ_t + (1 − w) sg[ v_{t,t}(I_t | ∅, 1) ]        (1)
+//! L(θ) = E_{t,w} | v_{t,t}(I_t | c, w) − İ^w_t |²        (2)
+//!
+//! The field of classifier-free guidance is b^w(x|c) = b(x|∅) + w (b(x|c) − b(x|∅)), Ho and Salimans 2022,
+//! arXiv:2207.12598. Given I_t = x and c, the mean of (1) is w b(x|c) + (1 − w) v(x|∅, 1), as E[İ_t | I_t = x, c] = b(x|c).
+//! So where v(·|∅, 1) = b(·|∅) that mean is b^w, and b^w is the minimizer of (2) in v(·|c, w). Rows whose label is hidden
+//! have w = 1: there (1) is İ_t, (2) is plain flow matching, and its minimizer is v(·|∅, 1) = b(·|∅). Both hold at once.
+//!
+//! The diagonal is then the guided field itself, so self-distillation needs no change: with the same (c, w) on both of
+//! its sides its fixed point is the flow map X_{s,t}(·|c, w) of b^w. Samplers of the velocity are guided as well.
+//! Cost: one plain forward, and one off the tape for v(·|∅, 1).
+//!
+//! | other target | against (1) |
+//! |---|---|
+//! | İ + (1 − 1/w) sg\[v(c, w) − v(∅, 1)\], improved Mean Flow, arXiv:2512.02012 | (1)'s gradient times 1/w, with sg of the present parameters |
+//! | v(∅) + w (v(c) − v(∅)), the teacher's, F.5 of arXiv:2505.18825 | the diagonal learns no guidance, only the map does |
+//!
+//! The noise of (1) has w times the deviation of İ_t, for which [`crate::loss::TimeWeight`] has no remedy: a large w
+//! needs large batches or a moving average.
+//! Beyond the support of the data b^w is not trained: a guided path may go where no I_t is, the farther the larger w.
+
+use candle_core::Tensor;
+
+use super::flow_matching;
+use crate::batch::{TimeColumn, as_column};
+use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
+
+/// The flow matching loss of each sample at time `times.t`, guided where the model is given scales of guidance.
+///
+/// # Errors
+/// [`Error::Labels`] for scales without labels or without the context's label for "none"; as the network.
+pub fn guided_flow_matching<M, T>(
+    model: FlowMap<'_, M>,
+    teacher: FlowMap<'_, T>,
+    batch: &Batch<'_>,
+    times: &Times,
+    context: &Context<'_>,
+) -> Result<PerSample>
+where
+    M: AverageVelocity + ?Sized,
+    T: AverageVelocity + ?Sized,
+{
+    let Some(w) = model.condition().guidance else {
+        return flow_matching(model, batch, times);
+    };
+    let i_t = batch.i(&times.t)?;
+    let v_tt = model.velocity(times.t.tensor(), &i_t)?;
+    let di_t = guided_velocity(teacher, w, batch, &times.t, &i_t, context)?;
+    PerSample::squared_norm(&(v_tt - di_t)?) // (2)
+}
+
+/// İ^w_t of each pair, (1), off the tape.
+fn guided_velocity<T>(
+    teacher: FlowMap<'_, T>,
+    w: &Tensor,
+    batch: &Batch<'_>,
+    t: &TimeColumn,
+    i_t: &Tensor,
+    context: &Context<'_>,
+) -> Result<Tensor>
+where
+    T: AverageVelocity + ?Sized,
+{
+    let null_label = context.null_label.ok_or(Error::Labels { n_classes: 0, found: "without" })?;
+    let hidden = teacher.condition().hidden(null_label)?;
+    let v_null = teacher.with_condition(&hidden).velocity(t.tensor(), i_t)?.detach(); // sg[ v_{t,t}(I_t | ∅, 1) ]
+    let w = as_column(w, i_t.rank())?;
+    Ok((batch.di(t)?.broadcast_mul(&w)? + v_null.broadcast_mul(&(1.0 - &w)?)?)?) // (1)
+}
