@@ -50,8 +50,10 @@ share = 0.6
 
 [[objective]]
 kind = \"esd\"
-share = 0.4",
-        "the shares of the preset checkerboard; the paper gives flow matching 0.75",
+share = 0.4
+stop = \"velocity\"",
+        "gradients stop at the velocity and not, as in the paper, at the whole advective term, with which the jumps \
+         of this small network stay behind; the shares of the preset checkerboard in place of 0.75 and 0.25",
     ),
     recipe(
         "psd",
@@ -95,17 +97,18 @@ norm = { kind = \"adaptive\", p = 1.0, eps = 0.01 }",
         "shortcut",
         "[[objective]]
 kind = \"flow_matching\"
-share = 0.875
+share = 0.5
 
 [[objective]]
 kind = \"shortcut\"
-share = 0.125
-n_steps = 128
+share = 0.5
+n_steps = 16
 
 [train]
 ema = [0.999]
 target_ema = 0.999",
-        "the paper: an eighth of the batch, 128 base steps, target from a moving average",
+        "target from a moving average as in the paper; half of the batch and 16 base steps in place of an eighth \
+         and 128, with which 7000 steps on the checkerboard do not reach the large widths",
     ),
     Recipe {
         ramps: &[("objective.0.end", 0.75)],
@@ -132,8 +135,13 @@ target_ema = 0.99",
         "consistency",
         "[[objective]]
 kind = \"consistency\"
-n_steps = 64",
-        "consistency training, with the present parameters as the target as in arXiv:2310.14189; a fixed grid",
+n_steps = 16
+
+[train]
+ema = [0.999]
+target_ema = 0.999",
+        "consistency training, target from a moving average as in the paper; a fixed grid of 16 steps, where the paper \
+         goes from 2 to 150 over a longer training",
     ),
     Recipe {
         ramps: &[("objective.0.warmup", 0.1)],
