@@ -1,7 +1,7 @@
 //! Comparing methods: each trained for the same wall time on the same data, and judged the same way.
 //!
 //! All share data, network, optimizer, batch, learning rate and seed; [`crate::RECIPES`] has the terms of each.
-//! The number of steps follows from the time: a throw-away run measures a step ([`speed`]), and the schedule of the
+//! The number of steps follows from the time: a throw-away run measures a step, and the schedule of the
 //! learning rate ends with the steps that fit. The seconds reported are those that the training then took.
 //! Each method is sampled as it is meant to be ([`Sampling::suited_to`]), at one evaluation of the network a step.
 //! Every method leaves an ordinary run in a directory of its own; one that fails leaves its reason in its row.
