@@ -84,11 +84,16 @@ diagonal = 0.5",
     ),
     recipe(
         "guided_mean_flow",
-        "[[objective]]
+        "conditional = true
+
+[[objective]]
 kind = \"guided_mean_flow\"
 diagonal = 0.75
 omega = 0.5
-kappa = 0.5",
+kappa = 0.5
+
+[train]
+label_dropout = 0.1",
         "as Mean Flow, with guidance of scale 0.5/(1 - 0.5) = 1, so that the data are what it learns",
     ),
     recipe(

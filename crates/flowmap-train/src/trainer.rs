@@ -106,6 +106,7 @@ impl Trainer {
         builder: impl FnOnce(&ModelConfig) -> Result<ParamBuilder>,
     ) -> Result<Self> {
         config.validate()?;
+        config.refuse_unused_teacher()?;
         let data = match config.coupling {
             Coupling::Paired {} => config.data.build_pairs(None)?,
             _ => config.data.build(None)?,

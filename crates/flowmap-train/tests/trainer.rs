@@ -239,13 +239,13 @@ fn terms_of_one_kind_have_names_of_their_own() {
 }
 
 #[test]
-fn model_without_guidance_is_no_teacher_of_one_with_it() {
+fn model_with_guidance_is_no_teacher_of_one_without_it() {
     let dir = tempfile::tempdir().unwrap();
-    let plain = Config { guidance: None, ..guided() };
-    let mut trainer = Trainer::new(plain.clone(), &Device::Cpu).unwrap();
+    let mut trainer = Trainer::new(guided(), &Device::Cpu).unwrap();
     train(&RunDir::new(dir.path()), &mut trainer, &mut Witness::default()).unwrap();
     let teacher = TeacherConfig::Model { path: dir.path().to_owned() };
-    let student = Config { teacher: Some(teacher), ..guided() };
+    let objective = config(&["objective=[{ kind = \"lmd\" }]", "teacher.kind=exact"]).objective;
+    let student = Config { teacher: Some(teacher), guidance: None, objective, ..guided() };
     let error = Trainer::new(student, &Device::Cpu).unwrap_err();
     assert!(matches!(&error, Error::TeacherMismatch { key: "guidance", .. }), "{error}");
 }

@@ -27,6 +27,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 /// Trains a resolved config, or prints it where that is asked for.
 pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     if args.dry_run {
+        config.refuse_unused_teacher()?;
         return Ok(table::line(config.to_toml()?.trim_end())?);
     }
     let began = Instant::now();

@@ -112,8 +112,8 @@ fn objectives_that_need_no_teacher_or_another_are_refused() {
     refused(&[teacher, "--objective", "lsd"], 2, &["--objective", "`lsd`", "needs no teacher"]);
     refused(&[teacher, "--objective", "lmdd"], 2, &["`lmdd`", "did you mean `lmd`?", "`pfmm`"]);
     refused(&[teacher, "--preset", "checkerboard"], 2, &["`flow_matching`, `lsd`", "--objective"]);
-    refused(&["exact", "--objective", "pfmm"], 1, &["`pfmm`", "`exact`", "gives a velocity"]);
-    refused(&[teacher, "--objective", "scm"], 1, &["`interpolant`", "`trigonometric`", "`linear`"]);
+    refused(&["exact", "--objective", "pfmm"], 1, &["`pfmm`", "found exact", "gives a velocity"]);
+    refused(&[teacher, "--objective", "scm"], 1, &["`interpolant`", "`trigonometric`", "found linear"]);
     refused(&[teacher, "--resume"], 2, &["--resume", "--out"]);
     refused(&[teacher, "--resume", "--out", "a", "--objective", "emd"], 2, &["--resume", "--set"]);
 }

@@ -41,16 +41,22 @@ impl Config {
         }
     }
 
-    /// What the objectives need of the teacher, and the other way around.
+    /// Refuses a teacher that no objective learns from, which a layer of a config may have and a run may not.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for the key `teacher`.
+    pub fn refuse_unused_teacher(&self) -> Result<()> {
+        let is_used = self.objective.iter().any(|term| term.objective.needs_teacher());
+        let expected = "an objective that distills from it, or no such table";
+        range("teacher", is_used || self.teacher.is_none(), expected, "none".into())
+    }
+
+    /// What the objectives need of the teacher.
     fn validate_teacher(&self) -> Result<()> {
         let needs = self.objective.iter().find(|term| term.objective.needs_teacher());
         match (&self.teacher, needs) {
-            (None, None) => Ok(()),
+            (_, None) => Ok(()),
             (None, Some(term)) => Err(Error::MissingTeacher { objective: term.objective.name() }),
-            (Some(_), None) => {
-                let expected = "an objective that distills from it, or no such table";
-                range("teacher", false, expected, "none".into())
-            }
             (Some(TeacherConfig::Exact {}), Some(_)) => {
                 let needs_map = self.objective.iter().any(|term| term.objective.needs_map());
                 let expected =
@@ -108,13 +114,9 @@ mod tests {
 
     #[test]
     fn teacher_and_objectives_must_suit_each_other() {
-        let teacher = ["teacher.kind=exact"];
-        refuses(
-            "checkerboard",
-            &teacher,
-            "teacher",
-            &["--set teacher.kind=exact", "an objective that distills"],
-        );
+        let unused = set("checkerboard", &["teacher.kind=exact"]).unwrap();
+        let message = unused.refuse_unused_teacher().unwrap_err().to_string();
+        assert!(message.contains("`teacher`: expected an objective that distills"), "{message}");
         refuses("checkerboard", &["objective.1.kind=lmd"], "teacher", &["`lmd`", "[teacher]"]);
         let pfmm = "objective.0.kind=pfmm";
         refuses("distill-mixture", &[pfmm], "teacher.kind", &["`pfmm`", "found exact"]);
