@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod batches;
 pub mod bench;
 mod checkpoint;
 pub mod compare;

@@ -5,16 +5,14 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_nn::objective::{BinSums, Combination};
 use flowmap_nn::optim::{Optimizer, global_norm};
-use flowmap_nn::{
-    AverageVelocity, Batch, Ema, LossAndGradient, OwnedCondition, ParamBuilder, Params, loss_and_gradient,
-};
-use flowmap_sample::base_noise;
+use flowmap_nn::{AverageVelocity, Ema, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
 
+use crate::batches::{Batches, TrainingBatch};
 use crate::divergence::LastGood;
 use crate::metrics_log::{MetricsLog, Since};
 use crate::model::{FORMAT_VERSION, network_tensors};
@@ -71,6 +69,8 @@ pub struct Trainer {
     device: Device,
     step: u64,
     wall_s: f64,
+    /// The batch of a step to come, made while the step before computed.
+    next: Option<(u64, TrainingBatch)>,
 }
 
 impl Trainer {
@@ -143,6 +143,7 @@ impl Trainer {
             device: device.clone(),
             step: 0,
             wall_s: 0.0,
+            next: None,
         };
         trainer.follow_target()?;
         Ok(trainer)
@@ -191,19 +192,23 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport> {
         let (k, train) = (self.step, &self.config.train);
         let first = k.wrapping_mul(train.batch as u64);
-        let (x0, x1, condition) = self.batch(k, first)?;
-        let batch =
-            Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &self.config.interpolant };
+        let ready = self.next.take().filter(|(at, _)| *at == k);
+        let batches = self.batches();
+        let batch = match ready {
+            Some((_, batch)) => batch,
+            None => batches.of_step(k)?,
+        };
+        let batch = batch.on(&self.config);
         let times = NoiseStream::new(self.config.seed, Stream::Times);
-        let found = loss_and_gradient(
-            &self.objective,
-            &*self.net,
-            &*self.teacher,
-            &self.params,
-            &batch,
-            &times,
-            first,
-        )?;
+        let (found, next) = rayon::join(
+            || {
+                let (net, teacher) = (&*self.net, &*self.teacher);
+                loss_and_gradient(&self.objective, net, teacher, &self.params, &batch, &times, first)
+            },
+            || (k + 1 < train.steps).then(|| batches.of_step(k + 1)),
+        );
+        let found = found?;
+        self.next = next.transpose()?.map(|batch| (k + 1, batch));
         let grad_norm = global_norm(&found.gradients, &self.params)?;
         let lr = train.lr * self.config.schedule.factor(k, train.steps);
         let names = || term_names(&self.config.objective);
@@ -218,68 +223,13 @@ impl Trainer {
         Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, bins, fault, n_bad })
     }
 
-    /// Noise, data and condition of step `k`, whose first sample is `first`.
-    fn batch(&self, k: u64, first: u64) -> Result<(Tensor, Tensor, OwnedCondition)> {
-        let (seed, n) = (self.config.seed, self.config.train.batch);
-        let sigma = self.model_config.sigma_data;
-        let base = NoiseStream::new(seed, Stream::Base);
-        let shape = self.data.shape();
-        let x0 = base_noise(&base, first, n, shape, sigma, DType::F32, &self.device)?;
-        let data = flowmap_data::batch(self.data.as_ref(), &NoiseStream::new(seed, Stream::Data), k, n);
-        let x0 = self.couple(x0, &data, k)?;
-        let x1 = Tensor::from_vec(data.x, data.shape, &self.device)?;
-        let condition = match data.labels.filter(|_| self.config.conditional) {
-            Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
-            None => OwnedCondition::default(),
-        };
-        Ok((x0, x1, condition))
-    }
-
-    /// The noise in the order of the data that it is coupled with.
-    fn couple(&self, x0: Tensor, data: &flowmap_data::Batch, k: u64) -> Result<Tensor> {
-        match self.config.coupling {
-            Coupling::Independent {} => return Ok(x0),
-            Coupling::Paired {} => {
-                let (stream, n) = (NoiseStream::new(self.config.seed, Stream::Data), data.shape[0]);
-                let stored = flowmap_data::batch_noise(self.data.as_ref(), &stream, k, n);
-                let stored = stored.ok_or(Error::NoNoise { kind: self.config.data.kind() })?;
-                return Ok(Tensor::from_vec(stored, x0.shape(), &self.device)?);
-            }
-            _ => {}
+    fn batches(&self) -> Batches<'_> {
+        Batches {
+            config: &self.config,
+            model: &self.model_config,
+            data: self.data.as_ref(),
+            device: &self.device,
         }
-        let dim = self.data.shape().iter().product();
-        let host = x0.flatten_all()?.to_vec1::<f32>()?;
-        let labels = data.labels.as_deref().filter(|_| self.config.conditional);
-        let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(k);
-        let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
-        let rows = rows.map_err(flowmap_nn::Error::from)?;
-        let rows = Tensor::from_iter(rows.into_iter().map(|row| row as u32), &self.device)?;
-        Ok(x0.index_select(&rows, 0)?)
-    }
-
-    /// Replaces some labels by "none", so that the network learns to do without.
-    fn hide_labels(&self, mut labels: Vec<u32>, first: u64) -> Vec<u32> {
-        let hidden = NoiseStream::new(self.config.seed, Stream::Dropout);
-        for (label, index) in labels.iter_mut().zip(first..) {
-            if hidden.at(index).uniform() < self.config.train.label_dropout {
-                *label = self.model_config.n_classes as u32;
-            }
-        }
-        labels
-    }
-
-    /// Labels, with a scale of guidance beside each where the network takes one.
-    fn condition(&self, labels: Vec<u32>, first: u64) -> Result<OwnedCondition> {
-        let n = labels.len();
-        let guidance = match &self.config.guidance {
-            Some(range) => {
-                let null = self.model_config.n_classes as u32;
-                let scales = range.scales(self.config.seed, first, &labels, null);
-                Some(Tensor::from_vec(scales, n, &self.device)?)
-            }
-            None => None,
-        };
-        Ok(OwnedCondition { labels: Some(Tensor::from_vec(labels, n, &self.device)?), guidance })
     }
 
     /// Everything needed to go on.

@@ -1,0 +1,106 @@
+//! The batches of a run: noise, data, coupling and condition of step k.
+//!
+//! A batch is a function of (seed, k) and of nothing else, so the next one is made while a step computes.
+
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::{Coupling, NoiseStream, Stream};
+use flowmap_data::DataSet;
+use flowmap_nn::{Batch, OwnedCondition};
+use flowmap_sample::base_noise;
+
+use crate::{Config, Error, ModelConfig, Result};
+
+/// Noise, data and condition of a step.
+pub struct TrainingBatch {
+    x0: Tensor,
+    x1: Tensor,
+    condition: OwnedCondition,
+}
+
+impl TrainingBatch {
+    /// The batch as a loss takes it.
+    pub fn on<'a>(&'a self, config: &'a Config) -> Batch<'a> {
+        Batch {
+            x0: &self.x0,
+            x1: &self.x1,
+            condition: (&self.condition).into(),
+            interpolant: &config.interpolant,
+        }
+    }
+}
+
+/// What batches are made of.
+pub struct Batches<'a> {
+    pub config: &'a Config,
+    pub model: &'a ModelConfig,
+    pub data: &'a dyn DataSet,
+    pub device: &'a Device,
+}
+
+impl Batches<'_> {
+    /// The batch of step `k`.
+    ///
+    /// # Errors
+    /// [`Error::NoNoise`] where paired data have none; as Candle.
+    pub fn of_step(&self, k: u64) -> Result<TrainingBatch> {
+        let (seed, n) = (self.config.seed, self.config.train.batch);
+        let first = k.wrapping_mul(n as u64);
+        let (base, shape) = (NoiseStream::new(seed, Stream::Base), self.data.shape());
+        let x0 = base_noise(&base, first, n, shape, self.model.sigma_data, DType::F32, self.device)?;
+        let data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
+        let x0 = self.couple(x0, &data, k)?;
+        let x1 = Tensor::from_vec(data.x, data.shape, self.device)?;
+        let condition = match data.labels.filter(|_| self.config.conditional) {
+            Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
+            None => OwnedCondition::default(),
+        };
+        Ok(TrainingBatch { x0, x1, condition })
+    }
+
+    /// The noise in the order of the data that it is coupled with.
+    fn couple(&self, x0: Tensor, data: &flowmap_data::Batch, k: u64) -> Result<Tensor> {
+        match self.config.coupling {
+            Coupling::Independent {} => return Ok(x0),
+            Coupling::Paired {} => {
+                let (stream, n) = (NoiseStream::new(self.config.seed, Stream::Data), data.shape[0]);
+                let stored = flowmap_data::batch_noise(self.data, &stream, k, n);
+                let stored = stored.ok_or(Error::NoNoise { kind: self.config.data.kind() })?;
+                return Ok(Tensor::from_vec(stored, x0.shape(), self.device)?);
+            }
+            _ => {}
+        }
+        let dim = self.data.shape().iter().product();
+        let host = x0.flatten_all()?.to_vec1::<f32>()?;
+        let labels = data.labels.as_deref().filter(|_| self.config.conditional);
+        let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(k);
+        let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
+        let rows = rows.map_err(flowmap_nn::Error::from)?;
+        let rows = Tensor::from_iter(rows.into_iter().map(|row| row as u32), self.device)?;
+        Ok(x0.index_select(&rows, 0)?)
+    }
+
+    /// Replaces some labels by "none", so that the network learns to do without.
+    fn hide_labels(&self, mut labels: Vec<u32>, first: u64) -> Vec<u32> {
+        let hidden = NoiseStream::new(self.config.seed, Stream::Dropout);
+        for (label, index) in labels.iter_mut().zip(first..) {
+            if hidden.at(index).uniform() < self.config.train.label_dropout {
+                *label = self.model.n_classes as u32;
+            }
+        }
+        labels
+    }
+
+    /// Labels, with a scale of guidance beside each where the network takes one.
+    fn condition(&self, labels: Vec<u32>, first: u64) -> Result<OwnedCondition> {
+        let n = labels.len();
+        let guidance = match &self.config.guidance {
+            Some(range) => {
+                let null = self.model.n_classes as u32;
+                let scales = range.scales(self.config.seed, first, &labels, null);
+                Some(Tensor::from_vec(scales, n, self.device)?)
+            }
+            None => None,
+        };
+        Ok(OwnedCondition { labels: Some(Tensor::from_vec(labels, n, self.device)?), guidance })
+    }
+}
