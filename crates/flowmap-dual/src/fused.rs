@@ -37,7 +37,7 @@ enum Where {
 const OPERATIONS: [(&str, Where); 15] = [
     ("linear", Where::Both),
     ("linear_activation", Where::Both),
-    ("layers", Where::Cpu),
+    ("layers", Where::Both),
     ("layer_norm_with", Where::Both),
     ("rms_norm_with", Where::Both),
     ("group_norm_with", Where::Both),
