@@ -110,7 +110,16 @@ impl GradientNorm {
         }
     }
 
-    /// The norm itself, which waits for the device.
+    /// The factor that clips the gradients, `None` where their norm is not finite; waits for the device.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn factor(&self) -> Result<Option<f64>> {
+        let both = self.0.to_vec1::<f64>()?;
+        Ok(both.get(1).copied().filter(|_| both.iter().all(|x| x.is_finite())))
+    }
+
+    /// The norm itself; waits for the device.
     ///
     /// # Errors
     /// As the device.
