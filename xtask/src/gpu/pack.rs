@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{SCRIPTS, toolkit};
+use super::{CUDA_VERSION, SCRIPTS, toolkit};
 use crate::process;
 
 const USAGE: &str = "\
@@ -73,6 +73,7 @@ fn build() -> Result<PathBuf> {
         .env("CUDA_HOME", &toolkit)
         .env("CUDA_PATH", &toolkit)
         .env("CUDA_ROOT", &toolkit)
+        .env("CUDARC_CUDA_VERSION", CUDA_VERSION)
         .env("NVCC", nvcc)
         .env("CUDA_COMPUTE_CAP", or("CUDA_COMPUTE_CAP", "80"))
         .env("CUDAFORGE_THREADS", or("CUDAFORGE_THREADS", "2"));
