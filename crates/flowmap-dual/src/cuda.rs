@@ -218,6 +218,11 @@ impl Draws {
     fn on_device(&self) -> Option<crate::kernel::cuda::Draws> {
         let dim = u32::try_from(self.dim).ok()?;
         let rows = u64::try_from(self.rows).ok()?;
-        (dim > 0 && rows > 0).then_some(crate::kernel::cuda::Draws { key: self.key, first: self.first, rows, dim })
+        (dim > 0 && rows > 0).then_some(crate::kernel::cuda::Draws {
+            key: self.key,
+            first: self.first,
+            rows,
+            dim,
+        })
     }
 }

@@ -67,8 +67,7 @@ pub fn fused_operations(device: &Device) -> Vec<(&'static str, Execution)> {
         Device::Cuda(_) => place != Where::Cpu,
         Device::Metal(_) => false,
     };
-    let execution = |(name, place)| {
-        (name, if is_fused(place) { Execution::Fused } else { Execution::Composed })
-    };
+    let execution =
+        |(name, place)| (name, if is_fused(place) { Execution::Fused } else { Execution::Composed });
     OPERATIONS.into_iter().map(execution).collect()
 }

@@ -78,10 +78,10 @@ fn layer_on_host(
     let of_y = Grid { is_dual: name.is_some(), ..grid };
     launches::layer_forward(host, name, of_y, [z, bias, y]).unwrap();
     let gz = name.map(|_| host.poisoned(8 * n));
-    let (partials, gb) = (host.poisoned(4 * grid.n_partials() as usize * columns), host.poisoned(4 * columns));
+    let (partials, gb) =
+        (host.poisoned(4 * grid.n_partials() as usize * columns), host.poisoned(4 * columns));
     launches::layer_backward(host, name, grid, [z, bias, gy], gz, partials).unwrap();
-    let sizes =
-        Partials { n_segments: 1, n_partials: grid.n_partials(), n_sums: 1, columns: grid.columns };
+    let sizes = Partials { n_segments: 1, n_partials: grid.n_partials(), n_sums: 1, columns: grid.columns };
     launches::segment_sums(host, sizes, partials, gb).unwrap();
     let dims = [rows, columns];
     let mut found = Vec::new();
@@ -133,8 +133,7 @@ fn layer_kernels_without_a_tangent_give_the_same_values_and_gradients() {
     let partials = host.poisoned(4 * grid.n_partials() as usize * columns);
     launches::layer_forward(&mut host, Some("silu"), grid, [z, bias, y]).unwrap();
     launches::layer_backward(&mut host, Some("silu"), grid, [z, bias, gy], Some(gz), partials).unwrap();
-    let sizes =
-        Partials { n_segments: 1, n_partials: grid.n_partials(), n_sums: 1, columns: grid.columns };
+    let sizes = Partials { n_segments: 1, n_partials: grid.n_partials(), n_sums: 1, columns: grid.columns };
     launches::segment_sums(&mut host, sizes, partials, gb).unwrap();
     let dims = [rows, columns];
     let found = [tensor(host.read(y, n), &dims), tensor(host.read(gz, n), &dims)];
@@ -150,7 +149,8 @@ fn noise_on_the_device_has_the_bits_of_the_stream() {
         return;
     }
     // Rows that end within a block of the generator, indices of more than 32 bits, and enough numbers for both tails.
-    let cases = [(7, 0, 1, 1), (7, u64::from(u32::MAX) - 3, 9, 2), (u64::MAX, 5, 300, 7), (3, 1 << 40, 2500, 24)];
+    let cases =
+        [(7, 0, 1, 1), (7, u64::from(u32::MAX) - 3, 9, 2), (u64::MAX, 5, 300, 7), (3, 1 << 40, 2500, 24)];
     for (seed, first, rows, dim) in cases {
         let stream = NoiseStream::new(seed, Stream::Base);
         let draws = Draws { key: stream.key(), first, rows, dim };
@@ -162,8 +162,10 @@ fn noise_on_the_device_has_the_bits_of_the_stream() {
         let (normals, uniforms) = (host.read(normals, n), host.read_doubles(uniforms, n));
         for row in 0..rows as usize {
             let at = row * dim as usize..(row + 1) * dim as usize;
-            let (mut of_normals, mut of_uniforms) = (stream.at(first + row as u64), stream.at(first + row as u64));
-            let expected: Vec<u32> = at.clone().map(|_| (of_normals.normal() as f32 * sigma).to_bits()).collect();
+            let (mut of_normals, mut of_uniforms) =
+                (stream.at(first + row as u64), stream.at(first + row as u64));
+            let expected: Vec<u32> =
+                at.clone().map(|_| (of_normals.normal() as f32 * sigma).to_bits()).collect();
             let found: Vec<u32> = normals[at.clone()].iter().map(|x| x.to_bits()).collect();
             assert_eq!(found, expected, "normals of row {row}, seed {seed}");
             let expected: Vec<u64> = at.clone().map(|_| of_uniforms.uniform().to_bits()).collect();

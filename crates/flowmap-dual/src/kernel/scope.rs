@@ -126,7 +126,9 @@ struct Sum {
 impl GradientSums {
     /// Empty sums for these tensors; gradients of others go their usual way.
     pub fn new<'a>(weights: impl IntoIterator<Item = &'a Tensor>) -> Self {
-        let sum = |w: &Tensor| (w.id(), Sum { shape: w.shape().clone(), values: Buffer::default(), on_device: None });
+        let sum = |w: &Tensor| {
+            (w.id(), Sum { shape: w.shape().clone(), values: Buffer::default(), on_device: None })
+        };
         Self(weights.into_iter().map(sum).collect())
     }
 

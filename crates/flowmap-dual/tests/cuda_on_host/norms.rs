@@ -33,9 +33,10 @@ impl Case {
             NormShape::Rows { runs, tokens, channels, .. } => {
                 (size(&[runs, tokens, channels]), size(&[runs, channels]))
             }
-            NormShape::Groups { batch, channels, area, is_shared, .. } => {
-                (size(&[batch, channels, area]), if is_shared { size(&[channels]) } else { size(&[batch, channels]) })
-            }
+            NormShape::Groups { batch, channels, area, is_shared, .. } => (
+                size(&[batch, channels, area]),
+                if is_shared { size(&[channels]) } else { size(&[batch, channels]) },
+            ),
         }
     }
 
@@ -145,7 +146,9 @@ fn check(shape: NormShape, tangents: [bool; 3], activation: Option<Activation>) 
     let jumps = activation == Some(Activation::ReluSquared);
     let tolerance = if jumps { TOLERANCE_OF_A_JUMP } else { TOLERANCE };
     let found: Vec<Tensor> = found.iter().map(|t| t.to_dtype(DType::F64).unwrap()).collect();
-    for (i, distance) in distances(&found, &expected, if case.is_dual() { 2 } else { 1 }).into_iter().enumerate() {
+    for (i, distance) in
+        distances(&found, &expected, if case.is_dual() { 2 } else { 1 }).into_iter().enumerate()
+    {
         assert!(distance < tolerance, "{case:?} output {i}: off by {distance:e}");
     }
 }

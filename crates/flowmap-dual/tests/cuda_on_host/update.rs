@@ -80,7 +80,8 @@ fn step_of_adam_agrees_with_its_formula() {
         return;
     }
     for (n, is_skewed) in [(1, false), (4, false), (1030, false), (1030, true), (9001, false)] {
-        for (root, max_norm, n_averages) in [(Some(0.3), Some(0.1), 3), (None, None, 1), (Some(0.9), None, 0)] {
+        for (root, max_norm, n_averages) in [(Some(0.3), Some(0.1), 3), (None, None, 1), (Some(0.9), None, 0)]
+        {
             let [values, averages] = numbers(n);
             let averages = &averages[..n_averages];
             let mut host = Host::find().unwrap();

@@ -55,7 +55,11 @@ fn compile(device: &CudaDevice, kernel: Kernel) -> Result<Ptx> {
     let options = CompileOptions { options, name: Some(kernel.source.to_owned()), ..Default::default() };
     compile_ptx_with_opts(source, options).map_err(|cause| {
         let (source, capability) = (kernel.source, (major, minor));
-        candle_core::Error::wrap(Error::KernelCompilation { source_name: source, capability, cause: cause.to_string() })
+        candle_core::Error::wrap(Error::KernelCompilation {
+            source_name: source,
+            capability,
+            cause: cause.to_string(),
+        })
     })
 }
 

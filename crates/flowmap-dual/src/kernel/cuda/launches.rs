@@ -125,16 +125,20 @@ pub(crate) fn layer_forward<L: Launcher>(
 ) -> Result<(), L::Error> {
     let width = grid.width(launcher, &[Some(z), Some(bias), Some(y)]);
     let kernel = Kernel::curved("layer", "layer_forward", activation);
-    launcher.launch(kernel, grid.config(width), &[
-        Arg::Pointer(Some(z)),
-        Arg::Pointer(Some(bias)),
-        Arg::Pointer(Some(y)),
-        Arg::U32(grid.rows),
-        Arg::U32(grid.columns),
-        Arg::U32(width),
-        Arg::U32(grid.is_dual.into()),
-        Arg::U32(grid.chunk_rows()),
-    ])
+    launcher.launch(
+        kernel,
+        grid.config(width),
+        &[
+            Arg::Pointer(Some(z)),
+            Arg::Pointer(Some(bias)),
+            Arg::Pointer(Some(y)),
+            Arg::U32(grid.rows),
+            Arg::U32(grid.columns),
+            Arg::U32(width),
+            Arg::U32(grid.is_dual.into()),
+            Arg::U32(grid.chunk_rows()),
+        ],
+    )
 }
 
 /// z̄ and ż̄, and the partial sums of b̄ `(n_partials, columns)`; without a `gz` the sums alone.
@@ -148,18 +152,22 @@ pub(crate) fn layer_backward<L: Launcher>(
 ) -> Result<(), L::Error> {
     let width = grid.width(launcher, &[Some(z), Some(bias), Some(gy), gz]);
     let kernel = Kernel::curved("layer", "layer_backward", activation);
-    launcher.launch(kernel, grid.config(width), &[
-        Arg::Pointer(Some(z)),
-        Arg::Pointer(Some(bias)),
-        Arg::Pointer(Some(gy)),
-        Arg::Pointer(gz),
-        Arg::Pointer(Some(partials)),
-        Arg::U32(grid.rows),
-        Arg::U32(grid.columns),
-        Arg::U32(width),
-        Arg::U32(grid.is_dual.into()),
-        Arg::U32(grid.chunk_rows()),
-    ])
+    launcher.launch(
+        kernel,
+        grid.config(width),
+        &[
+            Arg::Pointer(Some(z)),
+            Arg::Pointer(Some(bias)),
+            Arg::Pointer(Some(gy)),
+            Arg::Pointer(gz),
+            Arg::Pointer(Some(partials)),
+            Arg::U32(grid.rows),
+            Arg::U32(grid.columns),
+            Arg::U32(width),
+            Arg::U32(grid.is_dual.into()),
+            Arg::U32(grid.chunk_rows()),
+        ],
+    )
 }
 
 /// Partial sums `(segments, partials, sums, columns)`.
@@ -180,14 +188,18 @@ pub(crate) fn segment_sums<L: Launcher>(
 ) -> Result<(), L::Error> {
     let Partials { n_segments, n_partials, n_sums, columns } = partials;
     let tiles = (u64::from(n_sums) * u64::from(columns)).div_ceil(32);
-    launcher.launch(Kernel::plain("sums", "segment_sums"), config(u64::from(n_segments) * tiles, 1024), &[
-        Arg::Pointer(Some(from)),
-        Arg::Pointer(Some(to)),
-        Arg::U32(n_segments),
-        Arg::U32(n_partials),
-        Arg::U32(n_sums),
-        Arg::U32(columns),
-    ])
+    launcher.launch(
+        Kernel::plain("sums", "segment_sums"),
+        config(u64::from(n_segments) * tiles, 1024),
+        &[
+            Arg::Pointer(Some(from)),
+            Arg::Pointer(Some(to)),
+            Arg::U32(n_segments),
+            Arg::U32(n_partials),
+            Arg::U32(n_sums),
+            Arg::U32(columns),
+        ],
+    )
 }
 
 /// x, gain and shift with their tangents, where they have one.
@@ -330,11 +342,11 @@ pub(crate) fn square_sums<L: Launcher>(
     gradient: L::Pointer,
     partials: L::Pointer,
 ) -> Result<(), L::Error> {
-    launcher.launch(Kernel::plain("optimizer", "square_sums"), config(n_square_sums(n).into(), THREADS), &[
-        Arg::Pointer(Some(gradient)),
-        Arg::Pointer(Some(partials)),
-        Arg::U64(n as u64),
-    ])
+    launcher.launch(
+        Kernel::plain("optimizer", "square_sums"),
+        config(n_square_sums(n).into(), THREADS),
+        &[Arg::Pointer(Some(gradient)), Arg::Pointer(Some(partials)), Arg::U64(n as u64)],
+    )
 }
 
 /// The norm and the factor that clips it to `max_norm`, from the parts of its square.
@@ -345,12 +357,16 @@ pub(crate) fn clip<L: Launcher>(
     partials: L::Pointer,
     norm: L::Pointer,
 ) -> Result<(), L::Error> {
-    launcher.launch(Kernel::plain("optimizer", "clip"), config(1, THREADS), &[
-        Arg::Pointer(Some(partials)),
-        Arg::Pointer(Some(norm)),
-        Arg::U32(n_partials),
-        Arg::F64(max_norm.unwrap_or(0.0)),
-    ])
+    launcher.launch(
+        Kernel::plain("optimizer", "clip"),
+        config(1, THREADS),
+        &[
+            Arg::Pointer(Some(partials)),
+            Arg::Pointer(Some(norm)),
+            Arg::U32(n_partials),
+            Arg::F64(max_norm.unwrap_or(0.0)),
+        ],
+    )
 }
 
 /// The constants of one of Adam's steps; see `AdamRule`.
@@ -399,7 +415,11 @@ pub(crate) fn adam_step<L: Launcher>(
         let decay = averages.get(i).map_or(0.0, |(_, decay)| *decay);
         args.extend([Arg::F32(decay as f32), Arg::F32((1.0 - decay) as f32)]);
     }
-    launcher.launch(Kernel::plain("optimizer", "adam_step"), striding(if n_vectors > 0 { n_vectors } else { n as u64 }), &args)
+    launcher.launch(
+        Kernel::plain("optimizer", "adam_step"),
+        striding(if n_vectors > 0 { n_vectors } else { n as u64 }),
+        &args,
+    )
 }
 
 /// Which numbers of a family of generators: `rows` generators from `first` on, `dim` numbers of each.

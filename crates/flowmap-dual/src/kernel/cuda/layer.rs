@@ -158,11 +158,17 @@ fn way_back(layer: &Layer, z: Option<&Tensor>, gy: &Tensor, is_stacked: bool) ->
         let device = storage_of_gy.device().clone();
         let stream = device.cuda_stream();
         let mut cuda = Cuda::new(&device);
-        let storage = |n: usize| Ok::<_, candle_core::Error>(CudaStorage::wrap_cuda_slice(blank::<f32>(&device, n)?, device.clone()));
+        let storage = |n: usize| {
+            Ok::<_, candle_core::Error>(CudaStorage::wrap_cuda_slice(
+                blank::<f32>(&device, n)?,
+                device.clone(),
+            ))
+        };
         let n_partials = grid.n_partials() as usize;
         let mut gz = activation.map(|_| storage(n_rows * d_out)).transpose()?;
         let (mut partials, mut gb) = (storage(n_partials * d_out)?, storage(d_out)?);
-        let (of_gz, of_partials) = (Layout::contiguous(n_rows * d_out), Layout::contiguous(n_partials * d_out));
+        let (of_gz, of_partials) =
+            (Layout::contiguous(n_rows * d_out), Layout::contiguous(n_partials * d_out));
         with(z, |z, of_z| {
             with(bias, |bias, of_bias| {
                 let (z, _z_guard) = read::<f32>(z, of_z, &stream)?;

@@ -73,7 +73,10 @@ fn below(address: Address, len: usize, parts: Parts) -> Option<Address> {
 type Input<'a> = (&'a CudaStorage, &'a Layout);
 
 /// y with, where any input has one, ẏ below it; and the numbers of each row or group for the backward pass.
-pub(in crate::kernel) fn forward(plan: Plan, [x, gain, shift]: [Input<'_>; 3]) -> Result<(CudaStorage, Tensor)> {
+pub(in crate::kernel) fn forward(
+    plan: Plan,
+    [x, gain, shift]: [Input<'_>; 3],
+) -> Result<(CudaStorage, Tensor)> {
     let device = x.0.device().clone();
     let (stream, shape) = (device.cuda_stream(), plan.shape()?);
     let (len, n_stats) = (plan.lens.0, 4 * shape.n_stats() as usize);
@@ -103,12 +106,16 @@ pub(in crate::kernel) fn backward(
     let shape = plan.shape()?;
     let (len, gain_len) = plan.lens;
     let (n, partials) = (len * plan.output.count(), shape.partials());
-    let n_partials = (partials.n_segments * partials.n_partials * partials.n_sums * partials.columns) as usize;
+    let n_partials =
+        (partials.n_segments * partials.n_partials * partials.n_sums * partials.columns) as usize;
     let (gx, sums) = with(x, |of_x, lx| {
         let device = of_x.device().clone();
         let stream = device.cuda_stream();
         let storage = |n: usize| {
-            Ok::<_, candle_core::Error>(CudaStorage::wrap_cuda_slice(blank::<f32>(&device, n)?, device.clone()))
+            Ok::<_, candle_core::Error>(CudaStorage::wrap_cuda_slice(
+                blank::<f32>(&device, n)?,
+                device.clone(),
+            ))
         };
         let (mut gx, mut from, mut sums) = (storage(n)?, storage(n_partials)?, storage(4 * gain_len)?);
         with(gain, |of_gain, lg| {

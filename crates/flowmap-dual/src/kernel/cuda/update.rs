@@ -20,7 +20,10 @@ pub(crate) fn measure(gradients: &[Tensor], max_norm: Option<f64>) -> Result<Ten
         let counts: Vec<u32> = gradients.iter().map(|g| n_square_sums(g.elem_count())).collect();
         let n: u32 = counts.iter().sum();
         let wrap = |n: usize| {
-            Ok::<_, candle_core::Error>(CudaStorage::wrap_cuda_slice(blank::<f64>(&device, n)?, device.clone()))
+            Ok::<_, candle_core::Error>(CudaStorage::wrap_cuda_slice(
+                blank::<f64>(&device, n)?,
+                device.clone(),
+            ))
         };
         let (mut partials, mut norm) = (wrap(n.max(1) as usize)?, wrap(2)?);
         {
@@ -62,7 +65,11 @@ impl<F: FnOnce(&mut CudaStorage, &Layout) -> Result<()>> InplaceOp1 for Access<F
 }
 
 /// Calls `f` with the addresses of all `tensors`, to write; no two may share their memory.
-fn with_all(tensors: &[&Tensor], open: Vec<Address>, f: &mut dyn FnMut(&[Address]) -> Result<()>) -> Result<()> {
+fn with_all(
+    tensors: &[&Tensor],
+    open: Vec<Address>,
+    f: &mut dyn FnMut(&[Address]) -> Result<()>,
+) -> Result<()> {
     let Some((tensor, rest)) = tensors.split_first() else { return f(&open) };
     if tensor.dtype() != DType::F32 {
         bail!("an update in place takes tensors of one type");
@@ -95,7 +102,7 @@ pub(crate) fn step(
         let device = storage.device().clone();
         let stream = device.cuda_stream();
         let (g, _gradient_guard) = read::<f32>(storage, layout, &stream)?;
-        let mut run = |norm: Option<Address>| {
+        let run = |norm: Option<Address>| {
             with_all(&targets, Vec::new(), &mut |addresses| {
                 let [theta, first, second, followers @ ..] = addresses else { return Ok(()) };
                 let averages: Vec<_> =
