@@ -170,11 +170,14 @@ fn check_all(shape: NormShape) {
 
 #[test]
 fn row_kernels_agree_with_the_composed_oracle() {
-    for (runs, tokens, channels) in [(1, 1, 5), (1, 70, 33), (3, 19, 7), (2, 5, 200), (2, 9, 770)] {
+    for (runs, tokens, channels) in [(1, 1, 5), (1, 70, 33), (3, 19, 7), (2, 5, 200)] {
         for is_centered in [true, false] {
             check_all(NormShape::Rows { runs, tokens, channels, is_centered });
         }
     }
+    // More columns than threads.
+    let wide = NormShape::Rows { runs: 2, tokens: 9, channels: 770, is_centered: true };
+    check(wide, [true; 3], Some(Activation::Silu));
 }
 
 #[test]
