@@ -59,7 +59,9 @@ where
     T: AverageVelocity + ?Sized,
 {
     let n_tiles = match batch.x0.device() {
-        Device::Cpu => batch.x0.dim(0)?.div_ceil(tile_rows(batch.x0)).max(1),
+        Device::Cpu => {
+            batch.x0.dim(0)?.div_ceil(tile_rows(batch.x0.elem_count() / batch.x0.dim(0)?.max(1))).max(1)
+        }
         _ => 1,
     };
     let lanes_that_fit = MAX_LANE_NUMBERS / params.n_elements().max(1);
@@ -132,9 +134,8 @@ impl LossAndGradient {
     }
 }
 
-/// Rows of a tile of samples like these: a power of two.
-fn tile_rows(x0: &Tensor) -> usize {
-    let numbers = x0.elem_count() / x0.dims().first().copied().unwrap_or(1).max(1);
+/// Rows of a tile on the CPU of samples of so many numbers: a power of two.
+pub fn tile_rows(numbers: usize) -> usize {
     let rows = TILE_NUMBERS / numbers.max(1);
     (1 << rows.max(1).ilog2()).clamp(MIN_TILE_ROWS, TILE_ROWS)
 }
