@@ -40,7 +40,7 @@ pub enum Edm2Size {
     Celeba64,
     /// As `celeba64`.
     Afhq64,
-    /// 2.6 million for 16x16 to 32x32 images: three levels of 32, 64 and 64 channels.
+    /// 1.7 million for 16x16 to 32x32 images: three levels of 32, 64 and 64 channels.
     Small,
     /// 0.7 million for 8x8 to 32x32 images: two levels of 32 and 64 channels.
     Tiny,
