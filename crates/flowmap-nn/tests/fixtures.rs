@@ -12,9 +12,7 @@ use fixture::{Fixture, paths};
 use flowmap_core::Linear;
 use flowmap_dual::Dual;
 use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
-use flowmap_nn::net::{
-    Dit, DitConfig, DitSize, Edm2Size, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, ReversedTime,
-};
+use flowmap_nn::net::{Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, ReversedTime};
 use flowmap_nn::objective::{LsdStop, MeanFlowVelocity, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, ParamBuilder, Params, Times};
 
@@ -44,7 +42,6 @@ fn edm2_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (Edm2UNet, Params)
         blocks: fixture.number("num_blocks"),
         attention: fixture.list("attn_resolutions"),
         head_channels: fixture.number("channels_per_head"),
-        ..Edm2UNetConfig::new(Edm2Size::Small)
     };
     let side = fixture.number("img_resolution");
     let shape = [fixture.number("img_channels"), side, side];

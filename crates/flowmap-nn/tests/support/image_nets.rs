@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_nn::net::{
-    Conditioning, Dit, DitConfig, DitSize, Edm2Size, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, SecondTime,
-    UNet, UNetConfig,
+    Conditioning, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, SecondTime, UNet,
+    UNetConfig,
 };
 use flowmap_nn::{AverageVelocity, OwnedCondition, ParamBuilder, Params};
 
@@ -49,7 +49,6 @@ pub fn cases() -> Vec<ImageCase> {
         blocks: 1,
         attention: vec![4],
         head_channels: 8,
-        ..Edm2UNetConfig::new(Edm2Size::Small)
     };
     let unet = UNetConfig {
         patch: 2,
