@@ -96,7 +96,7 @@ pub(crate) fn question(nearest: Option<&str>) -> String {
 pub fn parse_data_kind(kind: &str) -> Option<DataConfig> {
     let table = toml::Table::from_iter([("kind".to_owned(), kind.into())]);
     let config: DataConfig = table.try_into().ok()?;
-    (config.kind() != "points").then_some(config)
+    (!config.needs_path()).then_some(config)
 }
 
 /// The known name nearest to `name`, if one is near: at most a third of its letters differ.
