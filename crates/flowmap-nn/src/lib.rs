@@ -27,4 +27,4 @@ pub use guidance::Guided;
 pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params, is_finite};
 pub use teacher::{Context, Teacher, VelocityField};
-pub use tiles::{LossAndGradient, loss_and_gradient};
+pub use tiles::{LossAndGradient, loss_and_gradient, tile_rows};

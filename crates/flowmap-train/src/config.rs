@@ -2,18 +2,18 @@
 
 mod conflicts;
 mod layers;
+mod network;
 
 use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::DataConfig;
-use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{AverageVelocity, ParamBuilder};
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigSource, resolve};
+pub use network::{NetworkConfig, Outline};
 
 use crate::{Error, GuidanceConfig, Result, TeacherConfig};
 
@@ -65,34 +65,6 @@ pub struct Config {
 
 fn default_seed() -> u64 {
     42
-}
-
-/// Which network, with its sizes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum NetworkConfig {
-    /// The multilayer perceptron of the papers.
-    Mlp(MlpConfig),
-}
-
-impl NetworkConfig {
-    /// Builds the network for samples of `shape`, conditional on `conditioning` (a number of classes, 0 for none, or
-    /// with the scale of guidance as well), and data of standard deviation `sigma_data`.
-    ///
-    /// # Errors
-    /// For a size out of range, and what `builder` finds wrong with a checkpoint.
-    pub fn build(
-        &self,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
-        match self {
-            Self::Mlp(config) => Ok(Box::new(Mlp::new(config, shape, conditioning, sigma_data, builder)?)),
-        }
-    }
 }
 
 /// The training loop.
@@ -206,9 +178,7 @@ impl Config {
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
         self.schedule.validate()?;
         self.optimizer.validate()?;
-        match &self.network {
-            NetworkConfig::Mlp(config) => config.validate()?,
-        }
+        self.network.validate()?;
         Combination::new(self.objective.clone())?;
         if let Some(guidance) = &self.guidance {
             guidance.validate()?;

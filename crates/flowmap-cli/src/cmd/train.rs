@@ -10,7 +10,8 @@ use flowmap_train::{Checkpoint, Config, ConfigSource, Reference, RunDir, Trainer
 use super::{Usage, plot};
 use crate::args::{RunArgs, TrainArgs};
 use crate::device::device;
-use crate::progress::{TrainingBar, human};
+use crate::estimate::estimate;
+use crate::progress::{TrainingBar, human, say};
 use crate::table;
 
 /// Trains, judges, draws, prints.
@@ -28,7 +29,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     if args.dry_run {
         config.refuse_unused_teacher()?;
-        return Ok(table::line(config.to_toml()?.trim_end())?);
+        table::line(config.to_toml()?.trim_end())?;
+        say(&estimate(&config));
+        return Ok(());
     }
     let began = Instant::now();
     let out = args.out.clone().unwrap_or_else(|| free_dir(Path::new("runs"), &config.name));

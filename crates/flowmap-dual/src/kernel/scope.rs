@@ -168,6 +168,14 @@ impl GradientSums {
     }
 }
 
+/// Adds `values` to the sum of this thread for `weight`; gives false, and does nothing, where there is none.
+pub(super) fn add_values(weight: &Tensor, values: &[f32]) -> bool {
+    add_gradient(weight, |sum, write| match write {
+        Write::Set => sum.copy_from_slice(values),
+        Write::Add => sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x),
+    })
+}
+
 /// Whether this thread has sums for `weight`.
 pub(crate) fn is_summed(weight: &Tensor) -> bool {
     SUMS.with_borrow(|sums| sums.as_ref().is_some_and(|sums| sums.0.contains_key(&weight.id())))
