@@ -122,7 +122,7 @@ pub struct RunArgs {
     /// Prints the resolved config and stops.
     #[arg(long)]
     pub dry_run: bool,
-    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
@@ -169,7 +169,7 @@ pub struct CompareArgs {
     /// Writes all numbers to this file too, as JSON; `-` prints them instead of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
@@ -221,7 +221,7 @@ pub struct SampleArgs {
     /// Where to write: FILE.npz, FILE.png, or a directory.
     #[arg(long, short, default_value = "samples.npz")]
     pub out: PathBuf,
-    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
@@ -286,7 +286,7 @@ pub struct EvalArgs {
     /// Writes all numbers to this file as JSON; `-` prints them instead of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
@@ -338,7 +338,7 @@ pub enum Format {
 pub struct PlotArgs {
     /// A run directory.
     pub run: PathBuf,
-    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
@@ -373,7 +373,7 @@ pub struct BenchArgs {
     /// Seconds that each of the four measurements takes.
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     pub seconds: f64,
-    /// Where to compute: `cpu`, `cuda:N` or `metal`.
+    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Prints JSON instead of a table.

@@ -80,7 +80,7 @@ where
         Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, bins, gradients })
     };
     let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {
-        let is_summed = |v: &&Tensor| v.device().is_cpu() && v.dtype() == DType::F32;
+        let is_summed = |v: &&Tensor| v.dtype() == DType::F32;
         let mut sums = GradientSums::new(params.vars().values().map(|v| v.as_tensor()).filter(is_summed));
         let mut total = LossAndGradient::default();
         for index in (lane..n_tiles).step_by(n_lanes) {
@@ -93,7 +93,7 @@ where
     for lane in lanes {
         let (part, part_sums) = lane?;
         total.add(part, params)?;
-        sums.add(part_sums);
+        sums.add(part_sums)?;
     }
     for var in params.vars().values() {
         if let Some(sum) = sums.take(var)? {
