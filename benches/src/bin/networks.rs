@@ -20,6 +20,7 @@ const STEPS: usize = 8;
 
 #[expect(clippy::print_stdout, reason = "results go to standard output")]
 fn main() -> Result<()> {
+    flowmap_train::restart::settle();
     let names: Vec<String> = std::env::args().skip(1).collect();
     for spec in NETWORKS.iter().filter(|spec| names.is_empty() || names.iter().any(|name| name == spec.name))
     {
