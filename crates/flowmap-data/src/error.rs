@@ -64,7 +64,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The program was built without a reader.
-    #[error("`{kind}` data need the feature `{feature}`; expected a program built by `cargo build --features {feature}`, found one without it")]
+    #[error(
+        "`{kind}` data need the feature `{feature}`; expected a program built by `cargo build --features {feature}`, found one without it"
+    )]
     NoFeature {
         /// The kind of data.
         kind: &'static str,
@@ -96,7 +98,9 @@ pub enum Error {
         fault: RecordFault,
     },
     /// A value of an image is far from [−1, 1].
-    #[error("{place}, sample {sample}, coordinate {coordinate}: expected a number from -1 to 1, found {found}")]
+    #[error(
+        "{place}, sample {sample}, coordinate {coordinate}: expected a number from -1 to 1, found {found}"
+    )]
     BeyondScale {
         /// The file, with the array in it.
         place: String,
@@ -326,7 +330,9 @@ pub enum RecordFault {
         found: [usize; 3],
     },
     /// An image that is smaller than what is to be cut out of it.
-    #[error("expected an image of at least {side} x {side} pixels, found {height} x {width} (height x width)")]
+    #[error(
+        "expected an image of at least {side} x {side} pixels, found {height} x {width} (height x width)"
+    )]
     TooSmall {
         /// Side of the square to cut out.
         side: u32,

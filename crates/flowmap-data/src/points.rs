@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::csv;
 use crate::file::npy::{self, Header, Surroundings};
 use crate::file::npz::{arrays, extension, open, read_entry, to_labels};
-use crate::file::csv;
 use crate::{Error, FiniteSet, Result};
 
 /// The arrays that are read where there are several: the name that `flowmap sample` writes, and that of papers.

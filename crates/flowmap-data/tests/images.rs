@@ -318,7 +318,10 @@ fn wrong_arrays_of_images_are_named_with_their_sample() {
     assert_eq!((n, left), (1, 2));
     assert!(message.ends_with("sample 1, coordinate 0: expected a number from -1 to 1, found 255"));
     write(floats([0.0, 0.5, 1.0]), &[0, 255, 1]);
-    assert!(refusal(dir.path(), IMAGES).ends_with("array `y`, sample 1: expected a whole number from 0 to 1, found -1"));
+    assert!(
+        refusal(dir.path(), IMAGES)
+            .ends_with("array `y`, sample 1: expected a whole number from 0 to 1, found -1")
+    );
     write(floats([0.0, 0.5, 1.0]), &[0]);
     assert!(refusal(dir.path(), IMAGES).ends_with("expected 3 labels, one for each sample, found 1"));
     write(npy("<f4", "(3, 1)", &f32s(&[0.0, 0.5, 1.0])), &[0, 0, 0]);
@@ -376,7 +379,8 @@ fn wrong_latents_are_named_with_their_sample() {
         fs::write(dir.path().join("z.npz"), npz(&[("latents", latents)])).unwrap();
     };
     write([0.0, 1.0, f32::INFINITY]);
-    let infinite = "z.npz, array `latents`, sample 2, coordinate 0: expected a finite number (f32), found inf";
+    let infinite =
+        "z.npz, array `latents`, sample 2, coordinate 0: expected a finite number (f32), found inf";
     assert_eq!(refusal(dir.path(), LATENTS), infinite);
     assert_eq!(skips(dir.path(), LATENTS), (1, 2, infinite.into()));
     write([0.0, 1.0, 2.0]);

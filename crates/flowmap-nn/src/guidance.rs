@@ -96,7 +96,8 @@ impl<M: AverageVelocity, G: AverageVelocity> AverageVelocity for GuidedWithin<M,
         let guided = self.guided.average_velocity(s, t, x, condition)?;
         let shares = starts.iter().map(|start| f64::from(u8::from(is_within(start))));
         let column = [&[starts.len()][..], &vec![1; x.dims().len() - 1]].concat();
-        let shares = candle_core::Tensor::from_iter(shares, x.device())?.to_dtype(x.dtype())?.reshape(column)?;
+        let shares =
+            candle_core::Tensor::from_iter(shares, x.device())?.to_dtype(x.dtype())?.reshape(column)?;
         let shares = Dual::constant(shares.broadcast_as(x.shape())?.contiguous()?);
         Ok(plain.add(&guided.sub(&plain)?.mul(&shares)?)?)
     }

@@ -180,7 +180,12 @@ impl Config {
         )?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
         let sigma_fits = self.sigma_data.is_none_or(|sigma| sigma > 0.0 && sigma.is_finite());
-        range("sigma_data", sigma_fits, "a positive number", format!("{:?}", self.sigma_data.unwrap_or(0.0)))?;
+        range(
+            "sigma_data",
+            sigma_fits,
+            "a positive number",
+            format!("{:?}", self.sigma_data.unwrap_or(0.0)),
+        )?;
         self.schedule.validate()?;
         self.optimizer.validate()?;
         self.network.validate()?;

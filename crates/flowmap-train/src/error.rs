@@ -153,7 +153,9 @@ pub enum Error {
         found: String,
     },
     /// An interval of guidance was given to a model that takes the scale as an input at all times.
-    #[error("expected a model without the scale of guidance as an input for an interval of guidance, found one with")]
+    #[error(
+        "expected a model without the scale of guidance as an input for an interval of guidance, found one with"
+    )]
     IntervalOfInput,
     /// The judge of images refused.
     #[error("judge of images: {0}")]

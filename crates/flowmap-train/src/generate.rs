@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
-use flowmap_nn::{AverageVelocity, Autoguided, Guided, GuidedWithin, OwnedCondition};
+use flowmap_nn::{Autoguided, AverageVelocity, Guided, GuidedWithin, OwnedCondition};
 use flowmap_sample::{Session, base_noise, multistep_consistency, n_fresh};
 
 use crate::{Error, GuidanceConfig, Model, Result, Sampling};

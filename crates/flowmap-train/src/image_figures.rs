@@ -40,11 +40,14 @@ pub(crate) fn grids(
 ) -> Result<RgbImage> {
     let n_classes = model.config.n_classes;
     let by_class = (2..=MAX_CLASSES).contains(&n_classes);
-    let (n, n_columns) = if by_class { (n_classes * N_PER_CLASS, N_PER_CLASS) } else { (N_IMAGES, N_COLUMNS) };
+    let (n, n_columns) =
+        if by_class { (n_classes * N_PER_CLASS, N_PER_CLASS) } else { (N_IMAGES, N_COLUMNS) };
     let dim: usize = shape.iter().product();
     // Samples come with all classes in turn: the images of a class are a row after this.
     let in_rows = |images: Vec<f32>| match by_class {
-        true => (0..n).flat_map(|at| image(&images, dim, at % n_columns * n_classes + at / n_columns)).collect(),
+        true => {
+            (0..n).flat_map(|at| image(&images, dim, at % n_columns * n_classes + at / n_columns)).collect()
+        }
         false => images,
     };
     let data = match by_class {
@@ -84,7 +87,12 @@ fn one_row_per_class(reference: &Reference, seed: u64, n_classes: usize, dim: us
 }
 
 /// Paths from noise to data, one path a row.
-pub(crate) fn strips(model: &Model, shape: [usize; 3], how: &Generation, device: &Device) -> Result<RgbImage> {
+pub(crate) fn strips(
+    model: &Model,
+    shape: [usize; 3],
+    how: &Generation,
+    device: &Device,
+) -> Result<RgbImage> {
     let grid = TimeGrid::uniform(STRIP_STEPS);
     let paths = interleaved(&generate_paths(model, &grid, how, 0, N_STRIPS, device)?)?;
     Ok(film_strip("trajectories from noise to data", &paths, shape, grid.times())?)

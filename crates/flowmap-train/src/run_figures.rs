@@ -11,7 +11,8 @@ use image::RgbImage;
 use serde_json::Value;
 
 use crate::figure::{
-    BinPanel, Panel2d, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins, trajectories_2d,
+    BinPanel, Panel2d, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
+    trajectories_2d,
 };
 use crate::generate::{Generation, generate, generate_paths};
 use crate::guidance_figure::{guided_images, guided_points};

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use flowmap_core::InterpolantKind;
 use flowmap_data::{DataConfig, DataSet, PointsConfig};
 use flowmap_train::{
-    Drawn, Evaluation, Generation, Metric, Model, Reference, Sampling, StepsRow, evaluate, judge, parse_data_kind,
-    write_atomically,
+    Drawn, Evaluation, Generation, Metric, Model, Reference, Sampling, StepsRow, evaluate, judge,
+    parse_data_kind, write_atomically,
 };
 
 use super::{Usage, check_guidance, check_place, guide, interval, plot, weights};
@@ -94,10 +94,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         num: samples.n_samples().unwrap_or(0) as usize,
         seed: args.seed,
         sampler: None,
-        rows: vec![StepsRow {
-            steps: None,
-            metrics: judge(drawn, &reference, &metrics, args.seed)?,
-        }],
+        rows: vec![StepsRow { steps: None, metrics: judge(drawn, &reference, &metrics, args.seed)? }],
         laws: None,
     })
 }

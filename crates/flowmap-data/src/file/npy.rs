@@ -204,7 +204,11 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8], place: &str, within: &'static
 }
 
 /// Fills as much of the buffer as there is; the number of bytes.
-pub(crate) fn fill_as_far_as_possible(reader: &mut impl Read, buffer: &mut [u8], place: &str) -> Result<usize> {
+pub(crate) fn fill_as_far_as_possible(
+    reader: &mut impl Read,
+    buffer: &mut [u8],
+    place: &str,
+) -> Result<usize> {
     let mut n = 0;
     while n < buffer.len() {
         match reader.read(&mut buffer[n..]) {

@@ -169,7 +169,8 @@ impl ImagesConfig {
         let mut kept = Vec::with_capacity(n);
         let mut kept_labels = labels.as_ref().map(|_| Vec::with_capacity(n));
         for row in 0..n {
-            let label = labels.as_ref().map(|(place, labels)| self.label(place, row, labels[row])).transpose();
+            let label =
+                labels.as_ref().map(|(place, labels)| self.label(place, row, labels[row])).transpose();
             let good = label.and_then(|label| {
                 if let Pixels::Floats(floats) = &pixels {
                     check_floats(&place, row, &floats[row * dim..][..dim])?;
@@ -239,7 +240,10 @@ fn shape_of(header: &Header, place: &str) -> Result<[usize; 4]> {
     if header.shape.contains(&0) {
         return Err(Error::Empty { place: place.into() });
     }
-    let extents: Vec<usize> =
-        header.shape.iter().map(|extent| usize::try_from(*extent).map_err(|_| wrong())).collect::<Result<_>>()?;
+    let extents: Vec<usize> = header
+        .shape
+        .iter()
+        .map(|extent| usize::try_from(*extent).map_err(|_| wrong()))
+        .collect::<Result<_>>()?;
     extents.try_into().map_err(|_| wrong())
 }

@@ -195,6 +195,8 @@ mod tests {
             "x.png: expected an image of at least 9 x 9 pixels, found 8 x 9 (height x width)"
         );
         let whole = png(9, 9, |x, y| [x as u8 * y as u8; 3]);
-        assert!(refusal(&whole[..whole.len() / 2]).starts_with("x.png: expected a PNG or JPEG image, found "));
+        assert!(
+            refusal(&whole[..whole.len() / 2]).starts_with("x.png: expected a PNG or JPEG image, found ")
+        );
     }
 }

@@ -114,12 +114,16 @@ impl IdxConfig {
     fn find(&self, dir: &Path, word: &str) -> Result<PathBuf> {
         let missing = |found| Error::MissingFile {
             path: dir.into(),
-            wanted: format!("an IDX file with `{}` and `{word}` in its name", self.split.words().join("` or `")),
+            wanted: format!(
+                "an IDX file with `{}` and `{word}` in its name",
+                self.split.words().join("` or `")
+            ),
             found,
         };
         let entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect();
         names.sort();
         let fits = |name: &&String| {
             let name = name.to_lowercase();

@@ -142,7 +142,8 @@ impl LatentsConfig {
             skipped: Skipped::default(),
         };
         for row in 0..n {
-            let label = labels.as_ref().map(|(place, labels)| self.label(place, row, labels[row])).transpose();
+            let label =
+                labels.as_ref().map(|(place, labels)| self.label(place, row, labels[row])).transpose();
             let good = label.and_then(|label| {
                 let row_of = |array: &Array| -> Result<Vec<f32>> {
                     let values = &array.values[row * dim..][..dim];
@@ -169,7 +170,8 @@ impl LatentsConfig {
         }
         // Of a posterior the variance of the mean and the mean of the variance add up.
         let spread = set.stds.as_deref().unwrap_or_default();
-        let inner = spread.iter().map(|std| f64::from(*std).powi(2)).sum::<f64>() / spread.len().max(1) as f64;
+        let inner =
+            spread.iter().map(|std| f64::from(*std).powi(2)).sum::<f64>() / spread.len().max(1) as f64;
         set.sigma = standard_deviation(&set.means).hypot(inner.sqrt());
         if set.sigma == 0.0 {
             return Err(Error::NoSpread { place: set.name, found: set.means[0].into() });
@@ -270,7 +272,8 @@ fn from_safetensors(path: &Path) -> Result<Arrays> {
             "mean" => &mut found.mean,
             "std" => &mut found.std,
             "labels" => {
-                let labels = whole_numbers(tensor.dtype(), tensor.data()).ok_or_else(|| wrong("I64, I32 or U8"))?;
+                let labels =
+                    whole_numbers(tensor.dtype(), tensor.data()).ok_or_else(|| wrong("I64, I32 or U8"))?;
                 found.labels = Some((place, labels));
                 continue;
             }
@@ -306,7 +309,9 @@ fn whole_numbers(dtype: Dtype, data: &[u8]) -> Option<Vec<i64>> {
         }
         Dtype::I64 => {
             let words = data.chunks_exact(8);
-            Some(words.map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect())
+            Some(
+                words.map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
+            )
         }
         _ => None,
     }

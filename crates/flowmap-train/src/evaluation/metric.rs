@@ -126,7 +126,9 @@ impl Metric {
             Self::Energy => "energy distance 2E|x-y| - E|x-x'| - E|y-y'|, at most 10 000 samples a side",
             Self::Mmd2 => "unbiased MMD^2, five Gaussian kernels, at most 4 000 samples a side",
             Self::MapError => "mean squared distance to the exact flow map at the same noise, 4 000 samples",
-            Self::ClassAccuracy => "share of images whose class is seen by a network trained on the data, 10 000 samples",
+            Self::ClassAccuracy => {
+                "share of images whose class is seen by a network trained on the data, 10 000 samples"
+            }
             Self::Frechet => "Frechet distance in the features of that network, no FID, 10 000 samples",
         }
     }
@@ -243,7 +245,8 @@ impl Metric {
                 let (judge, n) = (reference.image_judge()?, N_JUDGED.min(all.n()));
                 let verdict = judge.classifier.judge(&x[..n * dim])?;
                 let accuracy = verdict.accuracy(&labels[..n], reference.data().n_classes());
-                let detail = JudgedBy { metric: &accuracy, test_accuracy: judge.test_accuracy, n_test: judge.n_test };
+                let detail =
+                    JudgedBy { metric: &accuracy, test_accuracy: judge.test_accuracy, n_test: judge.n_test };
                 measured(accuracy.accuracy, Some(judge.test_accuracy), &detail)
             }
             Self::Frechet => {

@@ -33,7 +33,15 @@ impl Reference {
             _ => None,
         };
         let (data, config) = (config.build(None)?, config.clone());
-        Ok(Self { config, data, exact, floor: OnceLock::new(), ends: OnceLock::new(), judge: OnceLock::new(), n_classes: None })
+        Ok(Self {
+            config,
+            data,
+            exact,
+            floor: OnceLock::new(),
+            ends: OnceLock::new(),
+            judge: OnceLock::new(),
+            n_classes: None,
+        })
     }
 
     /// The same data for a model of `n_classes` classes, 0 for none.
