@@ -313,10 +313,15 @@ pub struct PresetsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   flowmap info runs/checkerboard
-  flowmap info runs/checkerboard --format json")]
+  flowmap info runs/checkerboard --format json
+  flowmap info --device cuda:0")]
 pub struct InfoArgs {
     /// A run directory, a checkpoint directory, or a .safetensors file with config.json beside it.
-    pub model: PathBuf,
+    #[arg(required_unless_present = "device", conflicts_with = "device")]
+    pub model: Option<PathBuf>,
+    /// Lists which operations have a kernel of their own on a device: `auto`, `cpu`, `cuda:N` or `metal`.
+    #[arg(long)]
+    pub device: Option<String>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
