@@ -118,7 +118,7 @@ fn wrong_idx_files_are_named_with_their_record() {
 fn cut_gzip_is_named_with_its_record() {
     let dir = idx_dir();
     fs::remove_file(dir.path().join("train-images-idx3-ubyte")).unwrap();
-    let bytes: Vec<u8> = (0..6000u32).map(|i| (i * 7919 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..6000u32).map(|i| ((i * 7919) >> 3) as u8).collect();
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(&idx(&[3, 1, 2000], &bytes)).unwrap();
     let packed = packed.finish().unwrap();
