@@ -6,6 +6,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use candle_core::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowmap_benches::sampling::Sampling;
 
@@ -17,7 +18,7 @@ fn sampling(criterion: &mut Criterion) {
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     for n_steps in [1, 4] {
         for batch in [1, 64, 4096] {
-            let sampling = Sampling::new(NonZeroU32::new(n_steps).unwrap(), batch).unwrap();
+            let sampling = Sampling::new(NonZeroU32::new(n_steps).unwrap(), batch, &Device::Cpu).unwrap();
             group.throughput(Throughput::Elements(batch as u64));
             let id = BenchmarkId::new(format!("n{n_steps}/mlp4x512/f32"), format!("b{batch}"));
             group.bench_function(id, |bencher| bencher.iter(|| sampling.run().unwrap()));

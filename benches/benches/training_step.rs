@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use candle_core::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowmap_benches::training::TrainingStep;
 use flowmap_train::bench::BENCHED;
@@ -21,7 +22,8 @@ fn training_step(criterion: &mut Criterion) {
             let id = BenchmarkId::new(format!("{}/mlp4x512/f32", objective.name), format!("b{batch}"));
             let mut step = None;
             group.bench_function(id, |bencher| {
-                let step = step.get_or_insert_with(|| TrainingStep::new(objective, batch).unwrap());
+                let step =
+                    step.get_or_insert_with(|| TrainingStep::new(objective, batch, &Device::Cpu).unwrap());
                 bencher.iter(|| step.run().unwrap());
             });
         }

@@ -1,8 +1,12 @@
 """The network's parameters and the batch, the same for every library: five Linear layers 4-512-512-512-512-2."""
 
+import os
+
 import numpy
 
 DIMS = [4, 512, 512, 512, 512, 2]
+# Where PyTorch computes; JAX takes a GPU where its packages know one.
+DEVICE = os.environ.get("FLOWMAP_PEERS_DEVICE", "cpu")
 LR, BETA1, BETA2, EPS, WEIGHT_DECAY = 1e-4, 0.9, 0.999, 1e-8, 1e-2
 
 

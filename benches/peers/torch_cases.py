@@ -11,8 +11,14 @@ import shared
 from torch_layers import LAYERS
 
 
-def set_threads(threads):
+def set_up(threads):
     torch.set_num_threads(threads)
+    torch.set_default_device(shared.DEVICE)
+
+
+def wait():
+    if shared.DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 class Network:

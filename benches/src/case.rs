@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use anyhow::{Context, Result};
+use candle_core::Device;
 use flowmap_train::bench::Benched;
 use serde::Deserialize;
 
@@ -53,11 +54,11 @@ impl CaseConfig {
     pub fn prepare(&self) -> Result<Case> {
         match self {
             Self::Step { objective, batch } => {
-                let mut step = TrainingStep::new(Benched::named(objective)?, *batch)?;
+                let mut step = TrainingStep::new(Benched::named(objective)?, *batch, &Device::Cpu)?;
                 Ok(Case { flop: step.flop(), run: Box::new(move || step.run()) })
             }
             Self::Sampling { steps, batch } => {
-                let sampling = Sampling::new(*steps, *batch)?;
+                let sampling = Sampling::new(*steps, *batch, &Device::Cpu)?;
                 Ok(Case { flop: sampling.flop(), run: Box::new(move || sampling.run().map(drop)) })
             }
             Self::Layer { layer, pass } => {

@@ -142,7 +142,7 @@ impl Layer {
         let (mut total, mut total_sums) = (GradStore::default(), GradientSums::default());
         for tile in tiles {
             let (gradients, sums) = tile?;
-            total_sums.add(sums);
+            total_sums.add(sums)?;
             for param in &self.params {
                 let Some(part) = gradients.get(param) else { continue };
                 let sum = total.get(param).map_or_else(|| Ok(part.clone()), |sum| sum + part)?;

@@ -21,20 +21,20 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Sampling of `batch` points of the plane in `n_steps` jumps.
+    /// Sampling of `batch` points of the plane in `n_steps` jumps, on `device`.
     ///
     /// # Errors
     /// As the networks.
-    pub fn new(n_steps: NonZeroU32, batch: usize) -> Result<Self> {
+    pub fn new(n_steps: NonZeroU32, batch: usize, device: &Device) -> Result<Self> {
         let config = MlpConfig::default();
-        let mut fresh = ParamBuilder::fresh(1, DType::F32, &Device::Cpu);
+        let mut fresh = ParamBuilder::fresh(1, DType::F32, device);
         Mlp::new(&config, &[2], 0, 1.0, &mut fresh)?;
-        let mut frozen = ParamBuilder::frozen(fresh.finish()?.tensors(), DType::F32, &Device::Cpu);
+        let mut frozen = ParamBuilder::frozen(fresh.finish()?.tensors(), DType::F32, device);
         // Lives as long as the program: a case is made once.
         let net: &'static Mlp = Box::leak(Box::new(Mlp::new(&config, &[2], 0, 1.0, &mut frozen)?));
         Ok(Self {
             session: Session::new(&FlowMapJump, net),
-            x0: normal(1, (batch, 2), 1.0)?,
+            x0: normal(1, (batch, 2), 1.0)?.to_device(device)?,
             grid: TimeGrid::uniform(n_steps),
             flop: flop_per_pass(&config, 2) * batch as f64 * f64::from(n_steps.get()),
         })

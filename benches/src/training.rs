@@ -34,26 +34,26 @@ pub struct TrainingStep {
 }
 
 impl TrainingStep {
-    /// A step of `objective` on `batch` samples of the plane.
+    /// A step of `objective` on `batch` samples of the plane, on `device`.
     ///
     /// # Errors
     /// As the networks.
-    pub fn new(objective: &Benched, batch: usize) -> Result<Self> {
+    pub fn new(objective: &Benched, batch: usize, device: &Device) -> Result<Self> {
         let config = MlpConfig::default();
         let build = |mut builder: ParamBuilder| -> Result<(Mlp, Params)> {
             let net = Mlp::new(&config, &[2], 0, 1.0, &mut builder)?;
             Ok((net, builder.finish()?))
         };
-        let (model, params) = build(ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
-        let (teacher, _) = build(ParamBuilder::frozen(params.tensors(), DType::F32, &Device::Cpu))?;
+        let (model, params) = build(ParamBuilder::fresh(1, DType::F32, device))?;
+        let (teacher, _) = build(ParamBuilder::frozen(params.tensors(), DType::F32, device))?;
         Ok(Self {
             model,
             teacher,
             optimizer: AdamW::new(&params, 0.9, 0.999, 1e-8, WEIGHT_DECAY)?,
             params,
             combination: Combination::new(vec![Term::new(objective.objective, 1.0)])?,
-            x0: normal(1, (batch, 2), 1.0)?,
-            x1: normal(2, (batch, 2), 1.0)?,
+            x0: normal(1, (batch, 2), 1.0)?.to_device(device)?,
+            x1: normal(2, (batch, 2), 1.0)?.to_device(device)?,
             times: NoiseStream::new(1, Stream::Times),
             n_steps: 0,
             flop: objective.flop_per_step(&config, 2, batch),

@@ -77,7 +77,7 @@ pub fn main(args: &[String]) -> Result<ExitCode> {
         Mode::Help => println!("{USAGE}"),
         Mode::List => {
             for step in &steps {
-                println!("{:<9}{}", step.name, step.command_line());
+                println!("{:<11}{}", step.name, step.command_line());
             }
         }
         Mode::Run => return Ok(run_all(&steps, &options.after_failure)),
@@ -163,15 +163,15 @@ fn run(step: &Step, totals: &mut Totals) -> Result<bool> {
 }
 
 fn print_table(rows: &[Row]) {
-    println!("\n{:<9}{:>8}  result", "step", "seconds");
+    println!("\n{:<11}{:>8}  result", "step", "seconds");
     for Row { name, seconds, outcome } in rows {
         match outcome {
-            Outcome::NotRun => println!("{name:<9}{:>8}  {}", "-", outcome.word()),
-            Outcome::Ok | Outcome::Failed => println!("{name:<9}{seconds:>8.1}  {}", outcome.word()),
+            Outcome::NotRun => println!("{name:<11}{:>8}  {}", "-", outcome.word()),
+            Outcome::Ok | Outcome::Failed => println!("{name:<11}{seconds:>8.1}  {}", outcome.word()),
         }
     }
     let total: f64 = rows.iter().map(|row| row.seconds).sum();
-    println!("{:<9}{total:>8.1}\n", "all");
+    println!("{:<11}{total:>8.1}\n", "all");
 }
 
 impl Outcome {

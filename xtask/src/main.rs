@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who started it")]
 
 mod ci;
+mod gpu;
 mod process;
 mod readme;
 mod tidy;
@@ -20,6 +21,8 @@ const TASKS: &[Task] = &[
     ("ci", "run every check, cheapest first: the only gate", ci::main),
     ("tidy", "check the house rules that no compiler knows", tidy::main),
     ("readme", "run the commands of README.md", readme::main),
+    ("gpu-check", "check all that is for GPUs, without one", gpu::check_main),
+    ("gpu-pack", "build and pack the programs for a machine with a GPU", gpu::pack_main),
 ];
 
 const EXAMPLES: &str = "\
@@ -29,7 +32,9 @@ examples:
   cargo xtask ci --only fmt,tidy,clippy   some steps
   cargo xtask ci --keep-going             all steps, whatever fails
   cargo xtask tidy
-  cargo xtask readme";
+  cargo xtask readme
+  cargo xtask gpu-check --metal
+  cargo xtask gpu-pack target/pack";
 
 /// Exit code for a command line that means nothing.
 const USAGE_ERROR: u8 = 2;
@@ -66,7 +71,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
 fn usage() -> String {
     let mut text = String::from("usage: cargo xtask TASK [OPTIONS]\n\ntasks:\n");
     for (name, about, _) in TASKS {
-        text.push_str(&format!("  {name:<8}{about}\n"));
+        text.push_str(&format!("  {name:<11}{about}\n"));
     }
     text.push('\n');
     text.push_str(EXAMPLES);

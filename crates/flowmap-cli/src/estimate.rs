@@ -1,14 +1,19 @@
 //! What a config comes to, for `--dry-run`.
 
+use flowmap_data::Declared;
 use flowmap_train::{Config, Estimate};
 
 /// What a step of a config comes to, in words; the config itself goes to standard output and stays one that can be read.
 pub fn estimate(config: &Config) -> String {
-    let data = match config.data.build(None) {
-        Ok(data) => data,
-        Err(error) => return format!("parameters, memory and operations depend on the data: {error}"),
+    // The files may be on another machine; the config knows most shapes without them.
+    let Declared { shape, n_classes } = match config.data.declared() {
+        Some(declared) => declared,
+        None => match config.data.build(None) {
+            Ok(data) => Declared { shape: data.shape().to_vec(), n_classes: data.n_classes() },
+            Err(error) => return format!("parameters, memory and operations depend on the data: {error}"),
+        },
     };
-    match Estimate::new(config, data.shape(), data.n_classes()) {
+    match Estimate::new(config, &shape, n_classes) {
         Ok(estimate) => format!(
             "{} parameters; a step: {} operations, {} for the parameters and {} for the activations on {} threads; \
              a sample: {} operations forward",

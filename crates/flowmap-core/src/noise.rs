@@ -85,13 +85,18 @@ impl NoiseStream {
 
     /// The generator of one index, for example of one sample or of one step.
     pub fn at(&self, index: u64) -> Noise {
+        let mut rng = ChaCha8Rng::from_seed(self.key());
+        rng.set_stream(index);
+        Noise { rng }
+    }
+
+    /// The key of the generators, for whoever runs the same generator elsewhere, such as on a GPU.
+    pub fn key(&self) -> [u8; 32] {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         key[8..16].copy_from_slice(&(self.stream as u64).to_le_bytes());
         key[16..].copy_from_slice(&DOMAIN);
-        let mut rng = ChaCha8Rng::from_seed(key);
-        rng.set_stream(index);
-        Noise { rng }
+        key
     }
 
     /// The seed this was made with.

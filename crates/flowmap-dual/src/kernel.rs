@@ -11,6 +11,8 @@ mod columns;
 mod conv;
 mod convolution;
 mod correlate;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod curve;
 mod epilogue;
 mod floats;

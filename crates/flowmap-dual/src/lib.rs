@@ -3,13 +3,16 @@
 #![deny(unsafe_code)]
 
 mod activation;
+pub mod cuda;
 mod dual;
 mod error;
+mod fused;
 mod kernel;
 mod ops;
 
 pub use activation::Activation;
 pub use dual::Dual;
 pub use error::{Error, Result};
+pub use fused::{Execution, fused_operations};
 pub use kernel::{GradientSums, PackedWeights};
 pub use ops::{DenseLayer, Modulation};

@@ -2,7 +2,7 @@
 //!
 //! Every rule here is built from Candle operations whose backward pass is right (see clippy.toml for those that are not),
 //! and so is the oracle that fused kernels are tested against.
-//! What has a fused kernel takes it in f32 on a CPU and is composed elsewhere.
+//! What has a fused kernel takes it in f32 and is composed elsewhere; [`crate::fused_operations`] lists them by device.
 
 mod arithmetic;
 mod attention;

@@ -23,7 +23,7 @@ pub use ema::Ema;
 pub use error::{Error, Result};
 pub use exact_field::ExactField;
 pub use flow_map::{AverageVelocity, FlowMap};
-pub use guidance::Guided;
+pub use guidance::{Autoguided, Guided, GuidedWithin};
 pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params, is_finite};
 pub use teacher::{Context, Teacher, VelocityField};

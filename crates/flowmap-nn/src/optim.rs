@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use flowmap_dual::cuda::GradientNorm;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
-pub use clip::{first_not_finite, global_norm};
+pub use clip::{first_not_finite, global_norm, norm_on_device};
 pub(crate) use inplace::lerp;
 pub use muon::{Muon, MuonConstants};
 pub use radam::RAdam;
@@ -37,6 +38,26 @@ pub trait Optimizer: Send {
         gradient_scale: f64,
         averages: &mut [Ema],
     ) -> Result<()>;
+
+    /// The same with the gradients clipped by a norm that the device measured and keeps, without waiting for it.
+    ///
+    /// Where that norm is not finite nothing changes but the number of updates.
+    /// By itself it reads the norm and goes on as [`Optimizer::step_and_average`].
+    ///
+    /// # Errors
+    /// As Candle; [`crate::Error::OptimizerDType`] for parameters of a type in which the device does not step.
+    fn step_clipped(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        norm: &GradientNorm,
+        averages: &mut [Ema],
+    ) -> Result<()> {
+        match norm.factor()? {
+            Some(factor) => self.step_and_average(gradients, lr, factor, averages),
+            None => Ok(()),
+        }
+    }
 
     /// One update of the parameters alone.
     ///

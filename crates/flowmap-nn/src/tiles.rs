@@ -80,7 +80,7 @@ where
         Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, bins, gradients })
     };
     let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {
-        let is_summed = |v: &&Tensor| v.device().is_cpu() && v.dtype() == DType::F32;
+        let is_summed = |v: &&Tensor| v.dtype() == DType::F32;
         let mut sums = GradientSums::new(params.vars().values().map(|v| v.as_tensor()).filter(is_summed));
         let mut total = LossAndGradient::default();
         for index in (lane..n_tiles).step_by(n_lanes) {
@@ -88,12 +88,16 @@ where
         }
         Ok((total, sums))
     };
-    let lanes: Vec<Result<_>> = (0..n_lanes).into_par_iter().map(lane).collect();
+    let lanes: Vec<Result<_>> = match batch.x0.device() {
+        Device::Cpu => (0..n_lanes).into_par_iter().map(lane).collect(),
+        // A device gets its work from the thread that asks for the result: other threads may have other streams.
+        _ => (0..n_lanes).map(lane).collect(),
+    };
     let (mut total, mut sums) = (LossAndGradient::default(), GradientSums::default());
     for lane in lanes {
         let (part, part_sums) = lane?;
         total.add(part, params)?;
-        sums.add(part_sums);
+        sums.add(part_sums)?;
     }
     for var in params.vars().values() {
         if let Some(sum) = sums.take(var)? {

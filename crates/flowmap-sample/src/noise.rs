@@ -2,12 +2,14 @@
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
+use flowmap_dual::cuda::Draws;
 
 use crate::Result;
 
 /// Samples `first..first + n` of the base N(0, σ² I), `(n, shape...)`.
 ///
-/// Sample i depends on the stream and on i alone, not on the batch it is drawn in.
+/// Sample i depends on the stream and on i alone, not on the batch it is drawn in, nor on the device:
+/// a CUDA device draws the same bits itself.
 ///
 /// # Errors
 /// As Candle.
@@ -21,12 +23,16 @@ pub fn base_noise(
     device: &Device,
 ) -> Result<Tensor> {
     let dim: usize = shape.iter().product();
+    let dims: Vec<usize> = [n].iter().chain(shape).copied().collect();
+    let draws = Draws { key: stream.key(), first, rows: n, dim };
+    if let Some(noise) = draws.normals(sigma as f32, device).map_err(flowmap_nn::Error::from)? {
+        return Ok(noise.reshape(dims)?.to_dtype(dtype)?);
+    }
     let mut values = vec![0f32; n * dim];
     for (i, row) in values.chunks_exact_mut(dim.max(1)).enumerate() {
         stream.at(first + i as u64).fill_normal_f32(row);
         row.iter_mut().for_each(|v| *v *= sigma as f32);
     }
-    let dims: Vec<usize> = [n].iter().chain(shape).copied().collect();
     Ok(Tensor::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
 }
 

@@ -7,7 +7,7 @@ mod network;
 use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
-use flowmap_data::DataConfig;
+use flowmap_data::{DataConfig, DataSet};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct Config {
     /// Whether the network is given the labels of the data.
     #[serde(default)]
     pub conditional: bool,
+    /// Standard deviation of the base, which the network scales its inputs by too; that of the data where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sigma_data: Option<f64>,
     /// How noise and data are paired.
     #[serde(default)]
     pub coupling: Coupling,
@@ -176,6 +179,13 @@ impl Config {
             format!("{:?}", self.eval.steps),
         )?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
+        let sigma_fits = self.sigma_data.is_none_or(|sigma| sigma > 0.0 && sigma.is_finite());
+        range(
+            "sigma_data",
+            sigma_fits,
+            "a positive number",
+            format!("{:?}", self.sigma_data.unwrap_or(0.0)),
+        )?;
         self.schedule.validate()?;
         self.optimizer.validate()?;
         self.network.validate()?;
@@ -192,6 +202,11 @@ impl Config {
         self.coupling.validate().map_err(Error::Coupling)?;
         crate::evaluation::parse_metrics(&self.eval.metrics)?;
         Ok(())
+    }
+
+    /// Standard deviation of the base: that of the config, or of the data.
+    pub fn sigma(&self, data: &dyn DataSet) -> f64 {
+        self.sigma_data.unwrap_or_else(|| data.sigma())
     }
 
     /// The config as TOML, every default spelled out.

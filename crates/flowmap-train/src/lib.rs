@@ -16,6 +16,7 @@ pub mod figure;
 mod generate;
 mod guidance;
 mod guidance_figure;
+mod image_figures;
 mod metrics_log;
 mod model;
 mod npz;
@@ -36,7 +37,7 @@ pub use config::{Config, ConfigSource, EvalConfig, NetworkConfig, Outline, Train
 pub use divergence::Fault;
 pub use error::{Error, Result};
 pub use estimate::Estimate;
-pub use evaluation::{Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
+pub use evaluation::{Drawn, Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
 pub use generate::{Generation, Samples, generate, generate_paths};
 pub use guidance::{GuidanceConfig, ScaleDistribution};
 pub use metrics_log::{Record, read_log, term_names};

@@ -116,7 +116,7 @@ impl Trainer {
             (true, 0) => return Err(Error::NoLabels { kind: config.data.kind() }),
             (true, n) => n,
         };
-        let model_config = ModelConfig::new(&config, data.shape(), n_classes, data.sigma());
+        let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
         let mut builder = builder(&model_config)?;
         let net = model_config.build_network(&mut builder)?;
         let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;

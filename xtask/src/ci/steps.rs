@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{readme, tidy};
+use crate::{gpu, readme, tidy};
 
 /// One step.
 pub struct Step {
@@ -45,7 +45,7 @@ impl Step {
 
 /// The steps, in the order in which they run.
 ///
-/// Three sets of dependencies are compiled, and no more: checked ones for clippy and doc, dev ones for tests, doctests
+/// Three sets of dependencies are compiled, and one is checked for GPUs: checked ones for clippy and doc, dev ones for tests, doctests
 /// and benches, release ones for the README. Steps that share a set select the same packages, since another selection
 /// unites other features and would compile Candle again.
 pub fn table(runner: TestRunner) -> Vec<Step> {
@@ -71,6 +71,8 @@ pub fn table(runner: TestRunner) -> Vec<Step> {
                 env: &[("RUSTDOCFLAGS", "-D warnings")],
             },
         },
+        // A fourth set, for features that need Candle again; nothing is compiled but checked.
+        Step { name: "gpu-check", action: Action::Task { name: "gpu-check", check: gpu::check } },
         Step::cargo("test", test),
         Step::cargo("doctest", "test --locked --workspace --doc --no-fail-fast"),
         // In the dev profile all dependencies are there already: the tests have built them.

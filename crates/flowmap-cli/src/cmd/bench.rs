@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Usage;
 use crate::args::BenchArgs;
-use crate::device::device;
+use crate::device::{device, name_of};
 use crate::progress::bench_bar;
 use crate::table;
 
@@ -52,10 +52,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     bar.finish_and_clear();
     if args.json {
         let mut all = serde_json::to_value(&report)?;
-        all["device"] = json!(args.device);
+        all["device"] = json!(name_of(&device));
         return Ok(table::line(&serde_json::to_string_pretty(&all)?)?);
     }
-    print(&report, &args.device)
+    print(&report, &name_of(&device))
 }
 
 fn print(report: &BenchReport, device: &str) -> Result<()> {

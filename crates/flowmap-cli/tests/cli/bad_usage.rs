@@ -1,6 +1,6 @@
 //! Options that are wrong: each is refused with the option, what was expected and what came.
 
-use crate::program::{checkpoint, folder, refuses, tiny_run};
+use crate::program::{checkpoint, flowmap, folder, refuses, tiny_run};
 
 /// Checks that `flowmap COMMAND RUN ARGS` on the tiny run is refused.
 #[track_caller]
@@ -62,6 +62,15 @@ fn device_that_is_not_there_is_refused() {
         refuses_on_run("eval", &["--device", device], code, &["device", device, "cpu"]);
         refuses_on_run("plot", &["--device", device], code, &["device", device, "cpu"]);
     }
+}
+
+#[test]
+fn automatic_device_is_the_processor_where_there_is_no_other() {
+    let dir = folder();
+    let sample = ["sample", tiny_run().to_str().unwrap(), "--num", "4", "--device", "auto"];
+    let output = flowmap(dir.path()).args(sample).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("device: cpu"), "{said}");
 }
 
 #[test]

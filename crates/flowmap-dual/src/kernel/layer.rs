@@ -6,7 +6,7 @@
 //! z̄ = f'(z) ȳ + f''(z) ż ẏ̄,  ż̄ = f'(z) ẏ̄                                  (2)
 //! x̄ = z̄ W,  ẋ̄ = ż̄ W,  W̄ = z̄ᵀ x + ż̄ᵀ ẋ,  b̄ = Σ_rows z̄                      (3)
 //!
-//! f32 on the CPU; a stacked input holds the rows x and below them the rows ẋ, so that one product serves both.
+//! f32 on the CPU and on CUDA devices (`cuda/layer.rs`); a stacked input holds the rows x and below them the rows ẋ, so that one product serves both.
 //! A task takes a few rows through all layers, product and epilogue together, and back through (2) and x̄ of (3):
 //! what it reads is still in the cache. The gradients of the weights follow for all rows at once.
 
@@ -45,8 +45,10 @@ pub(crate) struct Layer {
     weight: Tensor,
     bias: Tensor,
     activation: Option<Activation>,
+    /// b on the host; empty where the layer runs elsewhere.
     bias_values: Vec<f32>,
     d_in: usize,
+    d_out: usize,
     weights: Weights,
 }
 
@@ -60,21 +62,38 @@ impl Layer {
     ) -> Result<Self> {
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
         let (d_out, d_in) = weight.dims2()?;
-        let bias_values = with_floats(&bias, |b| Ok(b.to_vec()))?;
-        if bias_values.len() != d_out {
-            bail!("a layer of {d_out} outputs does not take a bias of {}", bias_values.len());
+        if bias.elem_count() != d_out {
+            bail!("a layer of {d_out} outputs does not take a bias of {}", bias.elem_count());
         }
+        if !weight.device().is_cpu() {
+            let (bias_values, weights) = (Vec::new(), Weights::Plain);
+            return Ok(Self { weight, bias, activation, bias_values, d_in, d_out, weights });
+        }
+        let bias_values = with_floats(&bias, |b| Ok(b.to_vec()))?;
         let weights = if rows < FEW_ROWS && !scope::is_shared() {
             Weights::Plain
         } else {
             let pack = || with_floats(&weight, |w| Ok(Panels::new(Matrix::rows(w, d_in).t())));
             Weights::Packed(scope::panels(&weight, Product::Forward, pack)?)
         };
-        Ok(Self { weight, bias, activation, bias_values, d_in, weights })
+        Ok(Self { weight, bias, activation, bias_values, d_in, d_out, weights })
     }
 
-    fn d_out(&self) -> usize {
-        self.bias_values.len()
+    /// Numbers in a row of the output.
+    pub(super) fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    /// Numbers in a row of the input.
+    #[cfg(feature = "cuda")]
+    pub(super) fn d_in(&self) -> usize {
+        self.d_in
+    }
+
+    /// f.
+    #[cfg(feature = "cuda")]
+    pub(super) fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 
     /// W, and b, the inputs of the operation.
@@ -148,6 +167,8 @@ pub(crate) struct Layers {
     layers: Vec<Layer>,
     tape: Tape,
     saved: OnceLock<Vec<Saved>>,
+    #[cfg(feature = "cuda")]
+    on_device: OnceLock<Vec<super::cuda::layer::Saved>>,
 }
 
 impl Layers {
@@ -158,7 +179,13 @@ impl Layers {
                 bail!("a layer of {} inputs does not take {} outputs", pair[1].d_in, pair[0].d_out());
             }
         }
-        Ok(Self { layers, tape, saved: OnceLock::new() })
+        Ok(Self {
+            layers,
+            tape,
+            saved: OnceLock::new(),
+            #[cfg(feature = "cuda")]
+            on_device: OnceLock::new(),
+        })
     }
 
     /// Numbers in a row of the output.
@@ -227,6 +254,34 @@ impl Layers {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Layers {
+    /// The backward pass on a CUDA device.
+    fn bwd_on_device(
+        &self,
+        saved: &[super::cuda::layer::Saved],
+        x: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (_, is_stacked) = rows_of(x.shape())?;
+        let (gx, found) =
+            super::cuda::layer::backward(&self.layers, saved, x, &gradient.contiguous()?, is_stacked)?;
+        let mut first = (None, None);
+        for (i, (layer, (gw, gb))) in self.layers.iter().zip(found).enumerate() {
+            let left = |tensor: &Tensor, gradient: Option<Tensor>| match gradient {
+                Some(gradient) => scope::add_tensor(tensor, gradient),
+                None => Ok(None),
+            };
+            match (left(&layer.weight, gw)?, left(&layer.bias, gb)?) {
+                both if i == 0 => first = both,
+                (None, None) => {}
+                _ => bail!("layers that run as one need the sums that they ran forward with"),
+            }
+        }
+        Ok((gx, first.0, first.1))
+    }
+}
+
 /// Stacked or plain rows as one block.
 fn split(values: &[f32], is_stacked: bool) -> Block<'_> {
     match is_stacked {
@@ -286,6 +341,31 @@ impl CustomOp3 for Layers {
         Ok((CpuStorage::F32(y), dims.into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        _s2: &candle_core::CudaStorage,
+        _l2: &Layout,
+        _s3: &candle_core::CudaStorage,
+        _l3: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let (rows, is_stacked) = rows_of(l1.shape())?;
+        let d_in = self.layers.first().map_or(0, |layer| layer.d_in);
+        if l1.shape().dims().last() != Some(&d_in) {
+            bail!("a layer of {d_in} inputs does not take {:?}", l1.shape());
+        }
+        let (y, saved) = super::cuda::layer::forward(&self.layers, self.tape, (s1, l1), rows, is_stacked)?;
+        // Set once: an operation runs forward once.
+        let _ = self.on_device.set(saved);
+        let mut dims = l1.shape().dims().to_vec();
+        if let Some(last) = dims.last_mut() {
+            *last = self.d_out();
+        }
+        Ok((y, dims.into()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -294,6 +374,10 @@ impl CustomOp3 for Layers {
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if let Some(saved) = self.on_device.get() {
+            return self.bwd_on_device(saved, x, gradient);
+        }
         let Some(saved) = self.saved.get() else { return Ok((None, None, None)) };
         let gradient = gradient.contiguous()?;
         with_floats(&gradient, |gy| {

@@ -16,11 +16,13 @@
 //! J u = r (u − ⟨u⟩ − ⟨n u⟩ n); (7) is J a and the derivative of b · J(x) ẋ by dr = −r² ⟨n dx⟩ and dn = J dx.
 //!
 //! Backward recomputes n and z from x and four numbers for each row or group, which forward saves.
-//! f32 on the CPU; sums in f32 over blocks of 2048 terms in 16 or 32 lanes, beyond that in f64.
+//! f32 on the CPU and on CUDA devices (`cuda/norm.rs`); sums on the CPU in f32 over blocks of 2048 terms in 16 or 32 lanes, beyond that in f64.
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
+#[cfg(feature = "cuda")]
+use candle_core::bail;
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
 
 use super::curve::{Curve, Identity, WithCurve, with_curve};
@@ -81,6 +83,9 @@ pub(crate) struct Norm {
     parts: [Parts; 3],
     /// For the backward pass.
     stats: OnceLock<Vec<Stats>>,
+    /// The same on a CUDA device.
+    #[cfg(feature = "cuda")]
+    on_device: OnceLock<Tensor>,
 }
 
 impl Norm {
@@ -92,7 +97,30 @@ impl Norm {
         activation: Option<Activation>,
         parts: [Parts; 3],
     ) -> Self {
-        Self { geometry, eps, gain, activation, parts, stats: OnceLock::new() }
+        Self {
+            geometry,
+            eps,
+            gain,
+            activation,
+            parts,
+            stats: OnceLock::new(),
+            #[cfg(feature = "cuda")]
+            on_device: OnceLock::new(),
+        }
+    }
+
+    /// What the kernels of a CUDA device need to know.
+    #[cfg(feature = "cuda")]
+    fn plan(&self) -> super::cuda::norm::Plan {
+        super::cuda::norm::Plan {
+            geometry: self.geometry,
+            offset: self.gain.offset(),
+            eps: self.eps,
+            activation: self.activation,
+            parts: self.parts,
+            output: self.output(),
+            lens: self.geometry.lens(),
+        }
     }
 
     /// The output has a tangent where any input has one.
@@ -265,6 +293,33 @@ impl CustomOp3 for Norm {
         Ok((CpuStorage::F32(y), dims.into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+        s3: &candle_core::CudaStorage,
+        l3: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let lens = self.geometry.lens();
+        for ((layout, parts), len) in [l1, l2, l3].into_iter().zip(self.parts).zip([lens.0, lens.1, lens.1]) {
+            let found = layout.shape().elem_count();
+            if found != parts.count() * len {
+                bail!("expected {} x {len} numbers, found {found}", parts.count());
+            }
+        }
+        let (y, stats) = super::cuda::norm::forward(self.plan(), [(s1, l1), (s2, l2), (s3, l3)])?;
+        // Set once: an operation runs forward once.
+        let _ = self.on_device.set(stats);
+        let mut dims = l1.shape().dims().to_vec();
+        if self.parts[0] == Parts::Plain && self.output() == Parts::Stacked {
+            dims.insert(0, 2);
+        }
+        Ok((y, dims.into()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -274,6 +329,12 @@ impl CustomOp3 for Norm {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if let Some(stats) = self.on_device.get() {
+            let [x, gain, shift] =
+                super::cuda::norm::backward(self.plan(), stats, [x, gain, shift], &gradient)?;
+            return Ok((x, gain, shift));
+        }
         let (len, _) = self.geometry.lens();
         let stats = self.stats.get().map_or(&[][..], Vec::as_slice);
         let gradients = with_floats(x, |x| {

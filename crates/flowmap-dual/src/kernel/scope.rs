@@ -119,12 +119,16 @@ struct Sum {
     shape: Shape,
     /// Empty until the first gradient arrives.
     values: Buffer,
+    /// The sum on another device than the CPU.
+    on_device: Option<Tensor>,
 }
 
 impl GradientSums {
     /// Empty sums for these tensors; gradients of others go their usual way.
     pub fn new<'a>(weights: impl IntoIterator<Item = &'a Tensor>) -> Self {
-        let sum = |w: &Tensor| (w.id(), Sum { shape: w.shape().clone(), values: Buffer::default() });
+        let sum = |w: &Tensor| {
+            (w.id(), Sum { shape: w.shape().clone(), values: Buffer::default(), on_device: None })
+        };
         Self(weights.into_iter().map(sum).collect())
     }
 
@@ -139,11 +143,17 @@ impl GradientSums {
     }
 
     /// Adds the sums of another part of the batch.
-    pub fn add(&mut self, other: Self) {
+    ///
+    /// # Errors
+    /// As Candle, for sums on another device than the CPU.
+    pub fn add(&mut self, other: Self) -> Result<()> {
         for (id, other) in other.0 {
             match self.0.get_mut(&id) {
-                Some(sum) if sum.values.is_empty() => *sum = other,
+                Some(sum) if sum.values.is_empty() && sum.on_device.is_none() => *sum = other,
                 Some(sum) => {
+                    if let Some(part) = other.on_device {
+                        sum.add_tensor(part)?;
+                    }
                     let parts = sum.values.par_chunks_mut(ADDED).zip(other.values.par_chunks(ADDED));
                     parts.for_each(|(sum, part)| sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x));
                 }
@@ -152,6 +162,7 @@ impl GradientSums {
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes the sum for `weight` out; `None` where no gradient arrived.
@@ -160,7 +171,8 @@ impl GradientSums {
     /// As Candle.
     pub fn take(&mut self, weight: &Tensor) -> Result<Option<Tensor>> {
         match self.0.remove(&weight.id()) {
-            Some(Sum { shape, values }) if !values.is_empty() || shape.elem_count() == 0 => {
+            Some(Sum { on_device: Some(sum), .. }) => Ok(Some(sum)),
+            Some(Sum { shape, values, .. }) if !values.is_empty() || shape.elem_count() == 0 => {
                 Ok(Some(Tensor::from_vec(values.to_vec(), shape, &Device::Cpu)?))
             }
             _ => Ok(None),
@@ -173,6 +185,27 @@ pub(super) fn add_values(weight: &Tensor, values: &[f32]) -> bool {
     add_gradient(weight, |sum, write| match write {
         Write::Set => sum.copy_from_slice(values),
         Write::Add => sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x),
+    })
+}
+
+impl Sum {
+    /// Adds a gradient on another device than the CPU.
+    fn add_tensor(&mut self, gradient: Tensor) -> candle_core::Result<()> {
+        self.on_device = Some(match self.on_device.take() {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        });
+        Ok(())
+    }
+}
+
+/// Adds a gradient of `weight` on another device than the CPU to the sums of this thread;
+/// gives it back where there are none for it.
+#[cfg(feature = "cuda")]
+pub(super) fn add_tensor(weight: &Tensor, gradient: Tensor) -> candle_core::Result<Option<Tensor>> {
+    SUMS.with_borrow_mut(|sums| match sums.as_mut().and_then(|sums| sums.0.get_mut(&weight.id())) {
+        Some(sum) => sum.add_tensor(gradient).map(|()| None),
+        None => Ok(Some(gradient)),
     })
 }
 

@@ -22,7 +22,8 @@ impl Dual {
     /// x Wᵀ + b over the last dimension: `(..., in)` to `(..., out)`.
     ///
     /// `weight` has shape `(out, in)`, `bias` shape `(out,)`; both are constant in the direction of the tangent.
-    /// In f32 on a CPU value and tangent go through one matrix product; elsewhere the composed operations run.
+    /// In f32 on a CPU or a CUDA device value and tangent go through one matrix product;
+    /// elsewhere the composed operations run.
     ///
     /// # Errors
     /// Where the shapes do not fit.
@@ -57,7 +58,7 @@ impl Dual {
 
     /// f(x Wᵀ + b): a linear layer and its activation, `(..., in)` to `(..., out)`.
     ///
-    /// In f32 on a CPU value and tangent go through one matrix product and one fused pass;
+    /// In f32 on a CPU or a CUDA device value and tangent go through one matrix product and one fused pass;
     /// elsewhere the composed operations run.
     ///
     /// # Errors
@@ -69,7 +70,7 @@ impl Dual {
 
     /// Linear layers and their activations, one after the other: `(..., in)` to `(..., out)`.
     ///
-    /// Inside [`crate::GradientSums::collect`], in f32 on a CPU, all of them are one operation.
+    /// Inside [`crate::GradientSums::collect`], in f32 on a CPU or a CUDA device, all of them are one operation.
     ///
     /// # Errors
     /// Where the shapes do not fit.
@@ -87,7 +88,8 @@ impl Dual {
 
     /// Whether fused kernels take this type, on this device.
     fn fits_layer_kernel(&self) -> bool {
-        self.dims().len() >= 2 && self.dtype() == DType::F32 && self.device().is_cpu()
+        let is_there = self.device().is_cpu() || (self.device().is_cuda() && self.primal().elem_count() > 0);
+        self.dims().len() >= 2 && self.dtype() == DType::F32 && is_there
     }
 
     /// The fused kernel for one layer, where there is one.

@@ -3,11 +3,12 @@
 //! n = (x − mean x) / √(var x + eps), the variance over n (not n − 1);  y = f(z), z by [`Modulation`]
 //!
 //! The methods without modulation are composed of Candle's own operations, which is the oracle of the fused kernels;
-//! those with it are fused in f32 on a CPU, with a hand-written backward pass through value and tangent.
+//! those with it are fused in f32 on a CPU or a CUDA device, with a hand-written backward pass through value and tangent.
 
 use candle_core::DType;
 
 use super::modulate::{Channels, GainShift, Modulation, input, output};
+use crate::cuda::MAX_NORM_CHANNELS;
 use crate::kernel::{Center, Gains, Geometry, Groups, Norm, Rows, Scaled};
 use crate::{Activation, Dual, Error, Result};
 
@@ -180,7 +181,9 @@ impl Dual {
     ) -> Result<Option<Self>> {
         let (batch, channels) = Channels::Last.sizes(self.dims())?;
         modulation.check(Channels::Last, self.dims())?;
-        if !self.fits_norm_kernel(modulation) {
+        // On a CUDA device the sums of all channels share the fast memory of one block.
+        let is_wide = self.device().is_cuda() && channels > MAX_NORM_CHANNELS;
+        if !self.fits_norm_kernel(modulation) || is_wide {
             return Ok(None);
         }
         let after = modulation.gain_shift(channels, self.primal())?;
@@ -191,7 +194,10 @@ impl Dual {
     }
 
     fn fits_norm_kernel(&self, modulation: Modulation<'_>) -> bool {
-        let is_f32 = |x: &candle_core::Tensor| x.dtype() == DType::F32 && x.device().is_cpu();
+        let is_f32 = |x: &candle_core::Tensor| {
+            let is_there = x.device().is_cpu() || (x.device().is_cuda() && x.elem_count() > 0);
+            x.dtype() == DType::F32 && is_there
+        };
         is_f32(self.primal()) && modulation.all(is_f32)
     }
 

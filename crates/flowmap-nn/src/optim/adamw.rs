@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use flowmap_dual::cuda::GradientNorm;
 
 use super::Optimizer;
 use super::inplace::Rule;
@@ -34,6 +35,21 @@ impl AdamW {
         super::moments::check_constants(beta1, beta2, eps, weight_decay)?;
         Ok(Self { moments: Moments::new(params)?, beta1, beta2, eps, weight_decay })
     }
+
+    /// Counts a step and gives its constants.
+    fn next_rule(&mut self, lr: f64, gradient_scale: f64) -> Rule {
+        let k = self.moments.next_step();
+        let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
+        Rule {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            gradient_scale,
+            rate: lr / bias1,
+            root: Some(bias2.sqrt()),
+            eps: self.eps,
+            keep: 1.0 - lr * self.weight_decay,
+        }
+    }
 }
 
 impl Optimizer for AdamW {
@@ -44,18 +60,19 @@ impl Optimizer for AdamW {
         gradient_scale: f64,
         averages: &mut [Ema],
     ) -> Result<()> {
-        let k = self.moments.next_step();
-        let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
-        let rule = Rule {
-            beta1: self.beta1,
-            beta2: self.beta2,
-            gradient_scale,
-            rate: lr / bias1,
-            root: Some(bias2.sqrt()),
-            eps: self.eps,
-            keep: 1.0 - lr * self.weight_decay,
-        };
-        self.moments.step(&rule, gradients, averages)
+        let rule = self.next_rule(lr, gradient_scale);
+        self.moments.step(&rule, gradients, averages, None)
+    }
+
+    fn step_clipped(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        norm: &GradientNorm,
+        averages: &mut [Ema],
+    ) -> Result<()> {
+        let rule = self.next_rule(lr, 1.0);
+        self.moments.step(&rule, gradients, averages, Some(norm))
     }
 
     fn n_steps(&self) -> u64 {

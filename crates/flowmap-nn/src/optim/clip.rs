@@ -3,6 +3,7 @@
 //! g ← g min(1, max_norm / |g|), |g|² = Σ over all parameters
 
 use candle_core::backprop::GradStore;
+use flowmap_dual::cuda::GradientNorm;
 
 use super::inplace::sum_of_squares;
 use crate::{Params, Result};
@@ -20,6 +21,20 @@ pub fn first_not_finite<'a>(gradients: &GradStore, params: &'a Params) -> Result
         }
     }
     Ok(None)
+}
+
+/// The norm of all gradients and the factor that clips it to `max_norm`, measured and kept by the device, for
+/// [`super::Optimizer::step_clipped`]; `None` where the device has no kernel for it.
+///
+/// # Errors
+/// As the device.
+pub fn norm_on_device(
+    gradients: &GradStore,
+    params: &Params,
+    max_norm: Option<f64>,
+) -> Result<Option<GradientNorm>> {
+    let all = params.vars().values().filter_map(|var| gradients.get(var));
+    Ok(GradientNorm::measure(all, max_norm)?)
 }
 
 /// The Euclidean norm of all gradients together, in f64.

@@ -5,11 +5,12 @@
 //! θ̄ ← d θ̄ + (1 − d) θ  for every average
 //!
 //! Candle's composed operations would make a new tensor for every sign in the formula; they run where a device
-//! has no such pass.
+//! has no such pass. A CUDA device has one in f32, which also clips by a norm that it measured itself.
 
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Storage, Tensor, Var};
+use flowmap_dual::cuda::{AdamRule, GradientNorm, MAX_AVERAGES, adam_step};
 use rayon::prelude::*;
 
 use super::super::{Error, Result};
@@ -36,11 +37,25 @@ pub(super) struct Rule {
     pub(super) keep: f64,
 }
 
+impl Rule {
+    /// As the kernel of a device takes it.
+    fn on_device(&self) -> AdamRule {
+        let Self { beta1, beta2, gradient_scale, rate, root, eps, keep } = *self;
+        AdamRule { beta1, beta2, gradient_scale, rate, root, eps, keep }
+    }
+}
+
 /// A parameter and what belongs to it.
 pub(super) struct Target<'a> {
     pub(super) theta: &'a Var,
     pub(super) first: &'a Tensor,
     pub(super) second: &'a Tensor,
+}
+
+impl<'a> Target<'a> {
+    fn tensors(&self) -> [&'a Tensor; 3] {
+        [self.theta.as_tensor(), self.first, self.second]
+    }
 }
 
 /// A tensor that follows a parameter, and its decay d.
@@ -223,8 +238,18 @@ pub(super) fn step(
     target: &Target<'_>,
     gradient: Option<&Tensor>,
     averages: &[Average<'_>],
+    norm: Option<&GradientNorm>,
 ) -> Result<()> {
     check_dtype(target.theta)?;
+    let (at_once, later) = averages.split_at(averages.len().min(MAX_AVERAGES));
+    if let Some(gradient) = gradient
+        && adam_step(&rule.on_device(), target.tensors(), gradient, at_once, norm)?
+    {
+        return later.iter().try_for_each(|(average, decay)| lerp(average, target.theta, *decay));
+    }
+    if norm.is_some() && gradient.is_some() {
+        return Err(Error::OptimizerDType(target.theta.dtype()));
+    }
     match gradient {
         Some(gradient) if target.theta.device().is_cpu() => {
             return match target.theta.dtype() {

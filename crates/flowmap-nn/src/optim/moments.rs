@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
+use flowmap_dual::cuda::GradientNorm;
 
 use super::inplace::{Rule, Target, step};
 use crate::params::{refuse_rest, take_like};
@@ -50,11 +51,17 @@ impl Moments {
         self.n_steps
     }
 
-    /// Moves every parameter that has a gradient, and all averages, by `rule`.
-    pub(super) fn step(&self, rule: &Rule, gradients: &GradStore, averages: &mut [Ema]) -> Result<()> {
+    /// Moves every parameter that has a gradient, and all averages, by `rule`, clipped by a norm where there is one.
+    pub(super) fn step(
+        &self,
+        rule: &Rule,
+        gradients: &GradStore,
+        averages: &mut [Ema],
+        norm: Option<&GradientNorm>,
+    ) -> Result<()> {
         for Moment { name, theta, first, second } in &self.moments {
             let followers: Vec<_> = averages.iter().filter_map(|ema| ema.follower(name)).collect();
-            step(rule, &Target { theta, first, second }, gradients.get(theta), &followers)?;
+            step(rule, &Target { theta, first, second }, gradients.get(theta), &followers, norm)?;
         }
         averages.iter_mut().for_each(Ema::count_update);
         Ok(())

@@ -157,7 +157,7 @@ impl Optimizer for Muon {
         let (bias1, bias2) = (1.0 - beta1.powf(k), 1.0 - beta2.powf(k));
         let root = Some(bias2.sqrt());
         let rule = Rule { beta1, beta2, gradient_scale, rate: lr / bias1, root, eps, keep };
-        self.rest.step(&rule, gradients, averages) // counts the update of the averages
+        self.rest.step(&rule, gradients, averages, None) // counts the update of the averages
     }
 
     fn n_steps(&self) -> u64 {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use flowmap_dual::cuda::GradientNorm;
 
 use super::Optimizer;
 use super::inplace::Rule;
@@ -46,6 +47,22 @@ impl RAdam {
         let r = (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho);
         (rho >= THRESHOLD).then(|| r.sqrt())
     }
+
+    /// Counts a step and gives its constants.
+    fn next_rule(&mut self, lr: f64, gradient_scale: f64) -> Rule {
+        let k = self.moments.next_step();
+        let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
+        let rectification = self.rectification(k);
+        Rule {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            gradient_scale,
+            rate: lr * rectification.unwrap_or(1.0) / bias1,
+            root: rectification.map(|_| bias2.sqrt()),
+            eps: self.eps,
+            keep: 1.0,
+        }
+    }
 }
 
 impl Optimizer for RAdam {
@@ -56,19 +73,19 @@ impl Optimizer for RAdam {
         gradient_scale: f64,
         averages: &mut [Ema],
     ) -> Result<()> {
-        let k = self.moments.next_step();
-        let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
-        let rectification = self.rectification(k);
-        let rule = Rule {
-            beta1: self.beta1,
-            beta2: self.beta2,
-            gradient_scale,
-            rate: lr * rectification.unwrap_or(1.0) / bias1,
-            root: rectification.map(|_| bias2.sqrt()),
-            eps: self.eps,
-            keep: 1.0,
-        };
-        self.moments.step(&rule, gradients, averages)
+        let rule = self.next_rule(lr, gradient_scale);
+        self.moments.step(&rule, gradients, averages, None)
+    }
+
+    fn step_clipped(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        norm: &GradientNorm,
+        averages: &mut [Ema],
+    ) -> Result<()> {
+        let rule = self.next_rule(lr, 1.0);
+        self.moments.step(&rule, gradients, averages, Some(norm))
     }
 
     fn n_steps(&self) -> u64 {

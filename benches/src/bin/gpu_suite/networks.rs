@@ -1,0 +1,198 @@
+//! Networks and objectives: the same parameters in f64 on the CPU and in f32 on the device.
+//!
+//! A network gives X_{s,t}, ∂_t X_{s,t} and ∇X_{s,t}·w, and the gradients of a random sum of them in all parameters;
+//! an objective its loss and the gradients of that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use flowmap_benches::random::normal;
+use flowmap_core::{NoiseStream, Stream};
+use flowmap_nn::objective::Combination;
+use flowmap_nn::{
+    AverageVelocity, Batch, Condition, FlowMap, ParamBuilder, Params, Teacher, loss_and_gradient,
+};
+use flowmap_train::{Config, ConfigSource, RECIPES, Recipe, resolve};
+
+use crate::distance::{F32, Results};
+use crate::report::Report;
+
+/// Samples, a multiple of nothing.
+const N: usize = 101;
+/// Classes of the networks that take labels.
+const N_CLASSES: usize = 3;
+
+/// A network by name: the preset and the changes that make it, and the shape of a sample.
+struct Case {
+    name: &'static str,
+    preset: &'static str,
+    sets: &'static [&'static str],
+    shape: &'static [usize],
+    n_classes: usize,
+}
+
+const PLANE: &[usize] = &[2];
+
+const NETWORKS: &[Case] = &[
+    Case {
+        name: "mlp, the paper's form",
+        preset: "checkerboard",
+        sets: &["network.width=61", "network.x_features=0", "network.time_features=0"],
+        shape: PLANE,
+        n_classes: 0,
+    },
+    Case {
+        name: "mlp, features, residual, silu",
+        preset: "checkerboard",
+        sets: &[
+            "network.width=61",
+            "network.x_features=7",
+            "network.time_features=5",
+            "network.residual=true",
+            "network.activation=silu",
+        ],
+        shape: PLANE,
+        n_classes: 0,
+    },
+    Case {
+        name: "mlp, images with labels, gelu_erf",
+        preset: "digits",
+        sets: &["network.width=61", "network.activation=gelu_erf"],
+        shape: &[1, 8, 8],
+        n_classes: N_CLASSES,
+    },
+];
+
+/// Checks every network on `device`.
+pub fn check_networks(device: &Device, report: &mut Report) {
+    for case in NETWORKS {
+        report.add_error("network", case.name.to_owned(), case.distance(device), F32);
+    }
+}
+
+/// Checks every objective on `device`.
+pub fn check_objectives(device: &Device, report: &mut Report) {
+    for recipe in RECIPES {
+        report.add_error("objective", recipe.method.to_owned(), distance_of(recipe, device), F32);
+    }
+}
+
+/// A network with its parameters.
+type Built = (Box<dyn AverageVelocity + Send + Sync>, Params);
+
+impl Case {
+    fn config(&self) -> Result<Config> {
+        let mut layers = vec![ConfigSource::preset(self.preset)?];
+        for set in self.sets {
+            layers.push(ConfigSource::set(set)?);
+        }
+        Ok(resolve(&layers)?)
+    }
+
+    fn distance(&self, device: &Device) -> Result<f64> {
+        let config = self.config()?;
+        let build = |mut builder: ParamBuilder| -> Result<Built> {
+            let net = config.network.build(self.shape, self.n_classes, 0.7, &mut builder)?;
+            Ok((net, builder.finish()?))
+        };
+        let (_, fresh) = build(ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
+        let results = |dtype: DType, device: &Device| -> Result<Results> {
+            let (net, params) = build(ParamBuilder::trainable(on(&fresh, dtype, device)?, dtype, device))?;
+            self.results(net.as_ref(), &params, dtype, device)
+        };
+        results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
+    }
+
+    fn results(
+        &self,
+        net: &dyn AverageVelocity,
+        params: &Params,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Results> {
+        let dims: Vec<usize> = [N].iter().chain(self.shape).copied().collect();
+        let draw = |key: u64| -> Result<Tensor> {
+            Ok(normal(key, dims.clone(), 1.0)?.to_dtype(dtype)?.to_device(device)?)
+        };
+        let (s, t) = times(dtype, device)?;
+        let labels = labels(self.n_classes, device)?;
+        let map = FlowMap::given(net, labels.as_ref());
+        let (x, w) = (draw(1)?, draw(2)?);
+        let (x_st, dt_x_st) = map.jump_dt(&s, &t, &x)?;
+        let (_, jvp) = map.jvp(&s, &t, &x, &w)?;
+        let values = [x_st, dt_x_st, jvp];
+        let mut loss = Tensor::zeros((), dtype, device)?;
+        for (key, value) in (3..).zip(&values) {
+            loss = (loss + (value * draw(key)?)?.sum_all()?)?;
+        }
+        let store = loss.backward()?;
+        let gradients = params.vars().values().filter_map(|var| store.get(var)).map(Tensor::detach).collect();
+        Ok(Results { values: values.iter().map(Tensor::detach).collect(), gradients })
+    }
+}
+
+/// The distance of the loss of a method, and of its gradients, from the oracle.
+fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
+    let mut layers = vec![ConfigSource::preset("checkerboard")?];
+    if recipe.method == "scm" {
+        layers.push(ConfigSource::set("interpolant=\"trigonometric\"")?);
+    }
+    for set in ["network.width=61", "network.x_features=0", "network.time_features=0"] {
+        layers.push(ConfigSource::set(set)?);
+    }
+    layers.push(recipe.layer()?);
+    let config = resolve(&layers)?;
+    let fresh = |seed| -> Result<Params> {
+        let mut builder = ParamBuilder::fresh(seed, DType::F32, &Device::Cpu);
+        config.network.build(PLANE, N_CLASSES, 1.0, &mut builder)?;
+        Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
+        Ok(builder.finish()?)
+    };
+    let (student, known) = (fresh(1)?, fresh(2)?);
+    let results = |dtype: DType, device: &Device| -> Result<Results> {
+        let network = |builder: &mut ParamBuilder| config.network.build(PLANE, N_CLASSES, 1.0, builder);
+        let mut builder = ParamBuilder::trainable(on(&student, dtype, device)?, dtype, device);
+        let net = network(&mut builder)?;
+        let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
+        let params = builder.finish()?;
+        let live = network(&mut ParamBuilder::frozen(params.tensors(), dtype, device))?;
+        let frozen = network(&mut ParamBuilder::frozen(on(&known, dtype, device)?, dtype, device))?;
+        objective = objective.with_null_label(N_CLASSES as u32).with_teacher(Teacher::Map(Arc::from(frozen)));
+        let draw = |key: u64| -> Result<Tensor> {
+            Ok(normal(key, (N, 2), 1.0)?.to_dtype(dtype)?.to_device(device)?)
+        };
+        let (x0, x1, labels) = (draw(1)?, draw(2)?, labels(N_CLASSES, device)?);
+        let condition: Condition<'_> = labels.as_ref().into();
+        let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &config.interpolant };
+        let stream = NoiseStream::new(3, Stream::Times);
+        let found = loss_and_gradient(&objective, &*net, &*live, &params, &batch, &stream, 0)?;
+        let gradients =
+            params.vars().values().filter_map(|var| found.gradients.get(var)).map(Tensor::detach).collect();
+        Ok(Results { values: vec![Tensor::new(found.loss, &Device::Cpu)?], gradients })
+    };
+    results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
+}
+
+/// All tensors in another type on another device.
+pub fn on(params: &Params, dtype: DType, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let moved = |(name, x): (String, Tensor)| Ok((name, x.to_dtype(dtype)?.to_device(device)?));
+    params.tensors().into_iter().map(moved).collect()
+}
+
+/// Pairs s <= t, the last one on the diagonal.
+fn times(dtype: DType, device: &Device) -> Result<(Tensor, Tensor)> {
+    let s: Vec<f32> = (0..N).map(|i| i as f32 / N as f32 * 0.5).collect();
+    let t: Vec<f32> = (0..N).map(|i| if i + 1 == N { s[i] } else { s[i] + 0.4 }).collect();
+    let column = |x: &[f32]| Tensor::new(x, device)?.to_dtype(dtype);
+    Ok((column(&s)?, column(&t)?))
+}
+
+fn labels(n_classes: usize, device: &Device) -> Result<Option<Tensor>> {
+    let labels = (0..N as u32).map(|i| i % n_classes as u32);
+    Ok(match n_classes {
+        0 => None,
+        _ => Some(Tensor::from_iter(labels, device)?),
+    })
+}

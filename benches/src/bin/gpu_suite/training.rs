@@ -1,0 +1,111 @@
+//! The preset `checkerboard`, trained on the device and on the CPU from the same seed.
+//!
+//! The first steps agree to rounding; later ones drift apart, and the ends are compared by the KL of their samples.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use flowmap_train::{
+    Config, ConfigSource, Generation, Metric, Observer, Reference, RunDir, StepReport, Trainer, evaluate,
+    resolve, train,
+};
+use serde_json::json;
+
+use crate::report::{Outcome, Report, Row};
+
+const PART: &str = "training";
+
+/// Steps whose losses are compared.
+const N_FIRST: usize = 10;
+/// How far apart they may be: each step multiplies the rounding of those before.
+const FIRST_STEPS: f64 = 1e-3;
+
+/// Numbers of jumps that the ends are judged with.
+const JUMPS: [u32; 2] = [1, 4];
+/// Samples of a judgement.
+const N_SAMPLES: usize = 100_000;
+/// How far apart the KLs may be: those of seeds are, with the same settings.
+const KL: f64 = 0.03;
+
+fn preset() -> Result<Config> {
+    Ok(resolve(&[ConfigSource::preset("checkerboard")?])?)
+}
+
+/// Compares the losses of the first steps.
+pub fn check_first_steps(device: &Device, report: &mut Report) {
+    report.add_error(PART, format!("losses of {N_FIRST} steps"), first_steps(device), FIRST_STEPS);
+}
+
+fn first_steps(device: &Device) -> Result<f64> {
+    let losses = |device: &Device| -> Result<Vec<f64>> {
+        let mut trainer = Trainer::new(preset()?, device)?;
+        (0..N_FIRST).map(|_| Ok(trainer.step()?.loss)).collect()
+    };
+    let (found, expected) = (losses(device)?, losses(&Device::Cpu)?);
+    let distance = |(a, b): (&f64, &f64)| (a - b).abs() / b.abs();
+    Ok(found.iter().zip(&expected).map(distance).fold(0.0, f64::max))
+}
+
+/// Trains the whole preset on both, and compares where they end.
+pub fn check_end(device: &Device, report: &mut Report) {
+    let folder = std::env::temp_dir().join(format!("flowmap-gpu-suite-{}", std::process::id()));
+    let found = ends(device, &folder);
+    // What is left is of no use to anyone, and the system cleans up after us.
+    let _ = std::fs::remove_dir_all(&folder);
+    let row = found.unwrap_or_else(|error| Row {
+        part: PART,
+        case: "end of the preset".into(),
+        outcome: Outcome::Failed,
+        detail: format!("{error:#}"),
+        numbers: json!(null),
+    });
+    report.add(row);
+}
+
+fn ends(device: &Device, folder: &Path) -> Result<Row> {
+    let (found, seconds) = kl_of_preset(device, folder.join("device"))?;
+    let (expected, seconds_cpu) = kl_of_preset(&Device::Cpu, folder.join("cpu"))?;
+    let largest = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let list = |kls: &[f64]| kls.iter().map(|kl| format!("{kl:.3}")).collect::<Vec<_>>().join(", ");
+    Ok(Row {
+        part: PART,
+        case: "end of the preset".into(),
+        outcome: if largest <= KL { Outcome::Passed } else { Outcome::Failed },
+        detail: format!(
+            "KL {} after {seconds:.0} s, CPU {} after {seconds_cpu:.0} s",
+            list(&found),
+            list(&expected)
+        ),
+        numbers: json!({
+            "jumps": JUMPS, "kl": found, "kl_cpu": expected, "seconds": seconds, "seconds_cpu": seconds_cpu,
+            "tolerance": KL,
+        }),
+    })
+}
+
+/// The exact KL of each number of jumps after training, and the seconds that it took.
+fn kl_of_preset(device: &Device, folder: PathBuf) -> Result<(Vec<f64>, f64)> {
+    let config = preset()?;
+    let run = RunDir::new(&folder);
+    run.create(&config)?;
+    let mut trainer = Trainer::new(config.clone(), device)?;
+    let start = Instant::now();
+    let model = train(&run, &mut trainer, &mut Silent)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
+    let how = Generation { num: N_SAMPLES, ..config.generation() };
+    let evaluation = evaluate(&model, &reference, &[Metric::KlExact], &JUMPS, &how, device, &mut |_| ())?;
+    let kl = |row: &flowmap_train::StepsRow| row.metrics.get(&Metric::KlExact).map(|kl| kl.value);
+    let kls = evaluation.rows.iter().map(|row| kl(row).context("no KL")).collect::<Result<_>>()?;
+    Ok((kls, seconds))
+}
+
+/// Watches nothing.
+struct Silent;
+
+impl Observer for Silent {
+    fn step(&mut self, _report: &StepReport, _n_steps: u64) {}
+    fn stage(&mut self, _name: &str) {}
+}

@@ -1,0 +1,228 @@
+//! Our own CUDA kernels: their sources, and what else a device needs that tensors do not do.
+//!
+//! Kernels are compiled by NVRTC when first used, once for each device and process, for the device that is there.
+//! They take f32; every other type takes the composed operations.
+//!
+//! | source | kernels |
+//! |---|---|
+//! | `layer` | bias, activation and its dual after a matrix product of cuBLAS, and the way back |
+//! | `layer_norm` | LayerNorm and RMSNorm with modulation, activation and dual, and the way back |
+//! | `group_norm` | GroupNorm with the same |
+//! | `sums` | the second stage of the sums over rows, in a fixed order |
+//! | `optimizer` | the norm of the gradients, its factor for clipping, and Adam's step with the averages |
+//! | `noise` | normals and uniforms of the keyed streams, with the bits of the CPU |
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::Result;
+
+/// What NVRTC compiles: the name of each source and its CUDA C++, which includes nothing.
+pub const SOURCES: &[(&str, &str)] = &[
+    ("layer", concat!(include_str!("kernel/cuda/curve.cuh"), include_str!("kernel/cuda/layer.cu"))),
+    ("layer_norm", concat!(include_str!("kernel/cuda/curve.cuh"), include_str!("kernel/cuda/layer_norm.cu"))),
+    ("group_norm", concat!(include_str!("kernel/cuda/curve.cuh"), include_str!("kernel/cuda/group_norm.cu"))),
+    ("sums", include_str!("kernel/cuda/sums.cu")),
+    ("optimizer", include_str!("kernel/cuda/optimizer.cu")),
+    ("noise", include_str!("kernel/cuda/noise.cu")),
+];
+
+/// The options of NVRTC, beside the architecture of the device.
+pub const OPTIONS: &[&str] = &["--std=c++17"];
+
+/// Largest number of channels that the fused LayerNorm and RMSNorm take; their sums live in 48 KiB of shared memory.
+pub(crate) const MAX_NORM_CHANNELS: usize = 2560;
+
+/// Most averages that [`adam_step`] moves at once.
+pub const MAX_AVERAGES: usize = 4;
+
+/// A CUDA device whose work runs in one stream, whatever thread asks for it.
+///
+/// Candle's own `Device::new_cuda` has a stream for each thread of the host and nothing that orders them:
+/// there a tensor that one thread makes and another reads may not be ready.
+/// All tensors of this device belong to one stream, so that nothing needs to be waited for.
+///
+/// # Errors
+/// Where this was built without the feature `cuda`, or there is no such device.
+pub fn open(ordinal: usize) -> Result<Device> {
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(cuda) = &device {
+        #[expect(unsafe_code, reason = "turns off what orders streams")]
+        // SAFETY: all memory of this device is used in its one stream, in which work runs in its order.
+        unsafe {
+            cuda.disable_event_tracking();
+        }
+    }
+    Ok(device)
+}
+
+/// The constants of one step of Adam.
+///
+/// m ← β₁ m + (1 − β₁) c g,  v ← β₂ v + (1 − β₂) (c g)²
+/// θ ← keep θ − rate m / (√v / root + eps),  or  θ ← keep θ − rate m
+#[derive(Clone, Copy, Debug)]
+pub struct AdamRule {
+    /// β₁.
+    pub beta1: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// c, the factor of the gradient beside that of clipping.
+    pub gradient_scale: f64,
+    /// rate.
+    pub rate: f64,
+    /// root, `None` for a step without the second moment.
+    pub root: Option<f64>,
+    /// eps.
+    pub eps: f64,
+    /// keep, one minus what decays.
+    pub keep: f64,
+}
+
+/// The norm of gradients and the factor that clips it, in the memory of the device.
+///
+/// |g|² = Σ over all gradients,  c = min(1, max_norm / |g|)
+#[derive(Clone, Debug)]
+pub struct GradientNorm(Tensor);
+
+impl GradientNorm {
+    /// Measures gradients without waiting for the device; `None` where it has no kernel for them.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn measure<'a>(
+        gradients: impl IntoIterator<Item = &'a Tensor>,
+        max_norm: Option<f64>,
+    ) -> Result<Option<Self>> {
+        let gradients: Vec<&Tensor> = gradients.into_iter().filter(|g| g.elem_count() > 0).collect();
+        if gradients.is_empty() || !gradients.iter().all(|g| fits(g)) {
+            return Ok(None);
+        }
+        #[cfg(feature = "cuda")]
+        {
+            let gradients = gradients.into_iter().map(|g| g.detach().contiguous());
+            let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?;
+            Ok(Some(Self(crate::kernel::cuda::measure(&gradients, max_norm)?)))
+        }
+        #[cfg(not(feature = "cuda"))]
+        {
+            let _ = max_norm;
+            Ok(None)
+        }
+    }
+
+    /// The factor that clips the gradients, `None` where their norm is not finite; waits for the device.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn factor(&self) -> Result<Option<f64>> {
+        let both = self.0.to_vec1::<f64>()?;
+        Ok(both.get(1).copied().filter(|_| both.iter().all(|x| x.is_finite())))
+    }
+
+    /// The norm itself; waits for the device.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn value(&self) -> Result<f64> {
+        Ok(self.0.get(0)?.to_scalar::<f64>()?)
+    }
+}
+
+/// One step of a parameter and its two moments, in place, and of at most [`MAX_AVERAGES`] averages a with decay d:
+/// a ← d a + (1 − d) θ.
+///
+/// Clipped by `norm`; where that is not finite nothing is written. Gives false, and does nothing, where the device has
+/// no kernel for these tensors.
+///
+/// # Errors
+/// As the device, and for tensors that do not fit each other.
+pub fn adam_step(
+    rule: &AdamRule,
+    [parameter, first, second]: [&Tensor; 3],
+    gradient: &Tensor,
+    averages: &[(&Tensor, f64)],
+    norm: Option<&GradientNorm>,
+) -> Result<bool> {
+    let all = [parameter, first, second, gradient];
+    let averaged = averages.iter().map(|(average, _)| *average);
+    if averages.len() > MAX_AVERAGES || !all.into_iter().chain(averaged).all(fits) {
+        return Ok(false);
+    }
+    if parameter.elem_count() == 0 {
+        return Ok(true);
+    }
+    #[cfg(feature = "cuda")]
+    {
+        let AdamRule { beta1, beta2, gradient_scale, rate, root, eps, keep } = *rule;
+        let rule = crate::kernel::cuda::AdamConstants { beta1, beta2, gradient_scale, rate, root, eps, keep };
+        let gradient = gradient.detach().contiguous()?;
+        let norm = norm.map(|norm| &norm.0);
+        crate::kernel::cuda::step(rule, [parameter, first, second], &gradient, averages, norm)?;
+        Ok(true)
+    }
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = (rule, norm);
+        Ok(false)
+    }
+}
+
+/// Whether the kernels of a device take this tensor.
+fn fits(tensor: &Tensor) -> bool {
+    cfg!(feature = "cuda") && tensor.device().is_cuda() && tensor.dtype() == DType::F32
+}
+
+/// Numbers of keyed generators: `rows` of them from index `first` on, `dim` numbers of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Draws {
+    /// The key of the family: `flowmap_core::NoiseStream::key`.
+    pub key: [u8; 32],
+    /// Index of the first generator.
+    pub first: u64,
+    /// Number of generators.
+    pub rows: usize,
+    /// Numbers of each.
+    pub dim: usize,
+}
+
+impl Draws {
+    /// Standard normals times `sigma` in f32, `(rows, dim)`, with the bits of the CPU; `None` where the device has no
+    /// kernel for them.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn normals(&self, sigma: f32, device: &Device) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if let (Device::Cuda(cuda), Some(draws)) = (device, self.on_device()) {
+            return Ok(Some(crate::kernel::cuda::normals(cuda, &draws, sigma)?));
+        }
+        let _ = (sigma, device);
+        Ok(None)
+    }
+
+    /// Uniforms on [0, 1) in f64, `(rows, dim)`, with the bits of the CPU; `None` where the device has no kernel.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn uniforms(&self, device: &Device) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if let (Device::Cuda(cuda), Some(draws)) = (device, self.on_device()) {
+            return Ok(Some(crate::kernel::cuda::uniforms(cuda, &draws)?));
+        }
+        let _ = device;
+        Ok(None)
+    }
+
+    /// As the kernels take it; `None` where there is nothing to draw.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> Option<crate::kernel::cuda::Draws> {
+        let dim = u32::try_from(self.dim).ok()?;
+        let rows = u64::try_from(self.rows).ok()?;
+        (dim > 0 && rows > 0).then_some(crate::kernel::cuda::Draws {
+            key: self.key,
+            first: self.first,
+            rows,
+            dim,
+        })
+    }
+}
