@@ -7,6 +7,7 @@ pub mod case;
 pub mod dit_block;
 pub mod image_layers;
 pub mod layer;
+pub mod networks;
 pub mod random;
 pub mod sampling;
 pub mod token_layers;

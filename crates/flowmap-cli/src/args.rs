@@ -116,6 +116,9 @@ pub struct RunArgs {
     /// Goes on from the last checkpoint of --out, with its config.
     #[arg(long)]
     pub resume: bool,
+    /// Leaves out bad records of the data files, and says how many, instead of ending at the first.
+    #[arg(long)]
+    pub skip_bad: bool,
     /// Prints the resolved config and stops.
     #[arg(long)]
     pub dry_run: bool,
@@ -203,6 +206,12 @@ pub struct SampleArgs {
     /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
     #[arg(long, value_name = "W")]
     pub guidance: Option<f64>,
+    /// A weaker model to guide away from instead of the model without a label (autoguidance).
+    #[arg(long, value_name = "MODEL", requires = "guidance")]
+    pub guide: Option<PathBuf>,
+    /// Guides only jumps that start at times from A to B, such as 0.1,0.8.
+    #[arg(long, value_name = "A,B", requires = "guidance")]
+    pub guidance_interval: Option<String>,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -231,7 +240,12 @@ Metrics:
   w2          exact W2, at most 1 024 samples a side
   energy      energy distance, at most 10 000 samples a side
   mmd2        unbiased MMD^2, five Gaussian kernels, at most 4 000 samples a side
-  map_error   mean squared distance to the exact flow map, for a gaussian_mixture")]
+  map_error   mean squared distance to the exact flow map, for a gaussian_mixture
+  class_accuracy  share of images whose class is seen by a network trained on the data
+  frechet     Frechet distance in the features of that network (no FID)
+
+For images with labels the network is trained when it is first needed, which takes about a minute, and kept in
+$FLOWMAP_CACHE, $XDG_CACHE_HOME/flowmap or ~/.cache/flowmap.")]
 pub struct EvalArgs {
     /// A run directory, a checkpoint directory, or a .safetensors file with config.json beside it.
     #[arg(required_unless_present = "samples", conflicts_with = "samples")]
@@ -257,6 +271,12 @@ pub struct EvalArgs {
     /// Scale of classifier-free guidance, as for `sample`; none without it.
     #[arg(long, value_name = "W", conflicts_with = "samples")]
     pub guidance: Option<f64>,
+    /// A weaker model to guide away from, as for `sample`.
+    #[arg(long, value_name = "MODEL", requires = "guidance")]
+    pub guide: Option<PathBuf>,
+    /// Guides only jumps that start at times from A to B, as for `sample`.
+    #[arg(long, value_name = "A,B", requires = "guidance")]
+    pub guidance_interval: Option<String>,
     /// Seed of the noise and of the reference samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -293,10 +313,15 @@ pub struct PresetsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   flowmap info runs/checkerboard
-  flowmap info runs/checkerboard --format json")]
+  flowmap info runs/checkerboard --format json
+  flowmap info --device cuda:0")]
 pub struct InfoArgs {
     /// A run directory, a checkpoint directory, or a .safetensors file with config.json beside it.
-    pub model: PathBuf,
+    #[arg(required_unless_present = "device", conflicts_with = "device")]
+    pub model: Option<PathBuf>,
+    /// Lists which operations have a kernel of their own on a device: `auto`, `cpu`, `cuda:N` or `metal`.
+    #[arg(long)]
+    pub device: Option<String>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,

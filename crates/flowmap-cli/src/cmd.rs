@@ -12,9 +12,12 @@ mod train;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use clap::CommandFactory;
+use flowmap_train::Model;
 
 use crate::args::{Cli, Command};
 
@@ -71,6 +74,25 @@ fn check_guidance(scale: Option<f64>) -> Result<()> {
     match scale.filter(|scale| !scale.is_finite()) {
         Some(scale) => Err(Usage(format!("--guidance: expected a finite number, found {scale}")).into()),
         None => Ok(()),
+    }
+}
+
+/// The model that `--guide` names.
+fn guide(path: Option<&Path>, device: &Device) -> Result<Option<Arc<Model>>> {
+    let open = |path: &Path| Model::open(path, flowmap_train::Weights::Best, device).context("--guide");
+    Ok(path.map(open).transpose()?.map(Arc::new))
+}
+
+/// The times of `--guidance-interval`.
+fn interval(text: Option<&str>) -> Result<Option<[f64; 2]>> {
+    let Some(text) = text else { return Ok(None) };
+    let ends = text.split_once(',').and_then(|(a, b)| Some([a.trim().parse().ok()?, b.trim().parse().ok()?]));
+    match ends.filter(|[a, b]: &[f64; 2]| (0.0..=1.0).contains(a) && (*a..=1.0).contains(b)) {
+        Some(interval) => Ok(Some(interval)),
+        None => {
+            let expected = "expected two times A,B with 0 <= A <= B <= 1";
+            Err(Usage(format!("--guidance-interval: {expected}, found `{text}`")).into())
+        }
     }
 }
 

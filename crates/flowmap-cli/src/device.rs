@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use candle_core::{Device, DeviceLocation, Error};
+use flowmap_dual::cuda;
 
 use crate::cmd::Usage;
 use crate::progress::say;
@@ -26,14 +27,22 @@ pub fn device(name: &str) -> Result<Device> {
     })?;
     match wanted {
         Wanted::Auto => {
-            let device = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu);
+            let device = open(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu);
             say(&format!("device: {}", name_of(&device)));
             Ok(device)
         }
         Wanted::Cpu => Ok(Device::Cpu),
-        Wanted::Cuda(n) => Device::new_cuda(n).map_err(|e| absent(name, "CUDA", "cuda", e)),
+        Wanted::Cuda(n) => open(n).map_err(|e| absent(name, "CUDA", "cuda", e)),
         Wanted::Metal => Device::new_metal(0).map_err(|e| absent(name, "Metal", "metal", e)),
     }
+}
+
+/// A CUDA device.
+fn open(n: usize) -> candle_core::Result<Device> {
+    cuda::open(n).map_err(|error| match error {
+        flowmap_dual::Error::Candle(error) => error,
+        error => Error::wrap(error),
+    })
 }
 
 /// The name of a device, as `--device` takes it.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod coupling;
+mod eigen;
 mod error;
 pub mod exact;
 mod grid;
@@ -14,6 +15,7 @@ mod ode;
 mod times;
 
 pub use coupling::Coupling;
+pub use eigen::{Eigen, symmetric_eigen};
 pub use error::{Error, Result};
 pub use grid::TimeGrid;
 pub use interpolant::{Custom, Interpolant, InterpolantKind, Linear, Trigonometric, VariancePreserving};

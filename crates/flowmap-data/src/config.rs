@@ -5,9 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkerboard, CheckerboardConfig, DataSet, DigitsConfig, EightGaussiansConfig, Error,
-    GaussianMixtureConfig, MoonsConfig, PinwheelConfig, PointsConfig, Result, RingsConfig, SpiralsConfig,
-    SwissRollConfig, digits,
+    Checkerboard, CheckerboardConfig, Cifar10Config, Cifar100Config, DataSet, DigitsConfig,
+    EightGaussiansConfig, Error, FashionMnistConfig, GaussianMixtureConfig, IdxConfig, ImageFolderConfig,
+    ImagesConfig, LatentsConfig, MoonsConfig, PinwheelConfig, PointsConfig, Result, RingsConfig,
+    SpiralsConfig, Split, SwissRollConfig, WebdatasetConfig, digits,
 };
 
 /// Which data set, with its options; in a file, `kind` says which, and every option has a default.
@@ -51,6 +52,31 @@ pub enum DataConfig {
     Points(PointsConfig),
     /// The 1797 handwritten digits of scikit-learn.
     Digits(DigitsConfig),
+    /// MNIST and its kin from a directory of IDX files.
+    Idx(IdxConfig),
+    /// Fashion-MNIST.
+    FashionMnist(FashionMnistConfig),
+    /// CIFAR-10, binary version.
+    Cifar10(Cifar10Config),
+    /// CIFAR-100, binary version.
+    Cifar100(Cifar100Config),
+    /// A folder of PNG and JPEG images, each subfolder a class.
+    ImageFolder(ImageFolderConfig),
+    /// Images from an NPZ or NPY array.
+    Images(ImagesConfig),
+    /// Latents of images from an NPZ or safetensors file.
+    Latents(LatentsConfig),
+    /// Images from the tar shards of a WebDataset.
+    Webdataset(WebdatasetConfig),
+}
+
+/// What a config says of its samples before any file is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// Shape of one sample.
+    pub shape: Vec<usize>,
+    /// Number of classes, 0 where there are none or their number is not known beforehand.
+    pub n_classes: usize,
 }
 
 impl Default for DataConfig {
@@ -61,7 +87,7 @@ impl Default for DataConfig {
 
 impl DataConfig {
     /// Every value of `kind`.
-    pub const KINDS: [&'static str; 10] = [
+    pub const KINDS: [&'static str; 18] = [
         "checkerboard",
         "eight_gaussians",
         "moons",
@@ -72,6 +98,14 @@ impl DataConfig {
         "gaussian_mixture",
         "points",
         "digits",
+        "idx",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "image_folder",
+        "images",
+        "latents",
+        "webdataset",
     ];
 
     /// The value of `kind`.
@@ -87,6 +121,14 @@ impl DataConfig {
             Self::GaussianMixture(_) => "gaussian_mixture",
             Self::Points(_) => "points",
             Self::Digits(_) => "digits",
+            Self::Idx(_) => "idx",
+            Self::FashionMnist(_) => "fashion_mnist",
+            Self::Cifar10(_) => "cifar10",
+            Self::Cifar100(_) => "cifar100",
+            Self::ImageFolder(_) => "image_folder",
+            Self::Images(_) => "images",
+            Self::Latents(_) => "latents",
+            Self::Webdataset(_) => "webdataset",
         }
     }
 
@@ -106,7 +148,60 @@ impl DataConfig {
             Self::GaussianMixture(config) => Box::new(config.checked()?),
             Self::Points(config) => Box::new(config.read(base_dir)?),
             Self::Digits(DigitsConfig {}) => Box::new(digits()?),
+            Self::Idx(config) => Box::new(config.read(base_dir)?),
+            Self::FashionMnist(config) => Box::new(config.read(base_dir)?),
+            Self::Cifar10(config) => Box::new(config.read(base_dir)?),
+            Self::Cifar100(config) => Box::new(config.read(base_dir)?),
+            Self::ImageFolder(config) => Box::new(config.read(base_dir)?),
+            Self::Images(config) => Box::new(config.read(base_dir)?),
+            Self::Latents(config) => Box::new(config.read(base_dir)?),
+            Self::Webdataset(config) => Box::new(config.read(base_dir)?),
         })
+    }
+
+    /// Whether the kind is nothing without a path.
+    pub fn needs_path(&self) -> bool {
+        match self {
+            Self::Points(PointsConfig { path, .. })
+            | Self::Idx(IdxConfig { path, .. })
+            | Self::Cifar10(Cifar10Config { path, .. })
+            | Self::Cifar100(Cifar100Config { path, .. })
+            | Self::ImageFolder(ImageFolderConfig { path, .. })
+            | Self::Images(ImagesConfig { path, .. })
+            | Self::Latents(LatentsConfig { path, .. })
+            | Self::Webdataset(WebdatasetConfig { path, .. }) => path.as_os_str().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Shape and classes of the samples as far as the config alone says them; `None` where the files must be read.
+    pub fn declared(&self) -> Option<Declared> {
+        let of = |(shape, n_classes): ([usize; 3], usize)| Declared { shape: shape.into(), n_classes };
+        let known = |shape: Option<[usize; 3]>, n_classes: Option<std::num::NonZeroU32>| {
+            Some(of((shape?, n_classes.map_or(0, |n| n.get() as usize))))
+        };
+        match self {
+            Self::FashionMnist(_) => Some(of(FashionMnistConfig::SHAPE)),
+            Self::Cifar10(_) => Some(of(Cifar10Config::SHAPE)),
+            Self::Cifar100(config) => Some(of(config.shape())),
+            Self::ImageFolder(config) => known(config.fit().shape(), None),
+            Self::Webdataset(config) => known(config.fit().shape(), config.classes),
+            Self::Latents(config) => known(config.shape, config.classes),
+            _ => None,
+        }
+    }
+
+    /// The part of the same data that is held out, where they come in two parts and this is the one to learn from.
+    pub fn held_out(&self) -> Option<Self> {
+        let mut other = self.clone();
+        let split = match &mut other {
+            Self::Idx(config) => &mut config.split,
+            Self::FashionMnist(config) => &mut config.split,
+            Self::Cifar10(config) => &mut config.split,
+            Self::Cifar100(config) => &mut config.split,
+            _ => return None,
+        };
+        (std::mem::replace(split, Split::Test) == Split::Train).then_some(other)
     }
 
     /// The data set with the noise that each sample came from, for pairs.
@@ -135,8 +230,11 @@ mod tests {
             assert_eq!(toml::from_str::<DataConfig>(&written).unwrap(), config, "{written}");
             match config.build(None) {
                 Ok(set) => assert!(set.sigma() > 0.0 && set.sigma().is_finite()),
-                // Points need a path.
-                Err(error) => assert_eq!((kind, error.to_string().contains("`path`")), ("points", true)),
+                // Most files need a path, and Fashion-MNIST its package.
+                Err(error) => {
+                    assert!(config.needs_path() || kind == "fashion_mnist", "{kind}");
+                    assert!(error.to_string().contains("`path`"), "{error}");
+                }
             }
         }
     }

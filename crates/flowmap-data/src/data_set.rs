@@ -2,6 +2,8 @@
 
 use flowmap_core::NoiseStream;
 
+use crate::Skipped;
+
 /// A source of samples of the law that a flow map is to learn.
 ///
 /// A set is an endless sequence of samples for every [`NoiseStream`]; sample `index` of it is a pure function
@@ -53,6 +55,11 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
     /// What is missing to 1 lies outside of the square.
     /// `None` where it is not known in closed form, and where `lo`, `hi` and `bins` make no grid.
     fn cell_masses(&self, _lo: f64, _hi: f64, _bins: usize) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// The bad records that were passed over on reading, if there were any.
+    fn skipped(&self) -> Option<&Skipped> {
         None
     }
 

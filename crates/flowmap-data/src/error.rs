@@ -39,6 +39,78 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The files of a data set are not there.
+    #[error("{}: expected the files of Debian's package `{package}`, found none; install it by `apt-get install {package}`, or set `path` to a directory with the same files", path.display())]
+    NotInstalled {
+        /// The directory.
+        path: PathBuf,
+        /// The package.
+        package: &'static str,
+    },
+    /// A directory lacks a file, or has several that it could be.
+    #[error("{}: expected {wanted}, found {}", path.display(), list(found))]
+    MissingFile {
+        /// The directory.
+        path: PathBuf,
+        /// The file looked for.
+        wanted: String,
+        /// Names of the files that are there.
+        found: Vec<String>,
+    },
+    /// A file stands beside the subfolders that are the classes.
+    #[error("{}: expected a subfolder, a class, as its neighbors are, found a file", path.display())]
+    FileBesideClasses {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The program was built without a reader.
+    #[error(
+        "`{kind}` data need the feature `{feature}`; expected a program built by `cargo build --features {feature}`, found one without it"
+    )]
+    NoFeature {
+        /// The kind of data.
+        kind: &'static str,
+        /// The feature of the crate.
+        feature: &'static str,
+    },
+    /// A file of latents has an extension that names no format.
+    #[error("{}: expected a file that ends in .npz or .safetensors, found {found}", path.display())]
+    NotLatents {
+        /// The file.
+        path: PathBuf,
+        /// Its extension, or words saying that it has none.
+        found: String,
+    },
+    /// A file of tensors is cut short or damaged.
+    #[error("{}: expected a whole safetensors file: {source}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        source: safetensors::SafeTensorError,
+    },
+    /// One record of a data set is wrong.
+    #[error("{place}: {fault}")]
+    Record {
+        /// The file, or the member of it.
+        place: String,
+        /// What is wrong.
+        fault: RecordFault,
+    },
+    /// A value of an image is far from [−1, 1].
+    #[error(
+        "{place}, sample {sample}, coordinate {coordinate}: expected a number from -1 to 1, found {found}"
+    )]
+    BeyondScale {
+        /// The file, with the array in it.
+        place: String,
+        /// The sample, counted from 0.
+        sample: u64,
+        /// The coordinate of the flattened sample, counted from 0.
+        coordinate: u64,
+        /// The value.
+        found: f64,
+    },
     /// The path leads to a folder or a device.
     #[error("{}: expected a file, found something else", path.display())]
     NotAFile {
@@ -238,6 +310,47 @@ pub enum Error {
     },
 }
 
+/// What is wrong with one image of many.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordFault {
+    /// A file that is no image, or a damaged one.
+    #[error("expected a PNG or JPEG image, found {message}")]
+    NotAnImage {
+        /// What the decoder says.
+        message: String,
+    },
+    /// An image of another shape than those before it.
+    #[error("expected an image of {} x {} pixels and {} channels, found {} x {} and {}",
+            expected[1], expected[2], expected[0], found[1], found[2], found[0])]
+    OtherShape {
+        /// `[C, H, W]` of the others.
+        expected: [usize; 3],
+        /// `[C, H, W]` of this one.
+        found: [usize; 3],
+    },
+    /// An image that is smaller than what is to be cut out of it.
+    #[error(
+        "expected an image of at least {side} x {side} pixels, found {height} x {width} (height x width)"
+    )]
+    TooSmall {
+        /// Side of the square to cut out.
+        side: u32,
+        /// Height of the image.
+        height: u32,
+        /// Width of the image.
+        width: u32,
+    },
+    /// A class that is no number, or beyond the classes.
+    #[error("expected a class, a whole number from 0 to {max}, found {found:?}")]
+    Class {
+        /// The largest class.
+        max: u32,
+        /// The text.
+        found: String,
+    },
+}
+
 /// How a file breaks its format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -302,6 +415,32 @@ pub enum FormatFault {
     /// A packed array that cannot be unpacked.
     #[error("the compressed data are damaged")]
     Deflate,
+    /// A file that is no IDX file of bytes.
+    #[error("expected an IDX file of bytes, which starts with 00 00 08, found {found:02x?}")]
+    IdxMagic {
+        /// Its first bytes.
+        found: Vec<u8>,
+    },
+    /// A file of records of one length that ends within one.
+    #[error("the file ends within record {record} (counted from 0) of {of}")]
+    CutRecord {
+        /// The record that is cut or missing.
+        record: u64,
+        /// Number of records that there should be.
+        of: u64,
+    },
+    /// A file that is no tar file, or a damaged one.
+    #[error("expected the header of a tar file, found other bytes, after {member} members")]
+    TarHeader {
+        /// Number of members before.
+        member: u64,
+    },
+    /// A tar file that ends within a header.
+    #[error("the file ends within the header of a member, after {member} members")]
+    CutHeader {
+        /// Number of members before.
+        member: u64,
+    },
     /// A text file that is not UTF-8.
     #[error("line {line}: expected text in UTF-8, found other bytes")]
     NotText {

@@ -2,12 +2,13 @@
 
 use flowmap_core::NoiseStream;
 
-use crate::{DataSet, Error, Permutation, Result};
+use crate::shuffle::row_of;
+use crate::{DataSet, Error, Result};
 
 /// Samples held in memory: images, points of a file, anything that fits.
 ///
 /// Index i belongs to epoch ⌊i / n⌋, and each epoch visits each of the n samples once, in the order of a
-/// [`Permutation`] that is keyed by the stream at the number of the epoch.
+/// [`Permutation`](crate::Permutation) that is keyed by the stream at the number of the epoch.
 ///
 /// ```
 /// use flowmap_data::{DataSet, FiniteSet};
@@ -99,8 +100,7 @@ impl FiniteSet {
 
     /// The row of sample `index` of the sequence of `stream`.
     fn row(&self, stream: &NoiseStream, index: u64) -> usize {
-        let (epoch, position) = (index / self.n_samples, index % self.n_samples);
-        Permutation::new(self.n_samples, &mut stream.at(epoch)).apply(position) as usize
+        row_of(self.n_samples, stream, index)
     }
 
     /// Copies the row number `row` of `values` to `out`.
@@ -185,7 +185,7 @@ fn count_classes(name: &str, labels: &[u32], n_samples: u64) -> Result<usize> {
 }
 
 /// Standard deviation (divided by n) of the values about their mean, in two passes.
-fn standard_deviation(values: &[f32]) -> f64 {
+pub(crate) fn standard_deviation(values: &[f32]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / n;
     let variance = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / n;

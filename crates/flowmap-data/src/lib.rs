@@ -10,19 +10,24 @@ mod error;
 mod file;
 mod finite;
 mod generated;
+mod image;
 mod points;
 mod shuffle;
 
 pub use batch::{Batch, batch, batch_noise};
-pub use config::DataConfig;
+pub use config::{DataConfig, Declared};
 pub use data_set::DataSet;
 pub use digits::{DigitsConfig, digits};
-pub use error::{Error, FormatFault, Result};
+pub use error::{Error, FormatFault, RecordFault, Result};
 pub use finite::FiniteSet;
 pub use generated::{
     Checkerboard, CheckerboardConfig, EightGaussiansConfig, GaussianMixture, GaussianMixtureConfig, Moons,
     MoonsConfig, Pinwheel, PinwheelConfig, Rings, RingsConfig, Spirals, SpiralsConfig, SwissRoll,
     SwissRollConfig,
+};
+pub use image::{
+    Channels, Cifar10Config, Cifar100Config, CifarLabels, FashionMnistConfig, IdxConfig, ImageFolderConfig,
+    ImageSet, ImagesConfig, LatentSet, LatentsConfig, Layout, Skipped, Split, WebdatasetConfig,
 };
 pub use points::{Column, PointsConfig};
 pub use shuffle::Permutation;

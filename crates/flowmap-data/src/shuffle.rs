@@ -12,7 +12,7 @@
 //! Differs from both: F is a mixing function for speed, not a cipher; the order is random enough for training,
 //! it hides nothing.
 
-use flowmap_core::Noise;
+use flowmap_core::{Noise, NoiseStream};
 
 /// Number of half rounds of (1); four already pass the tests.
 const N_ROUNDS: usize = 8;
@@ -74,6 +74,12 @@ impl Permutation {
     }
 }
 
+/// The row of sample `index` of the sequence of `stream`, in epochs that visit each of `n` rows once.
+pub(crate) fn row_of(n: u64, stream: &NoiseStream, index: u64) -> usize {
+    let (epoch, position) = (index / n, index % n);
+    Permutation::new(n, &mut stream.at(epoch)).apply(position) as usize
+}
+
 /// Scrambles 64 bits: two rounds of xor-shift and multiplication (the finalizer of MurmurHash3).
 fn mix(mut bits: u64) -> u64 {
     bits ^= bits >> 33;
@@ -85,7 +91,7 @@ fn mix(mut bits: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use flowmap_core::{NoiseStream, Stream};
+    use flowmap_core::Stream;
     use proptest::prelude::*;
 
     use super::*;

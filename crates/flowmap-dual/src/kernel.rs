@@ -35,7 +35,7 @@ pub(crate) use attention::{Attention, SelfAttention};
 pub(crate) use convolution::Convolution;
 pub(crate) use floats::{Parts, is_wanted};
 pub(crate) use gate::Gate;
-pub(crate) use group_norm::{Gains, Groups};
+pub(crate) use group_norm::{Gains, Groups, Scaled};
 pub(crate) use layer::{Layer, Layers, Tape};
 pub(crate) use layer_norm::{Center, Rows};
 pub(crate) use norm::{Gain, Geometry, Norm};

@@ -101,6 +101,10 @@ fn elementwise_functions_have_exact_derivatives() {
     check("recip", &x, Dual::recip);
     check("powf 0.7", &x, |x| x.powf(0.7));
     check("relu", &x, Dual::relu);
+    // Numbers within the bound and beyond it, none near it, where the function has a kink.
+    let mixed = Tensor::new(&[0.4, -0.3, 2.0, -2.5, 0.1, 1.6], &Device::Cpu).unwrap();
+    check("clamp", &mixed, |x| x.clamp(1.0));
+    check("clamp, all inside", &x, |x| x.clamp(100.0));
 }
 
 #[test]
@@ -193,6 +197,7 @@ fn normalizations_and_softmax_have_exact_derivatives() {
     let x = noise(22, &[3, 8]);
     check("layer_norm", &x, |x| x.layer_norm(1e-5));
     check("rms_norm", &x, |x| x.rms_norm(1e-5));
+    check("unit_magnitude", &noise(24, &[2, 5, 3]), |x| x.unit_magnitude(1, 1e-4));
     check("group_norm", &noise(23, &[2, 6, 2, 3]), |x| x.group_norm(3, 1e-5));
     check("softmax", &x, |x| x.softmax(1));
     check("log_softmax", &x, |x| x.log_softmax(1));

@@ -27,6 +27,8 @@ enum Operation {
     Layer,
     Rms,
     Group(usize),
+    /// No normalisation.
+    Unscaled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,7 @@ fn run(dtype: DType, case: &Case) -> (Vec<Tensor>, usize) {
     let [x_moves, scale_moves, shift_moves] = case.tangents;
     let x = inputs.dual(dims, x_moves);
     let channels = match case.operation {
-        Operation::Group(_) => dims[1],
+        Operation::Group(_) | Operation::Unscaled => dims[1],
         _ => dims[dims.len() - 1],
     };
     let has_weight = matches!(case.after, After::Weight | After::Affine | After::AffinePerSample);
@@ -119,6 +121,7 @@ fn run(dtype: DType, case: &Case) -> (Vec<Tensor>, usize) {
         Operation::Layer => x.layer_norm_with(EPS, modulation, case.activation),
         Operation::Rms => x.rms_norm_with(EPS, modulation, case.activation),
         Operation::Group(groups) => x.group_norm_with(groups, EPS, modulation, case.activation),
+        Operation::Unscaled => x.modulated(modulation, case.activation),
     }
     .unwrap();
     let moves = x_moves || (is_per_sample && (scale_moves || shift_moves));
@@ -187,6 +190,8 @@ proptest! {
         seed in 0u64..1000,
     ) {
         let dims = vec![batch, groups * depth, height, width];
+        let unscaled = Case { operation: Operation::Unscaled, dims: dims.clone(), after, activation, tangents, seed };
+        check(&unscaled)?;
         check(&Case { operation: Operation::Group(groups), dims, after, activation, tangents, seed })?;
     }
 
@@ -218,6 +223,7 @@ fn tensors_of_many_chunks_agree_with_the_oracle() {
         case(Operation::Rms, &[1500, 33], After::Affine),
         case(Operation::Group(2), &[2, 4, 101, 99], After::AffinePerSample),
         case(Operation::Group(8), &[9, 32, 17, 15], After::Affine),
+        case(Operation::Unscaled, &[9, 32, 17, 15], After::PerSample),
     ];
     for case in cases {
         let (distance, which) = worst(&run(DType::F32, &case), &run(DType::F64, &case));

@@ -2,8 +2,11 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "classifier")]
+mod classifier;
 mod energy;
 mod error;
+mod frechet;
 mod histogram_kl;
 mod laws;
 mod mmd;
@@ -12,8 +15,11 @@ mod samples;
 mod sliced_wasserstein;
 mod wasserstein;
 
+#[cfg(feature = "classifier")]
+pub use classifier::{ClassAccuracy, Classifier, ClassifierError, ClassifierResult, Labelled, Verdict};
 pub use energy::{EnergyDistance, energy_distance};
 pub use error::{Error, Result};
+pub use frechet::{Frechet, Moments, frechet};
 pub use histogram_kl::{
     CellMasses, Checkerboard, ExactKl, PaperKl, PaperTarget, SquareGrid, exact_kl, paper_kl,
 };

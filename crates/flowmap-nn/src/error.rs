@@ -84,6 +84,22 @@ pub enum Error {
         /// Shape of one sample that was given.
         found: Vec<usize>,
     },
+    /// A network of images was built for samples that are none.
+    #[error("the network takes images (C, H, W), found samples of shape {found:?}")]
+    NotAnImage {
+        /// Shape of one sample.
+        found: Vec<usize>,
+    },
+    /// The sides of an image do not fit the patches or the levels of a network.
+    #[error("expected images whose sides {factor} divides, found {height}x{width}")]
+    ImageSides {
+        /// What must divide them.
+        factor: usize,
+        /// Height of the images.
+        height: usize,
+        /// Width of the images.
+        width: usize,
+    },
     /// An objective needs more of a teacher than there is.
     #[error("the objective needs {expected} to distill from, found {found}")]
     NoTeacher {

@@ -5,12 +5,14 @@
 
 mod learned;
 mod norm;
+mod positional;
 mod weight;
 
 use candle_core::{D, Tensor};
 
-pub use learned::{LearnedWeight, LearnedWeightConfig};
+pub use learned::{LearnedWeight, LearnedWeightConfig, WeightNet};
 pub use norm::Norm;
+pub use positional::{PositionalWeight, PositionalWeightConfig};
 pub use weight::TimeWeight;
 
 use crate::Result;

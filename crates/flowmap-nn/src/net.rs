@@ -1,7 +1,21 @@
 //! Networks, written once for plain and dual tensors.
 
 mod conditioning;
+mod cost;
+mod dit;
+mod edm2_unet;
+mod linear;
 mod mlp;
+mod patches;
+mod reversed;
+mod time_embedding;
+mod unet;
 
 pub use conditioning::Conditioning;
+pub use cost::Cost;
+pub use dit::{Dit, DitConfig, DitSize, Positions, QkNorm};
+pub use edm2_unet::{Edm2Size, Edm2UNet, Edm2UNetConfig};
 pub use mlp::{Mlp, MlpConfig};
+pub use reversed::ReversedTime;
+pub(crate) use time_embedding::Sinusoids;
+pub use unet::{SecondTime, UNet, UNetConfig};

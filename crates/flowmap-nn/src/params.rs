@@ -1,6 +1,6 @@
 //! Named parameters: made from a seed, or taken from a checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
@@ -13,6 +13,8 @@ use crate::{Error, Result};
 pub enum Init {
     /// All zeros.
     Zeros,
+    /// All ones.
+    Ones,
     /// Normal with this standard deviation.
     Normal(f64),
     /// Normal with variance 1/fan_in, LeCun and others 1998, with fan_in the product of all sizes but the first.
@@ -26,7 +28,12 @@ pub enum Init {
 pub struct Params {
     vars: BTreeMap<String, Var>,
     buffers: BTreeMap<String, Tensor>,
+    /// Those that [`Params::project`] brings back to their sphere.
+    on_sphere: BTreeSet<String>,
 }
+
+/// Added to the magnitude of a row of weights before it is divided by.
+pub(crate) const MAGNITUDE_EPS: f64 = 1e-4;
 
 impl Params {
     /// The trainable parameters.
@@ -37,6 +44,25 @@ impl Params {
     /// Number of trainable numbers.
     pub fn n_elements(&self) -> usize {
         self.vars.values().map(|v| v.elem_count()).sum()
+    }
+
+    /// Whether [`Params::project`] has something to do.
+    pub fn has_spheres(&self) -> bool {
+        !self.on_sphere.is_empty()
+    }
+
+    /// Forced weight normalisation: every row of the weights that a network keeps on a sphere is divided by its magnitude,
+    /// w ← w / (rms w + 1e-4) (EDM2, Karras and others 2023, arXiv:2312.02696). For after each update.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn project(&self) -> Result<()> {
+        for name in &self.on_sphere {
+            if let Some(var) = self.vars.get(name) {
+                var.set(&unit_rows(&var.as_detached_tensor())?)?;
+            }
+        }
+        Ok(())
     }
 
     /// All tensors by name, buffers included, off the tape.
@@ -55,6 +81,16 @@ impl Params {
     }
 }
 
+/// Each row of weights `(out, ...)` divided by its magnitude, w / (rms w + 1e-4).
+///
+/// # Errors
+/// As Candle.
+pub(crate) fn unit_rows(weight: &Tensor) -> Result<Tensor> {
+    let rows = weight.flatten_from(1)?;
+    let magnitude = (rows.sqr()?.mean_keepdim(1)?.sqrt()? + MAGNITUDE_EPS)?;
+    Ok(rows.broadcast_div(&magnitude)?.reshape(weight.shape())?)
+}
+
 /// Where the parameters of a network come from.
 enum Source {
     /// Drawn anew; each parameter has its own noise, keyed by its name.
@@ -63,6 +99,8 @@ enum Source {
     Trainable(BTreeMap<String, Tensor>),
     /// Taken as they are, sharing memory, not trainable.
     Frozen(BTreeMap<String, Tensor>),
+    /// Zeros that take no memory, to count the parameters of a network of any size.
+    Outline,
 }
 
 /// Hands parameters to a network while it is built.
@@ -71,6 +109,7 @@ pub struct ParamBuilder {
     dtype: DType,
     device: Device,
     params: Params,
+    n_trainable: usize,
 }
 
 impl ParamBuilder {
@@ -91,8 +130,23 @@ impl ParamBuilder {
         Self::new(Source::Frozen(tensors), dtype, device)
     }
 
+    /// Hands out zeros that take no memory, for counting.
+    pub fn outline(dtype: DType, device: &Device) -> Self {
+        Self::new(Source::Outline, dtype, device)
+    }
+
+    /// How many trainable numbers were asked for so far.
+    pub fn n_trainable(&self) -> usize {
+        self.n_trainable
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     fn new(source: Source, dtype: DType, device: &Device) -> Self {
-        Self { source, dtype, device: device.clone(), params: Params::default() }
+        Self { source, dtype, device: device.clone(), params: Params::default(), n_trainable: 0 }
     }
 
     /// A trainable parameter.
@@ -101,7 +155,8 @@ impl ParamBuilder {
     /// [`Error::MissingTensor`] or [`Error::TensorShape`] where a checkpoint does not have it.
     pub fn param<S: Into<Shape>>(&mut self, name: &str, shape: S, init: Init) -> Result<Tensor> {
         let tensor = self.tensor(name, shape.into(), init)?;
-        if matches!(self.source, Source::Frozen(_)) {
+        self.n_trainable += tensor.elem_count();
+        if matches!(self.source, Source::Frozen(_) | Source::Outline) {
             self.params.buffers.insert(name.to_owned(), tensor.clone());
             return Ok(tensor);
         }
@@ -109,6 +164,43 @@ impl ParamBuilder {
         let tensor = var.as_tensor().clone();
         self.params.vars.insert(name.to_owned(), var);
         Ok(tensor)
+    }
+
+    /// A trainable weight `(out, ...)`, normal at first, whose rows [`Params::project`] keeps at magnitude one.
+    ///
+    /// # Errors
+    /// As [`ParamBuilder::param`].
+    pub fn param_on_sphere<S: Into<Shape>>(&mut self, name: &str, shape: S) -> Result<Tensor> {
+        let tensor = self.param(name, shape, Init::Normal(1.0))?;
+        self.params.on_sphere.insert(name.to_owned());
+        Ok(tensor)
+    }
+
+    /// A tensor that belongs to the model, is not trained and starts with the numbers that `values` gives.
+    ///
+    /// # Errors
+    /// As [`ParamBuilder::param`]; where `values` gives another number of numbers.
+    pub fn table<S: Into<Shape>>(
+        &mut self,
+        name: &str,
+        shape: S,
+        values: impl FnOnce() -> Vec<f64>,
+    ) -> Result<Tensor> {
+        if !matches!(self.source, Source::Fresh { .. }) {
+            return self.buffer(name, shape, Init::Zeros);
+        }
+        let tensor = self.constant(shape, values())?;
+        self.params.buffers.insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+
+    /// A tensor of these numbers in the type and place of the parameters, which no checkpoint holds.
+    ///
+    /// # Errors
+    /// Where the numbers do not fill the shape.
+    pub fn constant<S: Into<Shape>>(&self, shape: S, values: Vec<f64>) -> Result<Tensor> {
+        let tensor = Tensor::from_vec(values, shape.into(), &Device::Cpu)?;
+        Ok(tensor.to_dtype(self.dtype)?.to_device(&self.device)?)
     }
 
     /// A tensor that belongs to the model but is not trained.
@@ -125,6 +217,9 @@ impl ParamBuilder {
         let tensors = match &mut self.source {
             Source::Fresh { seed } => return draw(*seed, name, shape, init, self.dtype, &self.device),
             Source::Trainable(tensors) | Source::Frozen(tensors) => tensors,
+            Source::Outline => {
+                return Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?);
+            }
         };
         Ok(take(tensors, name, &shape)?.to_device(&self.device)?.to_dtype(self.dtype)?)
     }
@@ -181,6 +276,7 @@ fn draw(seed: u64, name: &str, shape: Shape, init: Init, dtype: DType, device: &
     let fan_in: usize = shape.dims().iter().skip(1).product();
     let std = match init {
         Init::Zeros => return Ok(Tensor::zeros(shape, dtype, device)?),
+        Init::Ones => return Ok(Tensor::ones(shape, dtype, device)?),
         Init::Normal(std) => std,
         Init::LecunNormal => (fan_in.max(1) as f64).sqrt().recip(),
     };

@@ -14,8 +14,12 @@ use rayon::prelude::*;
 use crate::objective::{BinSums, Combination, Tile};
 use crate::{AverageVelocity, Batch, Params, Result};
 
-/// Rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
+/// Most rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
 const TILE_ROWS: usize = 256;
+/// Numbers of the samples of a tile, about: images have activations at every pixel, so that few of them fill the cache.
+const TILE_NUMBERS: usize = 1 << 14;
+/// Fewest rows of a tile.
+const MIN_TILE_ROWS: usize = 4;
 /// Most lanes: as many threads can work on a batch.
 const MAX_LANES: usize = 32;
 /// Most numbers that the gradient buffers of all lanes hold together; two lanes are always allowed.
@@ -55,7 +59,9 @@ where
     T: AverageVelocity + ?Sized,
 {
     let n_tiles = match batch.x0.device() {
-        Device::Cpu => batch.x0.dim(0)?.div_ceil(TILE_ROWS).max(1),
+        Device::Cpu => {
+            batch.x0.dim(0)?.div_ceil(tile_rows(batch.x0.elem_count() / batch.x0.dim(0)?.max(1))).max(1)
+        }
         _ => 1,
     };
     let lanes_that_fit = MAX_LANE_NUMBERS / params.n_elements().max(1);
@@ -130,6 +136,12 @@ impl LossAndGradient {
         self.gradients.insert(var, sum);
         Ok(())
     }
+}
+
+/// Rows of a tile on the CPU of samples of so many numbers: a power of two.
+pub fn tile_rows(numbers: usize) -> usize {
+    let rows = TILE_NUMBERS / numbers.max(1);
+    (1 << rows.max(1).ilog2()).clamp(MIN_TILE_ROWS, TILE_ROWS)
 }
 
 fn scalar(x: &Tensor) -> Result<f64> {

@@ -7,7 +7,7 @@ mod mlps;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::Stream;
 use flowmap_dual::Dual;
-use flowmap_nn::{AverageVelocity, Condition, Error, FlowMap, Guided};
+use flowmap_nn::{Autoguided, AverageVelocity, Condition, Error, FlowMap, Guided, GuidedWithin};
 use mlps::{Case, DIM, cases, normals};
 
 /// Step of the central differences: truncation and rounding are both below 1e-8 for these networks.
@@ -238,4 +238,30 @@ fn guidance_interpolates_from_no_label_to_the_label_and_beyond() {
     assert_close(&guided(2.5).1, &difference, DIFFERENCE, "derivative at scale 2.5");
     let error = FlowMap::new(&guided_net).jump(&s, &t, &x).unwrap_err();
     assert_eq!(error.to_string(), "the network has 3 classes, but the batch came without labels");
+}
+
+#[test]
+fn guide_without_labels_is_classifier_free_guidance_and_an_interval_limits_it_to_its_starts() {
+    let case = case("everything with gelu_tanh");
+    let (net, _) = case.fresh(DType::F64);
+    let (labels, Inputs { s, t, x, .. }) = (case.labels(N).unwrap(), Inputs::new());
+    let jump = |net: &dyn AverageVelocity| FlowMap::given(net, Some(&labels)).jump(&s, &t, &x).unwrap();
+    let guided = Guided::new(net.clone(), 2.5, case.null_label());
+    let without = Guided::new(net.clone(), 0.0, case.null_label());
+    let by_guide = Autoguided::new(net.clone(), without, 2.5);
+    assert_close(&jump(&by_guide), &jump(&guided), ROUNDING, "autoguidance");
+
+    let starts = s.to_vec1::<f64>().unwrap();
+    let mut sorted = starts.clone();
+    sorted.sort_by(f64::total_cmp);
+    let interval = [sorted[N / 4], sorted[N / 2]];
+    let within = jump(&GuidedWithin::new(net.clone(), guided.clone(), interval));
+    for (row, start) in starts.iter().enumerate() {
+        let is_within = (interval[0]..=interval[1]).contains(start);
+        let expected = if is_within { jump(&guided) } else { jump(&net) };
+        let row_of = |x: &Tensor| x.narrow(0, row, 1).unwrap();
+        assert_close(&row_of(&within), &row_of(&expected), ROUNDING, "interval");
+    }
+    assert_equal(&jump(&GuidedWithin::new(net.clone(), guided.clone(), [0.0, 1.0])), &jump(&guided), "all");
+    assert_equal(&jump(&GuidedWithin::new(net.clone(), guided, [2.0, 3.0])), &jump(&net), "none");
 }

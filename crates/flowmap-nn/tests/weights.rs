@@ -6,7 +6,7 @@ mod mlps;
 
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
-use flowmap_nn::loss::{LearnedWeight, LearnedWeightConfig, Norm, TimeWeight};
+use flowmap_nn::loss::{LearnedWeight, LearnedWeightConfig, Norm, TimeWeight, WeightNet};
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::*;
 use flowmap_nn::{Batch, Condition, Context, Error, FlowMap, ParamBuilder, PerSample, Times};
@@ -84,7 +84,7 @@ fn learned_weight_starts_as_the_loss_and_learns_its_logarithm() {
     let times = times();
     let mut builder = ParamBuilder::fresh(1, DType::F64, &Device::Cpu);
     let config = LearnedWeightConfig { features: 16, scale: 1.0 };
-    let learned = LearnedWeight::new(&config, 3, &mut builder).unwrap();
+    let learned = WeightNet::Own(LearnedWeight::new(&config, 3, &mut builder).unwrap());
     let params = builder.finish().unwrap();
     let names: Vec<_> = params.vars().keys().collect();
     assert_eq!(names, ["loss_weight.3.bias", "loss_weight.3.weight"]);

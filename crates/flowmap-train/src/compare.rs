@@ -23,8 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    Config, Error, Evaluation, Generation, Measured, Metric, Model, Observer, Reference, Result, RunDir,
-    Sampling, Trainer, evaluate, judge, make_dir_with, train, write_atomically,
+    Config, Drawn, Error, Evaluation, Generation, Measured, Metric, Model, Observer, Reference, Result,
+    RunDir, Sampling, Trainer, evaluate, judge, make_dir_with, train, write_atomically,
 };
 
 pub use plan::{Omitted, Plan, Planned};
@@ -164,7 +164,8 @@ pub fn compare(
     let base = &plan.base;
     let data = base.data.build(None)?;
     let n_classes = if base.conditional { data.n_classes() } else { 0 };
-    let reference = Reference::new(&base.data, base.interpolant, data.sigma())?.given_classes(n_classes);
+    let reference =
+        Reference::new(&base.data, base.interpolant, base.sigma(data.as_ref()))?.given_classes(n_classes);
     let metrics = base.metrics(&reference)?;
     let how = base.generation();
     let noise = base_samples(&reference, &how)?;
@@ -178,7 +179,7 @@ pub fn compare(
         metric: metrics.first().copied().unwrap_or(Metric::SlicedW2),
         steps: base.eval.steps.clone(),
         num: how.num,
-        base: judge(&noise, None, &reference, &of_noise, how.seed)?,
+        base: judge(Drawn::new(&noise), &reference, &of_noise, how.seed)?,
         config: json(base),
         rows: Vec::new(),
         omitted: plan.omitted.clone(),

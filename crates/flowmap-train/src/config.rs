@@ -2,18 +2,18 @@
 
 mod conflicts;
 mod layers;
+mod network;
 
 use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
-use flowmap_data::DataConfig;
-use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
+use flowmap_data::{DataConfig, DataSet};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{AverageVelocity, ParamBuilder};
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigSource, resolve};
+pub use network::{NetworkConfig, Outline};
 
 use crate::{Error, GuidanceConfig, Result, TeacherConfig};
 
@@ -34,6 +34,9 @@ pub struct Config {
     /// Whether the network is given the labels of the data.
     #[serde(default)]
     pub conditional: bool,
+    /// Standard deviation of the base, which the network scales its inputs by too; that of the data where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sigma_data: Option<f64>,
     /// How noise and data are paired.
     #[serde(default)]
     pub coupling: Coupling,
@@ -65,34 +68,6 @@ pub struct Config {
 
 fn default_seed() -> u64 {
     42
-}
-
-/// Which network, with its sizes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum NetworkConfig {
-    /// The multilayer perceptron of the papers.
-    Mlp(MlpConfig),
-}
-
-impl NetworkConfig {
-    /// Builds the network for samples of `shape`, conditional on `conditioning` (a number of classes, 0 for none, or
-    /// with the scale of guidance as well), and data of standard deviation `sigma_data`.
-    ///
-    /// # Errors
-    /// For a size out of range, and what `builder` finds wrong with a checkpoint.
-    pub fn build(
-        &self,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
-        match self {
-            Self::Mlp(config) => Ok(Box::new(Mlp::new(config, shape, conditioning, sigma_data, builder)?)),
-        }
-    }
 }
 
 /// The training loop.
@@ -204,11 +179,16 @@ impl Config {
             format!("{:?}", self.eval.steps),
         )?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
+        let sigma_fits = self.sigma_data.is_none_or(|sigma| sigma > 0.0 && sigma.is_finite());
+        range(
+            "sigma_data",
+            sigma_fits,
+            "a positive number",
+            format!("{:?}", self.sigma_data.unwrap_or(0.0)),
+        )?;
         self.schedule.validate()?;
         self.optimizer.validate()?;
-        match &self.network {
-            NetworkConfig::Mlp(config) => config.validate()?,
-        }
+        self.network.validate()?;
         Combination::new(self.objective.clone())?;
         if let Some(guidance) = &self.guidance {
             guidance.validate()?;
@@ -222,6 +202,11 @@ impl Config {
         self.coupling.validate().map_err(Error::Coupling)?;
         crate::evaluation::parse_metrics(&self.eval.metrics)?;
         Ok(())
+    }
+
+    /// Standard deviation of the base: that of the config, or of the data.
+    pub fn sigma(&self, data: &dyn DataSet) -> f64 {
+        self.sigma_data.unwrap_or_else(|| data.sigma())
     }
 
     /// The config as TOML, every default spelled out.

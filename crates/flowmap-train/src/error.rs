@@ -140,6 +140,26 @@ pub enum Error {
         /// What the model has.
         found: String,
     },
+    /// The weaker model that guides is of other data or another interpolant.
+    #[error("guide {}: `{key}` is {found}, expected {expected}", path.display())]
+    GuideMismatch {
+        /// The guide.
+        path: PathBuf,
+        /// What differs.
+        key: &'static str,
+        /// What the model has.
+        expected: String,
+        /// What the guide has.
+        found: String,
+    },
+    /// An interval of guidance was given to a model that takes the scale as an input at all times.
+    #[error(
+        "expected a model without the scale of guidance as an input for an interval of guidance, found one with"
+    )]
+    IntervalOfInput,
+    /// The judge of images refused.
+    #[error("judge of images: {0}")]
+    Judge(#[from] flowmap_metrics::ClassifierError),
     /// A path is neither a run, a checkpoint nor a file of tensors.
     #[error("{}: {reason}; expected a run directory, a checkpoint directory, or a .safetensors file with config.json beside it", path.display())]
     NoModel {

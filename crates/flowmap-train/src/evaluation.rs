@@ -1,5 +1,6 @@
 //! Judging samples against data, and a flow map against its laws.
 
+mod image_judge;
 mod laws;
 mod metric;
 mod reference;
@@ -74,7 +75,9 @@ pub fn evaluate(
     for n in steps {
         let grid = TimeGrid::uniform(NonZeroU32::new(*n).unwrap_or(NonZeroU32::MIN));
         let samples = generate(model, &grid, how, device, progress)?;
-        let metrics = judge(&samples.x, Some(&samples.noise), reference, metrics, how.seed)?;
+        let labels = samples.labels.as_deref();
+        let drawn = Drawn { x: &samples.x, noise: Some(&samples.noise), labels };
+        let metrics = judge(drawn, reference, metrics, how.seed)?;
         rows.push(StepsRow { steps: Some(*n), metrics });
     }
     Ok(Evaluation {
@@ -109,16 +112,33 @@ impl Config {
     }
 }
 
-/// Judges samples `x` `(n, ...)` row-major; `noise` are their starting points, where they are known.
+/// Samples to be judged, and what is known of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn<'a> {
+    /// The samples, `(n, ...)` row-major.
+    pub x: &'a [f32],
+    /// Their starting points, in the same rows, where they are known.
+    pub noise: Option<&'a [f32]>,
+    /// The class that each should be of, where they are of classes.
+    pub labels: Option<&'a [u32]>,
+}
+
+impl<'a> Drawn<'a> {
+    /// Samples of which nothing else is known.
+    pub fn new(x: &'a [f32]) -> Self {
+        Self { x, noise: None, labels: None }
+    }
+}
+
+/// Judges samples.
 ///
 /// # Errors
 /// Where a metric cannot be computed for these data.
 pub fn judge(
-    x: &[f32],
-    noise: Option<&[f32]>,
+    drawn: Drawn<'_>,
     reference: &Reference,
     metrics: &[Metric],
     seed: u64,
 ) -> Result<BTreeMap<Metric, Measured>> {
-    metrics.iter().map(|metric| Ok((*metric, metric.measure(x, noise, reference, seed)?))).collect()
+    metrics.iter().map(|metric| Ok((*metric, metric.measure(drawn, reference, seed)?))).collect()
 }

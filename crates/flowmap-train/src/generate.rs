@@ -1,8 +1,10 @@
 //! Samples of a model, in chunks.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
-use flowmap_nn::{AverageVelocity, Guided, OwnedCondition};
+use flowmap_nn::{Autoguided, AverageVelocity, Guided, GuidedWithin, OwnedCondition};
 use flowmap_sample::{Session, base_noise, multistep_consistency, n_fresh};
 
 use crate::{Error, GuidanceConfig, Model, Result, Sampling};
@@ -24,12 +26,17 @@ pub struct Generation {
     /// Scale of classifier-free guidance: the network's input where it has one, which is then the smallest of its
     /// scales where none is given, and two evaluations for one where it has not.
     pub guidance: Option<f64>,
+    /// The weaker model to guide away from, by the scale, instead of the model without a label.
+    pub guide: Option<Arc<Model>>,
+    /// The times at which jumps start that are guided; all where none are given.
+    pub interval: Option<[f64; 2]>,
 }
 
 impl Generation {
     /// `num` samples by jumps of the flow map, classes in turn, no guidance.
     pub fn new(num: usize, seed: u64) -> Self {
-        Self { num, seed, sampler: Sampling::default(), class: None, guidance: None }
+        let sampler = Sampling::default();
+        Self { num, seed, sampler, class: None, guidance: None, guide: None, interval: None }
     }
 
     /// The label of each sample `first..first + n` of a model with `n_classes` classes.
@@ -48,7 +55,9 @@ impl Generation {
     ) -> Result<OwnedCondition> {
         let labels = self.labels(first, n, model.config.n_classes);
         let labels = labels.map(|l| Tensor::from_vec(l, n, device)).transpose()?;
-        let scale = |range: GuidanceConfig| self.guidance.unwrap_or(range.min) as f32;
+        // With a guide the scale is that of the guide.
+        let scale = self.guidance.filter(|_| self.guide.is_none());
+        let scale = |range: GuidanceConfig| scale.unwrap_or(range.min) as f32;
         let guidance =
             model.config.guidance.map(|range| Tensor::full(scale(range), n, device)).transpose()?;
         Ok(OwnedCondition { labels, guidance })
@@ -56,7 +65,8 @@ impl Generation {
 
     /// Evaluations of the network for one of the sampler's.
     pub fn evaluations_per_evaluation(&self, model: &Model) -> usize {
-        if self.guidance.is_some() && model.config.guidance.is_none() { 2 } else { 1 }
+        let is_twice = self.guide.is_some() || self.guidance.is_some() && model.config.guidance.is_none();
+        if is_twice { 2 } else { 1 }
     }
 }
 
@@ -149,17 +159,46 @@ pub(crate) fn with_net<R>(
     if let Some(found) = how.class.filter(|class| *class as usize >= n_classes) {
         return Err(Error::Class { found, n_classes });
     }
+    let net = &*model.net as &dyn AverageVelocity;
+    if let (Some(guide), Some(scale)) = (&how.guide, how.guidance) {
+        check_guide(model, guide)?;
+        return within(how, net, &Autoguided::new(net, &*guide.net as &dyn AverageVelocity, scale), run);
+    }
     match (how.guidance, model.config.guidance) {
         (Some(_), _) if n_classes == 0 => Err(Error::NotConditional),
         (Some(scale), Some(range)) => {
             range.check(scale)?;
-            run(&*model.net)
+            if how.interval.is_some() { Err(Error::IntervalOfInput) } else { run(net) }
         }
-        (Some(scale), None) => {
-            run(&Guided::new(&*model.net as &dyn AverageVelocity, scale, n_classes as u32))
-        }
-        (None, _) => run(&*model.net),
+        (Some(scale), None) => within(how, net, &Guided::new(net, scale, n_classes as u32), run),
+        (None, _) => run(net),
     }
+}
+
+/// Calls `run` with the guided network, or with the plain one outside of the interval where there is one.
+fn within<R>(
+    how: &Generation,
+    plain: &dyn AverageVelocity,
+    guided: &dyn AverageVelocity,
+    run: impl FnOnce(&dyn AverageVelocity) -> Result<R>,
+) -> Result<R> {
+    match how.interval {
+        Some(interval) => run(&GuidedWithin::new(plain, guided, interval)),
+        None => run(guided),
+    }
+}
+
+/// Refuses a guide that speaks of other samples than the model.
+fn check_guide(model: &Model, guide: &Model) -> Result<()> {
+    let fits = |key, expected: String, found: String| {
+        let path = guide.path.clone();
+        if expected == found { Ok(()) } else { Err(Error::GuideMismatch { path, key, expected, found }) }
+    };
+    let (of_model, of_guide) = (&model.config, &guide.config);
+    fits("interpolant", of_model.interpolant.to_string(), of_guide.interpolant.to_string())?;
+    fits("shape", format!("{:?}", of_model.shape), format!("{:?}", of_guide.shape))?;
+    fits("n_classes", of_model.n_classes.to_string(), of_guide.n_classes.to_string())?;
+    fits("sigma_data", of_model.sigma_data.to_string(), of_guide.sigma_data.to_string())
 }
 
 /// What all samples of a call share.

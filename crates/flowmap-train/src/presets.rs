@@ -43,6 +43,56 @@ pub const PRESETS: &[Preset] = &[
         about: "LMD from the exact velocity of 8 Gaussians on a circle, one jump within 3e-4 of the exact map; MLP",
         toml: include_str!("../presets/distill-mixture.toml"),
     },
+    Preset {
+        name: "fashion-mnist",
+        about: "LSD on Fashion-MNIST, class-conditional; compact U-Net, 15 minutes on 2 cores",
+        toml: include_str!("../presets/fashion-mnist.toml"),
+    },
+    Preset {
+        name: "digits-unet",
+        about: "LSD on 1797 real 8x8 digits, class-conditional; compact U-Net, 3 minutes on 2 cores",
+        toml: include_str!("../presets/digits-unet.toml"),
+    },
+    Preset {
+        name: "cifar10",
+        about: "LSD on CIFAR-10 as arXiv:2505.18825; EDM2 U-Net, for a GPU",
+        toml: include_str!("../presets/cifar10.toml"),
+    },
+    Preset {
+        name: "celeba64",
+        about: "LSD on 64x64 CelebA as arXiv:2505.18825; EDM2 U-Net, for a GPU",
+        toml: include_str!("../presets/celeba64.toml"),
+    },
+    Preset {
+        name: "afhq64",
+        about: "LSD on 64x64 AFHQ as arXiv:2505.18825; EDM2 U-Net, for a GPU",
+        toml: include_str!("../presets/afhq64.toml"),
+    },
+    Preset {
+        name: "cifar10-meanflow",
+        about: "Mean Flow on CIFAR-10 after arXiv:2505.13447; EDM2 U-Net, for a GPU",
+        toml: include_str!("../presets/cifar10-meanflow.toml"),
+    },
+    Preset {
+        name: "imagenet-latent-meanflow-b4",
+        about: "Mean Flow on latents of ImageNet 256 after arXiv:2505.13447; DiT-B/4, for a GPU",
+        toml: include_str!("../presets/imagenet-latent-meanflow-b4.toml"),
+    },
+    Preset {
+        name: "imagenet-latent-meanflow-b2",
+        about: "Mean Flow on latents of ImageNet 256 after arXiv:2505.13447; DiT-B/2, for GPUs",
+        toml: include_str!("../presets/imagenet-latent-meanflow-b2.toml"),
+    },
+    Preset {
+        name: "imagenet-latent-meanflow-xl2",
+        about: "Mean Flow on latents of ImageNet 256 after arXiv:2505.13447; DiT-XL/2, for GPUs",
+        toml: include_str!("../presets/imagenet-latent-meanflow-xl2.toml"),
+    },
+    Preset {
+        name: "imagenet-latent-shortcut-b",
+        about: "shortcut model on latents of ImageNet 256 after arXiv:2410.12557; DiT-B/2, for GPUs",
+        toml: include_str!("../presets/imagenet-latent-shortcut-b.toml"),
+    },
 ];
 
 /// The preset of this name.
@@ -96,7 +146,7 @@ pub(crate) fn question(nearest: Option<&str>) -> String {
 pub fn parse_data_kind(kind: &str) -> Option<DataConfig> {
     let table = toml::Table::from_iter([("kind".to_owned(), kind.into())]);
     let config: DataConfig = table.try_into().ok()?;
-    (config.kind() != "points").then_some(config)
+    (!config.needs_path()).then_some(config)
 }
 
 /// The known name nearest to `name`, if one is near: at most a third of its letters differ.
@@ -124,12 +174,46 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use flowmap_data::Declared;
+
     use super::*;
+    use crate::{ConfigSource, Estimate, resolve};
 
     #[test]
     fn nearest_name_forgives_slips_and_refuses_strangers() {
         assert_eq!(nearest("widht", ["width", "hidden"].into_iter()), Some("width"));
         assert_eq!(nearest("zzz", ["width", "hidden"].into_iter()), None);
         assert!(preset("checkerbord").unwrap_err().to_string().contains("did you mean `checkerboard`?"));
+    }
+
+    #[test]
+    fn every_preset_comes_to_something_without_its_data_files() {
+        for preset in PRESETS {
+            let config = resolve(&[ConfigSource::preset(preset.name).unwrap()]).unwrap();
+            assert_eq!(config.name, preset.name);
+            config.refuse_unused_teacher().unwrap();
+            let declared = config.data.declared().unwrap_or_else(|| {
+                let data = config.data.build(None).unwrap();
+                Declared { shape: data.shape().to_vec(), n_classes: data.n_classes() }
+            });
+            let estimate = Estimate::new(&config, &declared.shape, declared.n_classes).unwrap();
+            assert!(estimate.flop_per_step > 0.0, "{}", preset.name);
+            assert!(!config.conditional || declared.n_classes > 0, "{}", preset.name);
+        }
+    }
+
+    #[test]
+    fn networks_of_the_papers_have_their_numbers_of_parameters() {
+        let n_parameters = |name: &str| {
+            let config = resolve(&[ConfigSource::preset(name).unwrap()]).unwrap();
+            let Declared { shape, n_classes } = config.data.declared().unwrap();
+            Estimate::new(&config, &shape, n_classes).unwrap().outline.n_parameters as f64
+        };
+        // In millions, as the papers round them; the second time adds up to 2 % to a DiT.
+        let cases = [("cifar10", 54.67), ("celeba64", 124.0), ("imagenet-latent-meanflow-b4", 131.0)];
+        for (name, millions) in cases.into_iter().chain([("imagenet-latent-meanflow-xl2", 676.0)]) {
+            let found = n_parameters(name) / 1e6;
+            assert!((found / millions - 1.0).abs() < 0.02, "{name}: {found}");
+        }
     }
 }

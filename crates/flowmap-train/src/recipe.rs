@@ -136,7 +136,10 @@ target_ema = 0.99",
     ),
     recipe(
         "consistency",
-        "[[objective]]
+        "[coupling]
+kind = \"independent\"
+
+[[objective]]
 kind = \"consistency\"
 n_steps = 16
 
@@ -144,7 +147,7 @@ n_steps = 16
 ema = [0.999]
 target_ema = 0.999",
         "consistency training, target from a moving average as in the paper; a fixed grid of 16 steps, where the paper \
-         goes from 2 to 150 over a longer training",
+         goes from 2 to 150 over a longer training; independent coupling, as the fresh noise of its sampler is",
     ),
     Recipe {
         ramps: &[("objective.0.warmup", 0.1)],
@@ -152,10 +155,14 @@ target_ema = 0.999",
             "scm",
             "interpolant = \"trigonometric\"
 
+[coupling]
+kind = \"independent\"
+
 [[objective]]
 kind = \"scm\"
 norm_offset = 0.1",
-            "the paper: log-normal times, tangent normalized with c = 0.1; warm-up over a tenth of the steps",
+            "the paper: log-normal times, tangent normalized with c = 0.1; warm-up over a tenth of the steps; \
+             independent coupling, as the fresh noise of its sampler is",
         )
     },
     recipe(
@@ -205,7 +212,10 @@ norm_offset = 0.1",
 pub const DISTILLING: &[Recipe] = &[
     recipe(
         "consistency",
-        "[[objective]]
+        "[coupling]
+kind = \"independent\"
+
+[[objective]]
 kind = \"consistency\"
 trajectory = \"heun\"
 n_steps = 64",
@@ -215,7 +225,10 @@ n_steps = 64",
         ramps: &[("objective.0.warmup", 0.1)],
         ..recipe(
             "scm",
-            "[[objective]]
+            "[coupling]
+kind = \"independent\"
+
+[[objective]]
 kind = \"scm\"
 velocity = \"teacher\"
 norm_offset = 0.1",

@@ -11,11 +11,12 @@ use image::RgbImage;
 use serde_json::Value;
 
 use crate::figure::{
-    BinPanel, ImageGroup, Panel2d, Scale, Series, curves, encode_png, film_strip, images_grid,
-    quality_vs_steps, samples_2d, time_bins, trajectories_2d,
+    BinPanel, Panel2d, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
+    trajectories_2d,
 };
 use crate::generate::{Generation, generate, generate_paths};
 use crate::guidance_figure::{guided_images, guided_points};
+use crate::image_figures::{grids, interpolations, strips};
 use crate::{
     Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically,
 };
@@ -26,14 +27,9 @@ const N_POINTS: usize = 50_000;
 const GUIDANCE_CAPTION: &str = "All classes in one jump by the scale of guidance w, beside guidance by two evaluations and the guided velocity.";
 /// How much wider than the data the window of guided samples is, which lie farther out.
 const GUIDED_WINDOW: f64 = 1.4;
-/// Images in a group, rows of ten.
-const N_IMAGES: usize = 50;
 /// Paths in the figure of trajectories, and steps of each.
 const N_PATHS: usize = 60;
 const PATH_STEPS: NonZeroU32 = NonZeroU32::new(32).unwrap();
-/// Film strips, and frames of each.
-const N_STRIPS: usize = 8;
-const STRIP_STEPS: NonZeroU32 = NonZeroU32::new(8).unwrap();
 /// Lines of the log that the figure of bins takes the mean of.
 const N_LAST_LINES: usize = 10;
 
@@ -87,8 +83,10 @@ pub fn draw_figures(
             draw(
                 "samples.png",
                 &image,
-                "The data beside samples of the model after N steps, one column per class where there are classes.",
+                "The data beside samples of the model after N steps, one row per class where there are classes.",
             )?;
+            let image = interpolations(model, [c, h, w], &how, device)?;
+            draw("interpolations.png", &image, "Samples between two, along a circle of noise, in 4 steps.")?;
             let image = strips(model, [c, h, w], &how, device)?;
             draw("trajectories.png", &image, "From noise to data in 8 steps.")?;
             if let Some(range) = model.config.guidance {
@@ -115,7 +113,7 @@ pub fn draw_figures(
 }
 
 /// Samples for each number of steps of the evaluation.
-fn samples_by_steps(
+pub(crate) fn samples_by_steps(
     model: &Model,
     evaluation: &Evaluation,
     num: usize,
@@ -173,36 +171,8 @@ fn paths_2d(
     Ok(trajectories_2d(&paths, n_times, &background, extent, "trajectories from noise to data")?)
 }
 
-fn grids(
-    model: &Model,
-    reference: &Reference,
-    evaluation: &Evaluation,
-    shape: [usize; 3],
-    how: &Generation,
-    device: &Device,
-) -> Result<RgbImage> {
-    let data = reference.draw(how.seed, 0, N_IMAGES);
-    let samples = samples_by_steps(model, evaluation, N_IMAGES, how, device)?;
-    let titles: Vec<String> = samples.iter().map(|(n, _)| format!("N = {n}")).collect();
-    let n_columns = 10;
-    let mut groups = vec![ImageGroup { title: "data", images: &data, shape, n_columns }];
-    groups.extend(samples.iter().zip(&titles).map(|((_, images), title)| ImageGroup {
-        title,
-        images,
-        shape,
-        n_columns,
-    }));
-    Ok(images_grid(&groups)?)
-}
-
-fn strips(model: &Model, shape: [usize; 3], how: &Generation, device: &Device) -> Result<RgbImage> {
-    let grid = TimeGrid::uniform(STRIP_STEPS);
-    let paths = interleaved(&generate_paths(model, &grid, how, 0, N_STRIPS, device)?)?;
-    Ok(film_strip("trajectories from noise to data", &paths, shape, grid.times())?)
-}
-
 /// `n_times` tensors `(n, ...)` as one array `(n, n_times, ...)`.
-fn interleaved(path: &[candle_core::Tensor]) -> Result<Vec<f32>> {
+pub(crate) fn interleaved(path: &[candle_core::Tensor]) -> Result<Vec<f32>> {
     Ok(candle_core::Tensor::stack(path, 1)?.flatten_all()?.to_vec1()?)
 }
 

@@ -116,7 +116,7 @@ impl Trainer {
             (true, 0) => return Err(Error::NoLabels { kind: config.data.kind() }),
             (true, n) => n,
         };
-        let model_config = ModelConfig::new(&config, data.shape(), n_classes, data.sigma());
+        let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
         let mut builder = builder(&model_config)?;
         let net = model_config.build_network(&mut builder)?;
         let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
@@ -216,7 +216,14 @@ impl Trainer {
         let LossAndGradient { loss, terms, bins, gradients } = found;
         if fault.is_none() {
             let clip = if train.clip_norm > 0.0 { (train.clip_norm / grad_norm).min(1.0) } else { 1.0 };
-            self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?;
+            match self.params.has_spheres() {
+                false => self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?,
+                true => {
+                    self.optimizer.step(&gradients, lr, clip)?;
+                    self.params.project()?;
+                    self.emas.iter_mut().try_for_each(|ema| ema.update(&self.params))?;
+                }
+            }
         }
         self.step += 1;
         let n_bad = self.step - self.optimizer.n_steps();

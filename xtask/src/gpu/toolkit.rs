@@ -52,7 +52,8 @@ fn link(to: &str, at: &Path) -> Result<()> {
 /// The source of cudarc that this workspace is built with.
 fn cudarc() -> Result<PathBuf> {
     let mut cargo = process::cargo();
-    cargo.args(["metadata", "--format-version", "1", "--locked"]);
+    // All features, since the default ones do without it.
+    cargo.args(["metadata", "--format-version", "1", "--locked", "--all-features"]);
     let metadata: Value =
         serde_json::from_str(&process::output(cargo)?).context("reading the output of cargo metadata")?;
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;

@@ -10,14 +10,15 @@ use super::Findings;
 
 /// Layers that each crate may depend on.
 ///
-/// {core, dual} <- nn <- {sample, train} <- cli; core <- {data, metrics} <- train.
+/// {core, dual} <- nn <- {metrics, sample, train} <- cli; core <- data <- train.
 /// What a layer may know, the layers above it may know too.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("flowmap-core", &[]),
     ("flowmap-dual", &[]),
     ("flowmap-nn", &["flowmap-core", "flowmap-dual"]),
     ("flowmap-data", &["flowmap-core"]),
-    ("flowmap-metrics", &["flowmap-core"]),
+    // The judge of images, a feature, is a network.
+    ("flowmap-metrics", &["flowmap-core", "flowmap-dual", "flowmap-nn"]),
     ("flowmap-sample", &["flowmap-core", "flowmap-dual", "flowmap-nn"]),
     (
         "flowmap-train",
@@ -46,7 +47,7 @@ const OURS: &str = "flowmap-";
 const PACKAGE_DATA: &[&str] = &["description", "license", "readme", "keywords", "categories", "rust-version"];
 
 /// Crates without tensors and without Candle.
-const WITHOUT_CANDLE: &[&str] = &["flowmap-core", "flowmap-data", "flowmap-metrics"];
+const WITHOUT_CANDLE: &[&str] = &["flowmap-core", "flowmap-data"];
 
 /// The one crate that has kernels, and so cannot forbid unsafe code as a whole.
 const HAS_KERNELS: &str = "flowmap-dual";

@@ -50,6 +50,9 @@ const RULES: &[Rule] = &[
         counts: is_word,
         instead: "write `TODO(#123)` with the issue",
     },
+    // What a merge leaves behind.
+    Rule { needle: "<<<<<<< ", banned_in: anything, counts: starts_the_line, instead: MERGE },
+    Rule { needle: ">>>>>>> ", banned_in: anything, counts: starts_the_line, instead: MERGE },
     // Paths of one machine.
     Rule { needle: "/root/", banned_in: anything, counts: starts_a_path, instead: MACHINE },
     Rule { needle: "/home/", banned_in: anything, counts: starts_a_path, instead: MACHINE },
@@ -61,6 +64,7 @@ const RULES: &[Rule] = &[
 ];
 
 const MACHINE: &str = "a path of one machine; take it from an argument, or use a temporary directory";
+const MERGE: &str = "a merge that was not finished; keep one of the two sides, or both";
 const REGISTRY: &str = "a registry; leave its address to the configuration of cargo or pip";
 
 /// The file that must name what it bans.
@@ -127,6 +131,10 @@ fn anywhere(_before: &str, _after: &str) -> bool {
     true
 }
 
+fn starts_the_line(before: &str, _after: &str) -> bool {
+    before.is_empty()
+}
+
 fn starts_a_word(before: &str, _after: &str) -> bool {
     !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
 }
@@ -174,6 +182,12 @@ mod tests {
         assert_eq!(hits("a.rs", "// TODO(me): later"), 1);
         assert_eq!(hits("a.rs", "// TODO(#12): later"), 0);
         assert_eq!(hits("a.rs", "// TODOS"), 0);
+    }
+
+    #[test]
+    fn unfinished_merges_are_found_at_the_start_of_a_line() {
+        assert_eq!(hits("a.md", "<<<<<<< HEAD\nours\n=======\ntheirs\n>>>>>>> theirs"), 2);
+        assert_eq!(hits("a.md", "git writes `<<<<<<< HEAD`"), 0);
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn run(args: &Args) -> Result<usize> {
 
 /// The device, and its name.
 fn device(wanted: &str) -> Result<(Device, String)> {
-    let cuda = |n: usize| Device::new_cuda(n).map(|device| (device, format!("cuda:{n}")));
+    let cuda = |n: usize| flowmap_dual::cuda::open(n).map(|device| (device, format!("cuda:{n}")));
     let metal = || Device::new_metal(0).map(|device| (device, "metal".to_owned()));
     let cpu = (Device::Cpu, "cpu".to_owned());
     match wanted {

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use flowmap_core::InterpolantKind;
 use flowmap_data::{DataConfig, DataSet, PointsConfig};
 use flowmap_train::{
-    Evaluation, Generation, Metric, Model, Reference, Sampling, StepsRow, evaluate, judge, parse_data_kind,
-    write_atomically,
+    Drawn, Evaluation, Generation, Metric, Model, Reference, Sampling, StepsRow, evaluate, judge,
+    parse_data_kind, write_atomically,
 };
 
-use super::{Usage, check_guidance, check_place, plot, weights};
+use super::{Usage, check_guidance, check_place, guide, interval, plot, weights};
 use crate::args::EvalArgs;
 use crate::device::device;
 use crate::progress::sampling_bar;
@@ -61,7 +61,13 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
     let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     metrics.iter().try_for_each(|m| m.check(&reference))?;
     let sampler = args.sampler.parse::<Sampling>().map_err(|e| Usage(format!("--sampler: {e}")))?;
-    let how = Generation { sampler, guidance: args.guidance, ..Generation::new(args.num, args.seed) };
+    let how = Generation {
+        sampler,
+        guidance: args.guidance,
+        guide: guide(args.guide.as_deref(), &device)?,
+        interval: interval(args.guidance_interval.as_deref())?,
+        ..Generation::new(args.num, args.seed)
+    };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
     let evaluation = evaluate(&model, &reference, &metrics, &args.steps, &how, &device, progress)?;
@@ -77,18 +83,18 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
     check_shape(reference.data().shape(), samples.shape())?;
     let mut metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     if args.metrics.is_empty() {
-        metrics.retain(|m| *m != Metric::MapError); // the noise of the samples is not known
+        // The noise of the samples is not known, and their classes only where the file has them.
+        metrics.retain(|m| *m != Metric::MapError);
+        metrics.retain(|m| *m != Metric::ClassAccuracy || samples.labels().is_some());
     }
+    let drawn = Drawn { labels: samples.labels(), ..Drawn::new(samples.values()) };
     Ok(Evaluation {
         subject: path.display().to_string(),
         reference: reference.name().to_owned(),
         num: samples.n_samples().unwrap_or(0) as usize,
         seed: args.seed,
         sampler: None,
-        rows: vec![StepsRow {
-            steps: None,
-            metrics: judge(samples.values(), None, &reference, &metrics, args.seed)?,
-        }],
+        rows: vec![StepsRow { steps: None, metrics: judge(drawn, &reference, &metrics, args.seed)? }],
         laws: None,
     })
 }

@@ -2,19 +2,24 @@
 
 use anyhow::Result;
 use candle_core::Device;
+use flowmap_dual::{Execution, fused_operations};
 use flowmap_train::report::Table;
 use flowmap_train::{Model, Weights};
 use serde_json::json;
 
 use crate::args::{Format, InfoArgs};
+use crate::device::{device, name_of};
 use crate::table;
 
-/// Says what a model is: its conventions, its network and its tensors.
+/// Says what a model is: its conventions, its network and its tensors; or what a device does by kernels of our own.
 ///
 /// # Errors
-/// Where there is no model, or it is malformed.
+/// Where there is no model or no such device, or the model is malformed.
 pub fn run(args: &InfoArgs) -> Result<()> {
-    let model = Model::open(&args.model, Weights::Best, &Device::Cpu)?;
+    let Some(path) = &args.model else {
+        return of_device(&device(args.device.as_deref().unwrap_or("cpu"))?, args.format);
+    };
+    let model = Model::open(path, Weights::Best, &Device::Cpu)?;
     let tensors = model.params.tensors();
     let n_elements: usize = tensors.values().map(|t| t.elem_count()).sum();
     let config = &model.config;
@@ -53,4 +58,23 @@ pub fn run(args: &InfoArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How each operation runs on a device.
+fn of_device(device: &Device, format: Format) -> Result<()> {
+    let operations = fused_operations(device);
+    match format {
+        Format::Json => {
+            let named =
+                |(name, execution): (&str, Execution)| (name.to_owned(), json!(execution.to_string()));
+            let all: serde_json::Map<String, serde_json::Value> = operations.into_iter().map(named).collect();
+            let all = json!({ "device": name_of(device), "f32": all });
+            Ok(table::line(&serde_json::to_string_pretty(&all)?)?)
+        }
+        Format::Table => {
+            let row = |(name, execution): (&str, Execution)| vec![name.to_owned(), execution.to_string()];
+            let headers = vec![format!("f32 on {}", name_of(device)), "runs".into()];
+            Ok(table::print(&Table { headers, rows: operations.into_iter().map(row).collect() })?)
+        }
+    }
 }

@@ -10,7 +10,7 @@ use flowmap_train::{
     Generation, Model, NpyArray, NpyData, Samples, generate, make_dir_with, npz_bytes, write_atomically,
 };
 
-use super::{Usage, check_guidance, check_place, weights};
+use super::{Usage, check_guidance, check_place, guide, interval, weights};
 use crate::args::SampleArgs;
 use crate::device::device;
 use crate::progress::sampling_bar;
@@ -37,8 +37,14 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
     check_guidance(args.guidance)?;
     let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
-    let how =
-        Generation { num: args.num, seed: args.seed, sampler, class: args.class, guidance: args.guidance };
+    let how = Generation {
+        sampler,
+        class: args.class,
+        guidance: args.guidance,
+        guide: guide(args.guide.as_deref(), &device)?,
+        interval: interval(args.guidance_interval.as_deref())?,
+        ..Generation::new(args.num, args.seed)
+    };
     // What can be seen to fail at the end is said before the work.
     match format {
         Format::Directory if out.exists() && !out.is_dir() => {

@@ -10,7 +10,8 @@ use flowmap_train::{Checkpoint, Config, ConfigSource, Reference, RunDir, Trainer
 use super::{Usage, plot};
 use crate::args::{RunArgs, TrainArgs};
 use crate::device::device;
-use crate::progress::{TrainingBar, human};
+use crate::estimate::estimate;
+use crate::progress::{TrainingBar, human, say};
 use crate::table;
 
 /// Trains, judges, draws, prints.
@@ -28,7 +29,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     if args.dry_run {
         config.refuse_unused_teacher()?;
-        return Ok(table::line(config.to_toml()?.trim_end())?);
+        table::line(config.to_toml()?.trim_end())?;
+        say(&estimate(&config));
+        return Ok(());
     }
     let began = Instant::now();
     let out = args.out.clone().unwrap_or_else(|| free_dir(Path::new("runs"), &config.name));
@@ -45,12 +48,17 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     } else {
         let trainer = Trainer::new(config.clone(), device)?;
         // A metric that these data do not allow shall not come to light after the training.
-        let reference = Reference::new(&config.data, config.interpolant, trainer.data().sigma())?;
+        let reference = Reference::new(&config.data, config.interpolant, config.sigma(trainer.data()))?;
         let n_classes = if config.conditional { trainer.data().n_classes() } else { 0 };
         config.metrics(&reference.given_classes(n_classes)).context("key `eval.metrics`")?;
         run.create(&config)?;
         trainer
     };
+    if let Some(skipped) = trainer.data().skipped() {
+        let messages = skipped.messages.join("\n  ");
+        let more = if skipped.n > skipped.messages.len() as u64 { "\n  ..." } else { "" };
+        say(&format!("{} bad records of the data are left out:\n  {messages}{more}", skipped.n));
+    }
     let mut bar = TrainingBar::new(config.train.steps, config.train.batch, trainer.n_steps());
     let trained = train(&run, &mut trainer, &mut bar);
     if trained.is_err() {
@@ -108,6 +116,9 @@ pub fn above(args: &RunArgs) -> Result<Vec<ConfigSource>> {
     if let Some(steps) = args.steps {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
         layers.push(ConfigSource::value(format!("--steps {steps}"), "train.steps", steps));
+    }
+    if args.skip_bad {
+        layers.push(ConfigSource::value("--skip-bad".to_owned(), "data.skip_bad", true));
     }
     layers.extend(seed_layer(args.seed)?);
     Ok(layers)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checked_finite;
-use super::eigen::{Eigen, symmetric_eigen};
+use crate::eigen::{Eigen, symmetric_eigen};
 use crate::{Error, Result};
 
 /// Relative to the largest entry or eigenvalue: what rounding may add to a symmetric, semidefinite matrix.

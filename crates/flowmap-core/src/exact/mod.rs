@@ -12,7 +12,6 @@
 //! | [`GuidedFlow`], guided between two of them | closed form of b_t | adaptive integrator, tolerance stated |
 
 mod covariance;
-mod eigen;
 mod gaussian;
 mod guided;
 mod mixture;

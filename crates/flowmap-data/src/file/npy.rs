@@ -150,6 +150,15 @@ impl Value for f32 {
     }
 }
 
+/// Bytes, such as pixels from 0 to 255.
+impl Value for u8 {
+    const EXPECTED: &'static str = "u1";
+
+    fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self> {
+        matches!((dtype.kind, dtype.size), ('u', 1)).then_some(|[a, ..]| a)
+    }
+}
+
 /// Whole numbers, widened; unsigned ones above the range of i64 become its largest.
 impl Value for i64 {
     const EXPECTED: &'static str = "i1, i2, i4, i8, u1, u2, u4, u8 or b1";
@@ -194,7 +203,12 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8], place: &str, within: &'static
     if n == buffer.len() { Ok(()) } else { Err(Error::Format { place: place.into(), fault }) }
 }
 
-fn fill_as_far_as_possible(reader: &mut impl Read, buffer: &mut [u8], place: &str) -> Result<usize> {
+/// Fills as much of the buffer as there is; the number of bytes.
+pub(crate) fn fill_as_far_as_possible(
+    reader: &mut impl Read,
+    buffer: &mut [u8],
+    place: &str,
+) -> Result<usize> {
     let mut n = 0;
     while n < buffer.len() {
         match reader.read(&mut buffer[n..]) {

@@ -187,18 +187,22 @@ impl Grid {
         let before = left.min(0).unsigned_abs().div_ceil(stride).min(self.width);
         let first = left.saturating_add_unsigned(before * stride).max(0).unsigned_abs();
         let n = width.saturating_sub(first).div_ceil(stride).min(self.width - before);
+        let is_padded = n < self.width;
+        if is_padded {
+            place.fill(0.0);
+        }
         for (g, row) in place.chunks_exact_mut(self.width).enumerate() {
             let source = usize::try_from(top.saturating_add_unsigned(g * stride)).ok();
             let source = source.and_then(|y| pixels.get(y * width..(y + 1) * width));
             let Some(source) = source.filter(|_| n > 0) else {
-                row.fill(0.0);
+                if !is_padded {
+                    row.fill(0.0);
+                }
                 continue;
             };
-            row[..before].fill(0.0);
-            row[before + n..].fill(0.0);
             let row = &mut row[before..before + n];
             match stride {
-                1 => row.copy_from_slice(&source[first..first + n]),
+                1 => copy_short(row, &source[first..first + n]),
                 _ => row
                     .iter_mut()
                     .zip(source[first..].iter().step_by(stride))
@@ -216,6 +220,28 @@ pub(super) struct Run {
     pub(super) row: usize,
     pub(super) column: usize,
     pub(super) len: usize,
+}
+
+/// Copies a few numbers, the rows of a small image, without a call to the library's copy of any length.
+#[inline(always)]
+pub(super) fn copy_short(to: &mut [f32], from: &[f32]) {
+    let n = to.len().min(from.len());
+    match n {
+        8..=64 => copy_in::<8>(&mut to[..n], &from[..n]),
+        4..8 => copy_in::<4>(&mut to[..n], &from[..n]),
+        _ => to[..n].copy_from_slice(&from[..n]),
+    }
+}
+
+/// Copies at least `N` numbers in groups of `N`, the last of which may overlap the one before it.
+#[inline(always)]
+fn copy_in<const N: usize>(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks::<N>().0) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+        *to = *from;
+    }
 }
 
 /// Vectors of neighboring places of a grid that cover a rectangle of each image.

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split};
+use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split, copy_short};
 use super::correlate::{Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len};
 use super::lanes::lanes;
 
@@ -180,7 +180,7 @@ impl Sizes {
                         let first = row * horizontal.size + horizontal.pixel(*b, columns.start + run.column);
                         let (to, from) = (&mut plane[first..], &vectors[run.from..][..run.len]);
                         match horizontal.stride {
-                            1 => to[..run.len].copy_from_slice(from),
+                            1 => copy_short(&mut to[..run.len], from),
                             stride => {
                                 to.iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to = *from)
                             }
@@ -296,7 +296,7 @@ impl Sizes {
                 let plane = ((item.images.start + run.image) * self.outputs + o) * self.output_plane();
                 let from =
                     &gradient[plane + (item.rows.start + run.row) * self.width + run.column..][..run.len];
-                vectors[run.from..run.from + run.len].copy_from_slice(from);
+                copy_short(&mut vectors[run.from..run.from + run.len], from);
             }
         }
         let columns = Columns { data: &buffers.grid, taps: &taps, bases: &cover.bases };

@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shap
 use super::columns::Axis;
 use super::conv::Sizes;
 use super::floats::{floats, is_wanted, with_floats};
+use super::scope::add_values;
 
 /// The operation; inputs are x `(B, C, H, W)` or `(2, B, C, H, W)`, the kernels `(O, C, kh, kw)` and perhaps b `(O,)`.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +70,10 @@ impl Convolution {
         let gk = match is_wanted(kernel) {
             true => {
                 let gk = with_floats(gy, |gy| with_floats(x, |x| Ok(sizes.kernel_gradient(x, gy))))?;
-                Some(Tensor::from_vec(gk, kernel.shape(), &Device::Cpu)?)
+                match add_values(kernel, &gk) {
+                    true => None,
+                    false => Some(Tensor::from_vec(gk, kernel.shape(), &Device::Cpu)?),
+                }
             }
             false => None,
         };

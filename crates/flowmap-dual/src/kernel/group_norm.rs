@@ -31,6 +31,17 @@ pub(crate) struct Groups {
     pub(crate) area: usize,
     /// Whether a sample has gains of its own or shares them.
     pub(crate) gains: Gains,
+    /// Whether groups are normalised at all.
+    pub(crate) scaled: Scaled,
+}
+
+/// What n is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scaled {
+    /// (x − ⟨x⟩) r, by equation (1) of [`norm`](super::norm).
+    ToUnit,
+    /// x itself, for modulation and activation alone.
+    No,
 }
 
 /// Whose gain and shift it is.
@@ -120,7 +131,10 @@ impl WithCurve for Forward<'_> {
         for (i, (y, stats)) in self.y.chunks_exact_mut(depth * area).zip(self.stats).enumerate() {
             let group = self.first + i;
             let x = &inputs.x.primal[group * depth * area..][..depth * area];
-            *stats = Stats::plain(x, Center::Mean, inputs.eps);
+            *stats = match groups.scaled {
+                Scaled::ToUnit => Stats::plain(x, Center::Mean, inputs.eps),
+                Scaled::No => Stats::UNSCALED,
+            };
             for (d, (y, x)) in y.chunks_exact_mut(area).zip(x.chunks_exact(area)).enumerate() {
                 let gain = groups.gain_of(group * depth + d);
                 let slope = stats.inverse * (inputs.offset + inputs.gain.primal[gain]);
@@ -172,7 +186,10 @@ impl WithCurve for DualForward<'_> {
         for (i, ((y, dy), stats)) in outputs.zip(self.stats).enumerate() {
             let group = self.first + i;
             let (x, dx) = inputs.x.row(group * len, len, self.zeros);
-            *stats = Stats::dual(x, dx, Center::Mean, inputs.eps);
+            *stats = match groups.scaled {
+                Scaled::ToUnit => Stats::dual(x, dx, Center::Mean, inputs.eps),
+                Scaled::No => Stats::UNSCALED,
+            };
             let outputs = y.chunks_exact_mut(area).zip(dy.chunks_exact_mut(area));
             let channels = outputs.zip(x.chunks_exact(area).zip(dx.chunks_exact(area)));
             for (d, ((y, dy), (x, dx))) in channels.enumerate() {

@@ -171,6 +171,9 @@ pub(super) struct Stats {
 }
 
 impl Stats {
+    /// Those of a group that is not normalised: n = x.
+    pub(super) const UNSCALED: Self = Self { mean: 0.0, inverse: 1.0, tangent_mean: 0.0, slope: 0.0 };
+
     /// (1)
     #[inline(always)]
     pub(super) fn plain(x: &[f32], center: Center, eps: f64) -> Self {

@@ -180,6 +180,14 @@ impl GradientSums {
     }
 }
 
+/// Adds `values` to the sum of this thread for `weight`; gives false, and does nothing, where there is none.
+pub(super) fn add_values(weight: &Tensor, values: &[f32]) -> bool {
+    add_gradient(weight, |sum, write| match write {
+        Write::Set => sum.copy_from_slice(values),
+        Write::Add => sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x),
+    })
+}
+
 impl Sum {
     /// Adds a gradient on another device than the CPU.
     fn add_tensor(&mut self, gradient: Tensor) -> candle_core::Result<()> {

@@ -122,6 +122,22 @@ impl Dual {
         self.map_elementwise(Tensor::erf, |x, _| x.sqr()?.neg()?.exp()? * slope)
     }
 
+    /// x within `-bound` and `bound`; the derivative is one inside and zero beyond.
+    ///
+    /// On a CPU, numbers that are all inside are passed on as they are.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn clamp(&self, bound: f64) -> Result<Self> {
+        if self.device().is_cpu() && self.primal().elem_count() > 0 {
+            let largest = self.primal().detach().abs()?.flatten_all()?.max(0)?.to_dtype(DType::F64)?;
+            if largest.to_scalar::<f64>()? <= bound {
+                return Ok(self.clone());
+            }
+        }
+        self.map_elementwise(|x| x.clamp(-bound, bound), |x, _| x.abs()?.le(bound)?.to_dtype(x.dtype()))
+    }
+
     /// max(x, 0); the derivative at zero counts as one, as in Candle.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use candle_core::DType;
 
 use super::modulate::{Channels, GainShift, Modulation, input, output};
 use crate::cuda::MAX_NORM_CHANNELS;
-use crate::kernel::{Center, Gains, Geometry, Groups, Norm, Rows};
+use crate::kernel::{Center, Gains, Geometry, Groups, Norm, Rows, Scaled};
 use crate::{Activation, Dual, Error, Result};
 
 impl Dual {
@@ -29,6 +29,15 @@ impl Dual {
     pub fn rms_norm(&self, eps: f64) -> Result<Self> {
         let last = self.dims().len().saturating_sub(1);
         self.div(&self.sqr()?.mean_keepdim(last)?.shift(eps)?.sqrt()?)
+    }
+
+    /// x / (√mean x² + eps) over dimension `dim`: the magnitude of a vector becomes one,
+    /// as magnitude-preserving networks have it (EDM2, Karras and others 2023, arXiv:2312.02696).
+    ///
+    /// # Errors
+    /// Where the dimension does not exist.
+    pub fn unit_magnitude(&self, dim: usize, eps: f64) -> Result<Self> {
+        self.div(&self.sqr()?.mean_keepdim(dim)?.sqrt()?.shift(eps)?)
     }
 
     /// Group normalisation of `(B, C, ...)`: each sample over each of `groups` groups of channels,
@@ -129,8 +138,37 @@ impl Dual {
         let after = modulation.gain_shift(channels, self.primal())?;
         let gains = if after.is_per_sample { Gains::PerSample } else { Gains::Shared };
         let area = self.primal().elem_count() / (batch * channels).max(1);
-        let geometry = Geometry::Groups(Groups { batch, channels, groups, area, gains });
+        let geometry =
+            Geometry::Groups(Groups { batch, channels, groups, area, gains, scaled: Scaled::ToUnit });
         self.fused(geometry, eps, &after, activation)
+    }
+
+    /// f(modulation(x)) of `(B, C, ...)`, without a normalisation: y = f(x ⊙ gain + shift).
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use flowmap_dual::{Activation, Dual, Modulation};
+    ///
+    /// let x = Dual::constant(Tensor::ones((1, 4, 2, 4), DType::F32, &Device::Cpu)?);
+    /// let y = x.modulated(Modulation::Identity, Some(Activation::Silu))?;
+    /// assert_eq!(y.dims(), [1, 4, 2, 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OperandShape`] or [`Error::Rank`] where `modulation` does not fit x.
+    pub fn modulated(&self, modulation: Modulation<'_>, activation: Option<Activation>) -> Result<Self> {
+        let (batch, channels) = Channels::Second.sizes(self.dims())?;
+        modulation.check(Channels::Second, self.dims())?;
+        if !self.fits_norm_kernel(modulation) {
+            return composed(self, Channels::Second, modulation, activation);
+        }
+        let after = modulation.gain_shift(channels, self.primal())?;
+        let gains = if after.is_per_sample { Gains::PerSample } else { Gains::Shared };
+        let area = self.primal().elem_count() / (batch * channels).max(1);
+        let scaled = Scaled::No;
+        let geometry = Geometry::Groups(Groups { batch, channels, groups: channels, area, gains, scaled });
+        self.fused(geometry, 0.0, &after, activation)
     }
 
     /// The fused kernel over rows, where there is one for this type and device.

@@ -10,9 +10,18 @@ impl Dual {
     /// # Errors
     /// Where the number of elements differs.
     pub fn reshape(&self, dims: &[usize]) -> Result<Self> {
+        self.moved(|x| x.reshape(dims), |x| x.reshape([&[2], dims].concat()))
+    }
+
+    /// Moves numbers about: in the tensor of both parts at once where an operation made one, so that the next finds it so.
+    fn moved(
+        &self,
+        part: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+        both: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<Self> {
         match self.made_stacked() {
-            Some(stacked) => Self::from_stacked(stacked.reshape([&[2], dims].concat())?),
-            None => self.map_linear(|x| x.reshape(dims)),
+            Some(stacked) => Self::from_stacked(both(stacked)?),
+            None => self.map_linear(part),
         }
     }
 
@@ -21,7 +30,7 @@ impl Dual {
     /// # Errors
     /// Where a dimension does not exist.
     pub fn transpose(&self, first: usize, second: usize) -> Result<Self> {
-        self.map_linear(|x| x.transpose(first, second))
+        self.moved(|x| x.transpose(first, second), |x| x.transpose(first + 1, second + 1))
     }
 
     /// Reorders the dimensions.
@@ -29,7 +38,8 @@ impl Dual {
     /// # Errors
     /// Where `order` is no permutation of the dimensions.
     pub fn permute(&self, order: &[usize]) -> Result<Self> {
-        self.map_linear(|x| x.permute(order))
+        let below = || [0].into_iter().chain(order.iter().map(|dim| dim + 1)).collect::<Vec<_>>();
+        self.moved(|x| x.permute(order), |x| x.permute(below()))
     }
 
     /// `len` entries of dimension `dim` from `start` on.
@@ -37,7 +47,7 @@ impl Dual {
     /// # Errors
     /// Where the range leaves the dimension.
     pub fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Self> {
-        self.map_linear(|x| x.narrow(dim, start, len))
+        self.moved(|x| x.narrow(dim, start, len), |x| x.narrow(dim + 1, start, len))
     }
 
     /// Inserts a dimension of size one.
@@ -61,7 +71,7 @@ impl Dual {
     /// # Errors
     /// As Candle.
     pub fn contiguous(&self) -> Result<Self> {
-        self.map_linear(Tensor::contiguous)
+        self.moved(Tensor::contiguous, Tensor::contiguous)
     }
 
     /// The rows of dimension `dim` named by `ids` (u32), such as the rows of an embedding table.
@@ -87,6 +97,13 @@ impl Dual {
     pub fn cat(parts: &[Self], dim: usize) -> Result<Self> {
         if parts.is_empty() {
             return Err(Error::EmptyCat);
+        }
+        if parts.iter().any(|p| p.made_stacked().is_some()) {
+            let stacked = parts.iter().map(|p| match p.stacked()? {
+                Some(stacked) => Ok(stacked),
+                None => Ok(Tensor::stack(&[p.primal(), &p.primal().zeros_like()?], 0)?),
+            });
+            return Self::from_stacked(Tensor::cat(&stacked.collect::<Result<Vec<_>>>()?, dim + 1)?);
         }
         let primals: Vec<_> = parts.iter().map(Self::primal).collect();
         let primal = Tensor::cat(&primals, dim)?;
@@ -121,6 +138,6 @@ impl Dual {
     /// # Errors
     /// For a rank below two.
     pub fn t(&self) -> Result<Self> {
-        self.map_linear(|x| x.transpose(D::Minus2, D::Minus1))
+        self.moved(|x| x.transpose(D::Minus2, D::Minus1), |x| x.transpose(D::Minus2, D::Minus1))
     }
 }

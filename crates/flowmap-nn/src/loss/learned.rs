@@ -12,6 +12,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::PositionalWeight;
 use crate::{Error, Init, ParamBuilder, PerSample, Result, Times};
 
 /// Sizes of a [`LearnedWeight`].
@@ -86,6 +87,28 @@ impl LearnedWeight {
         let features = Tensor::cat(&[phases.sin()?, phases.cos()?], 1)?.detach();
         let w = features.matmul(&self.weight.unsqueeze(1)?)?.squeeze(1)?;
         Ok(w.broadcast_add(&self.bias)?) // (2)
+    }
+}
+
+/// The network of a learned weight, whichever it is.
+#[derive(Clone, Debug)]
+pub enum WeightNet {
+    /// One of a term's own.
+    Own(LearnedWeight),
+    /// One that terms share.
+    Shared(PositionalWeight),
+}
+
+impl WeightNet {
+    /// w_{s,t} of every pair, `(B,)`.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn w(&self, times: &Times) -> Result<Tensor> {
+        match self {
+            Self::Own(net) => net.w(times),
+            Self::Shared(net) => net.w(times),
+        }
     }
 
     /// e^−w L + w of every sample.

@@ -5,10 +5,11 @@
 //! | constant | L |
 //! | width | (t − s)^p L; p = 2 turns velocities into maps, p = −2 maps into velocities |
 //! | learned | e^−w_{s,t} L + w_{s,t}, see [`super::LearnedWeight`] |
+//! | learned positional | the same with one w for all terms, see [`super::PositionalWeight`] |
 
 use serde::{Deserialize, Serialize};
 
-use super::{LearnedWeight, LearnedWeightConfig};
+use super::{LearnedWeightConfig, PositionalWeightConfig, WeightNet};
 use crate::{Error, PerSample, Result, Times};
 
 /// Widths below this count as this, so that a negative power stays finite.
@@ -28,6 +29,8 @@ pub enum TimeWeight {
     },
     /// Learned with the network.
     Learned(LearnedWeightConfig),
+    /// Learned with the network, one for all terms that have it.
+    LearnedPositional(PositionalWeightConfig),
 }
 
 impl Default for TimeWeight {
@@ -49,6 +52,7 @@ impl TimeWeight {
                 Err(Error::OutOfRange { key: "power", expected: "a finite number", found: power })
             }
             Self::Learned(config) => config.validate(),
+            Self::LearnedPositional(config) => config.validate(),
         }
     }
 
@@ -60,7 +64,7 @@ impl TimeWeight {
         &self,
         losses: PerSample,
         times: &Times,
-        learned: Option<&LearnedWeight>,
+        learned: Option<&WeightNet>,
         term: usize,
     ) -> Result<PerSample> {
         match *self {
@@ -72,7 +76,9 @@ impl TimeWeight {
                 };
                 losses.times(&times.map_width(power)?)
             }
-            Self::Learned(_) => learned.ok_or(Error::NoLearnedWeight { term })?.apply(&losses, times),
+            Self::Learned(_) | Self::LearnedPositional(_) => {
+                learned.ok_or(Error::NoLearnedWeight { term })?.apply(&losses, times)
+            }
         }
     }
 }

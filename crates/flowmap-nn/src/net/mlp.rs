@@ -15,7 +15,8 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, DenseLayer, Dual};
 use serde::{Deserialize, Serialize};
 
-use super::Conditioning;
+use super::Cost;
+use super::conditioning::{Conditioning, check_shape};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Sizes and options of an [`Mlp`].
@@ -158,6 +159,15 @@ impl Mlp {
         })
     }
 
+    /// What a plain forward pass of one sample costs.
+    pub fn cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        for layer in &self.layers {
+            cost += Cost::layer(layer.weight.elem_count(), layer.bias.elem_count());
+        }
+        cost
+    }
+
     /// The input of the first layer, `(B, d_in)`; `x` is `(B, D)`, already divided by σ.
     fn features(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let (s, t) = (s.column(2)?, t.column(2)?);
@@ -173,23 +183,13 @@ impl Mlp {
         if let Some(frequencies) = &self.x_frequencies {
             parts.push(x.linear(frequencies, None)?.sin_cos()?);
         }
-        match (self.conditioning.takes_guidance(), condition.guidance) {
-            (true, Some(w)) => {
-                let g = Dual::constant((1.0 - w.recip()?)?).column(2)?; // g = 1 − 1/w
-                parts.push(g.clone());
-                cosines(&g, &mut parts)?;
-            }
-            (false, None) => {}
-            (true, None) => return Err(Error::Guidance { takes: "takes", found: "without" }),
-            (false, Some(_)) => return Err(Error::Guidance { takes: "does not take", found: "with" }),
+        if let Some(g) = self.conditioning.guidance(condition)? {
+            let g = g.column(2)?;
+            parts.push(g.clone());
+            cosines(&g, &mut parts)?;
         }
-        match (&self.label_embedding, condition.labels) {
-            (Some(table), Some(labels)) => parts.push(Dual::constant(table.index_select(labels, 0)?)),
-            (None, None) => {}
-            (_, found) => {
-                let found = if found.is_some() { "with" } else { "without" };
-                return Err(Error::Labels { n_classes: self.conditioning.n_classes(), found });
-            }
+        if let (Some(table), Some(labels)) = (&self.label_embedding, self.conditioning.labels(condition)?) {
+            parts.push(Dual::constant(table.index_select(labels, 0)?));
         }
         Ok(Dual::cat_last(&parts)?)
     }
@@ -198,10 +198,7 @@ impl Mlp {
 impl AverageVelocity for Mlp {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let dims = x.dims().to_vec();
-        if dims.get(1..) != Some(&self.shape) {
-            let found = dims.get(1..).unwrap_or_default().to_vec();
-            return Err(Error::SampleShape { expected: self.shape.clone(), found });
-        }
+        check_shape(&self.shape, x)?;
         let flat = x.reshape(&[dims[0], self.shape.iter().product()])?.scale(self.sigma_data.recip())?;
         let mut h = self.features(s, t, &flat, condition)?;
         let n_inner = self.layers.len() - 1;

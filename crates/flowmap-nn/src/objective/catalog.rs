@@ -30,7 +30,28 @@ const fn method(row: Row) -> Method {
     Method { kind, title, arxiv, on_tape, off_tape, when }
 }
 
+/// Network evaluations a sample in units of a plain forward pass: one that carries a derivative counts two.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Passes {
+    /// On the tape.
+    pub on_tape: f64,
+    /// Off the tape, those of the flow to distill from included.
+    pub off_tape: f64,
+}
+
 impl Method {
+    /// Its cost in numbers.
+    pub fn passes(&self) -> Passes {
+        let count = |text: &str| -> f64 {
+            let part = |part: &str| {
+                let number = part.trim_end_matches(['d', 'q']).parse().unwrap_or(0.0);
+                if part.ends_with('d') { 2.0 * number } else { number }
+            };
+            text.split(" + ").map(part).sum()
+        };
+        Passes { on_tape: count(self.on_tape), off_tape: count(self.off_tape) }
+    }
+
     /// The method of this name, `None` where there is none.
     pub fn named(kind: &str) -> Option<&'static Self> {
         METHODS.iter().find(|method| method.kind == kind)
@@ -178,3 +199,16 @@ pub const METHODS: &[Method] = &[
         "a cheap velocity field, or a first pre-training",
     ]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_in_words_are_costs_in_numbers() {
+        assert!(METHODS.iter().all(|method| method.passes().on_tape > 0.0));
+        let of = |kind| Method::named(kind).map(Method::passes);
+        assert_eq!(of("esd"), Some(Passes { on_tape: 2.0, off_tape: 3.0 }));
+        assert_eq!(of("map_distillation"), Some(Passes { on_tape: 1.0, off_tape: 16.0 }));
+    }
+}

@@ -8,11 +8,14 @@
 //! With flow matching at share η and one other term this is the batch loss of the official code of arXiv:2505.18825:
 //! the two means weighed by their numbers of samples.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use candle_core::Tensor;
 use flowmap_core::NoiseStream;
 
 use super::Term;
-use crate::loss::{LearnedWeight, TimeWeight};
+use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
 use crate::{
     AverageVelocity, Batch, Context, Error, FlowMap, OwnedCondition, ParamBuilder, PerSample, Result,
     Teacher, Times,
@@ -26,7 +29,7 @@ const SHARE_TOLERANCE: f64 = 2e-3;
 pub struct Combination {
     terms: Vec<Term>,
     /// The networks of learned weights, by term.
-    learned: Vec<Option<LearnedWeight>>,
+    learned: Vec<Option<WeightNet>>,
     teacher: Option<Teacher>,
     null_label: Option<u32>,
 }
@@ -67,10 +70,20 @@ impl Combination {
     /// # Errors
     /// What `builder` finds wrong with a checkpoint.
     pub fn with_learned_weights(mut self, builder: &mut ParamBuilder) -> Result<Self> {
+        // One network for each size, however many terms share it.
+        let mut shared = BTreeMap::new();
         for (k, term) in self.terms.iter().enumerate() {
-            if let TimeWeight::Learned(config) = &term.time_weight {
-                self.learned[k] = Some(LearnedWeight::new(config, k, builder)?);
-            }
+            self.learned[k] = match &term.time_weight {
+                TimeWeight::Learned(config) => Some(WeightNet::Own(LearnedWeight::new(config, k, builder)?)),
+                TimeWeight::LearnedPositional(config) => {
+                    let net = match shared.entry(config.channels) {
+                        Entry::Occupied(net) => net.into_mut(),
+                        Entry::Vacant(place) => place.insert(PositionalWeight::new(config, builder)?),
+                    };
+                    Some(WeightNet::Shared(net.clone()))
+                }
+                _ => None,
+            };
         }
         Ok(self)
     }

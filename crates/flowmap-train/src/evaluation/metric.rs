@@ -5,14 +5,15 @@ use std::fmt;
 use flowmap_core::exact::ExactFlow;
 use flowmap_data::DataConfig;
 use flowmap_metrics::{
-    Bandwidths, CellMasses, Directions, PaperTarget, Samples, SquareGrid, energy_distance, exact_kl,
-    mean_squared_error, mmd2, paper_kl, sliced_wasserstein, wasserstein,
+    Bandwidths, CellMasses, Directions, Moments, PaperTarget, Samples, SquareGrid, energy_distance, exact_kl,
+    frechet, mean_squared_error, mmd2, paper_kl, sliced_wasserstein, wasserstein,
 };
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::Reference;
+use super::image_judge::N_JUDGED;
+use super::{Drawn, Reference};
 use crate::presets::nearest;
 use crate::{Error, Result};
 
@@ -32,6 +33,8 @@ const PAPER_SAMPLES: usize = 64_000;
 /// Why a metric cannot be computed.
 const NEEDS_MASSES: &str = "needs 2-D data whose cell masses are known exactly";
 const NEEDS_CHECKERBOARD: &str = "is defined for the checkerboard only";
+const NEEDS_IMAGES: &str = "needs images with labels, for a judge to learn from";
+const NEEDS_CLASSES: &str = "needs samples of known classes, of a conditional model or a file with labels";
 const NEEDS_EXACT_FLOW: &str = "needs a flow map that is known: that of a gaussian_mixture, without labels";
 
 /// A distance between samples and data.
@@ -52,6 +55,10 @@ pub enum Metric {
     Mmd2,
     /// E|X̂_{0,1}(x) − X_{0,1}(x)|² against the exact flow map.
     MapError,
+    /// The share of images whose class a judge recognizes.
+    ClassAccuracy,
+    /// Fréchet distance in the features of the judge.
+    Frechet,
 }
 
 /// A measured metric.
@@ -67,8 +74,17 @@ pub struct Measured {
 
 impl Metric {
     /// All metrics, in the order of tables.
-    pub const ALL: [Self; 7] =
-        [Self::KlExact, Self::KlPaper, Self::SlicedW2, Self::W2, Self::Energy, Self::Mmd2, Self::MapError];
+    pub const ALL: [Self; 9] = [
+        Self::KlExact,
+        Self::KlPaper,
+        Self::SlicedW2,
+        Self::W2,
+        Self::Energy,
+        Self::Mmd2,
+        Self::MapError,
+        Self::ClassAccuracy,
+        Self::Frechet,
+    ];
 
     /// The name on the command line and in results.
     pub fn name(self) -> &'static str {
@@ -80,6 +96,8 @@ impl Metric {
             Self::Energy => "energy",
             Self::Mmd2 => "mmd2",
             Self::MapError => "map_error",
+            Self::ClassAccuracy => "class_accuracy",
+            Self::Frechet => "frechet",
         }
     }
 
@@ -93,6 +111,8 @@ impl Metric {
             Self::Energy => "energy",
             Self::Mmd2 => "MMD²",
             Self::MapError => "E|X̂−X|²",
+            Self::ClassAccuracy => "recognized",
+            Self::Frechet => "Fréchet",
         }
     }
 
@@ -106,6 +126,10 @@ impl Metric {
             Self::Energy => "energy distance 2E|x-y| - E|x-x'| - E|y-y'|, at most 10 000 samples a side",
             Self::Mmd2 => "unbiased MMD^2, five Gaussian kernels, at most 4 000 samples a side",
             Self::MapError => "mean squared distance to the exact flow map at the same noise, 4 000 samples",
+            Self::ClassAccuracy => {
+                "share of images whose class is seen by a network trained on the data, 10 000 samples"
+            }
+            Self::Frechet => "Frechet distance in the features of that network, no FID, 10 000 samples",
         }
     }
 
@@ -126,6 +150,12 @@ impl Metric {
         if reference.exact().is_some() {
             metrics.push(Self::MapError);
         }
+        if reference.can_have_judge() {
+            if reference.is_of_classes() {
+                metrics.push(Self::ClassAccuracy);
+            }
+            metrics.push(Self::Frechet);
+        }
         metrics
     }
 
@@ -138,19 +168,16 @@ impl Metric {
             Self::KlExact if cell_masses(reference).is_none() => NEEDS_MASSES,
             Self::KlPaper if reference.config() != &DataConfig::default() => NEEDS_CHECKERBOARD,
             Self::MapError if reference.exact().is_none() => NEEDS_EXACT_FLOW,
+            Self::ClassAccuracy | Self::Frechet if !reference.can_have_judge() => NEEDS_IMAGES,
+            Self::ClassAccuracy if !reference.is_of_classes() => NEEDS_CLASSES,
             _ => return Ok(()),
         };
         Err(Error::MetricUnavailable { metric: self.name(), reason })
     }
 
-    /// Measures samples `x`, row-major; `noise` are their starting points.
-    pub(super) fn measure(
-        self,
-        x: &[f32],
-        noise: Option<&[f32]>,
-        reference: &Reference,
-        seed: u64,
-    ) -> Result<Measured> {
+    /// Measures samples.
+    pub(super) fn measure(self, drawn: Drawn<'_>, reference: &Reference, seed: u64) -> Result<Measured> {
+        let Drawn { x, noise, labels } = drawn;
         let dim: usize = reference.data().shape().iter().product();
         let all = Samples::new(x, dim)?;
         let of = |n: usize| -> Result<(Samples<'_>, Vec<f32>)> {
@@ -212,8 +239,42 @@ impl Metric {
                 let error = mean_squared_error(Samples::new(&x[..n], dim)?, Samples::new(&exact, dim)?)?;
                 measured(error.mean, Some(0.0), &error)
             }
+            Self::ClassAccuracy => {
+                let labels = labels.ok_or_else(|| unavailable(NEEDS_CLASSES))?;
+                self.check(reference)?;
+                let (judge, n) = (reference.image_judge()?, N_JUDGED.min(all.n()));
+                let verdict = judge.classifier.judge(&x[..n * dim])?;
+                let accuracy = verdict.accuracy(&labels[..n], reference.data().n_classes());
+                let detail =
+                    JudgedBy { metric: &accuracy, test_accuracy: judge.test_accuracy, n_test: judge.n_test };
+                measured(accuracy.accuracy, Some(judge.test_accuracy), &detail)
+            }
+            Self::Frechet => {
+                self.check(reference)?;
+                let (judge, n) = (reference.image_judge()?, N_JUDGED.min(all.n()));
+                let of = |features: &[f32]| -> Result<f64> {
+                    Ok(frechet(&Moments::of(Samples::new(features, judge.dim)?)?, &judge.real)?.distance)
+                };
+                let features = judge.classifier.judge(&x[..n * dim])?.features;
+                let distance = frechet(&Moments::of(Samples::new(&features, judge.dim)?)?, &judge.real)?;
+                // Held-out images, as many as there are samples.
+                let floor = (judge.n_test >= n).then(|| of(&judge.held_out[..n * judge.dim])).transpose()?;
+                let (test_accuracy, n_test) = (judge.test_accuracy, judge.n_test);
+                measured(distance.distance, floor, &JudgedBy { metric: &distance, test_accuracy, n_test })
+            }
         }
     }
+}
+
+/// A number of the judge of images, with what the judge is worth.
+#[derive(Serialize)]
+struct JudgedBy<'a, T> {
+    #[serde(flatten)]
+    metric: &'a T,
+    /// The share of held-out real images that the judge recognizes.
+    test_accuracy: f64,
+    /// Number of held-out images.
+    n_test: usize,
 }
 
 /// X_{0,1} of every row of `noise`, by the exact flow.

@@ -6,6 +6,7 @@ use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_data::{DataConfig, DataSet, GaussianMixtureConfig};
 
+use super::image_judge::ImageJudge;
 use super::metric::integrate_to_data;
 use crate::Result;
 
@@ -17,6 +18,8 @@ pub struct Reference {
     exact: Option<MixtureFlow>,
     floor: OnceLock<Option<f64>>,
     ends: OnceLock<(Vec<f32>, Vec<f32>)>,
+    judge: OnceLock<ImageJudge>,
+    n_classes: Option<usize>,
 }
 
 impl Reference {
@@ -30,14 +33,22 @@ impl Reference {
             _ => None,
         };
         let (data, config) = (config.build(None)?, config.clone());
-        Ok(Self { config, data, exact, floor: OnceLock::new(), ends: OnceLock::new() })
+        Ok(Self {
+            config,
+            data,
+            exact,
+            floor: OnceLock::new(),
+            ends: OnceLock::new(),
+            judge: OnceLock::new(),
+            n_classes: None,
+        })
     }
 
     /// The same data for a model of `n_classes` classes, 0 for none.
     ///
     /// The exact flow is that of all classes together: the map of a conditional model is another.
     pub fn given_classes(self, n_classes: usize) -> Self {
-        Self { exact: self.exact.filter(|_| n_classes == 0), ..self }
+        Self { exact: self.exact.filter(|_| n_classes == 0), n_classes: Some(n_classes), ..self }
     }
 
     /// The kind of the data set.
@@ -64,6 +75,31 @@ impl Reference {
             self.data.draw(&stream, index, row);
         }
         x
+    }
+
+    /// The classes of the samples that [`draw`](Self::draw) gives for the same numbers; empty without classes.
+    pub fn draw_labels(&self, seed: u64, first: u64, n: usize) -> Vec<u32> {
+        let stream = NoiseStream::new(seed, Stream::Evaluation);
+        (first..first + n as u64).filter_map(|index| self.data.draw(&stream, index, &mut [])).collect()
+    }
+
+    /// Whether samples can be judged by a network that is trained on the data.
+    pub(super) fn can_have_judge(&self) -> bool {
+        ImageJudge::is_possible(self.data.as_ref())
+    }
+
+    /// Whether the samples that are judged are of classes, as far as that is known.
+    pub(super) fn is_of_classes(&self) -> bool {
+        self.n_classes.is_none_or(|n| n > 0)
+    }
+
+    /// The judge of images, trained when it is first asked for.
+    pub(super) fn image_judge(&self) -> Result<&ImageJudge> {
+        if let Some(judge) = self.judge.get() {
+            return Ok(judge);
+        }
+        let judge = ImageJudge::of(&self.config, self.data.as_ref())?;
+        Ok(self.judge.get_or_init(|| judge))
     }
 
     /// Its config.

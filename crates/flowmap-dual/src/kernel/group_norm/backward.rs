@@ -9,7 +9,7 @@ use super::super::norm::{
     GAIN, Gradients, Inputs, N_SUMS, SHIFT, Stats, TANGENT_GAIN, TANGENT_SHIFT, run, total,
 };
 use super::super::sums::{NARROW, WIDE, sums};
-use super::{Channel, Gains, Groups};
+use super::{Channel, Gains, Groups, Scaled};
 
 /// (3) to (7).
 pub(in super::super) fn backward(
@@ -112,7 +112,10 @@ impl WithCurve for Backward<'_> {
                 a += sum * f64::from(gain);
                 n_a += product * f64::from(gain);
             }
-            let (a, n_a) = ((a / len as f64) as f32, (n_a / len as f64) as f32);
+            let (a, n_a) = match groups.scaled {
+                Scaled::ToUnit => ((a / len as f64) as f32, (n_a / len as f64) as f32),
+                Scaled::No => (0.0, 0.0),
+            };
             for (d, (gx, x)) in gx.chunks_exact_mut(area).zip(x.chunks_exact(area)).enumerate() {
                 let gain = gain(d);
                 for (gx, x) in gx.iter_mut().zip(x) {
@@ -158,7 +161,10 @@ impl WithCurve for DualBackward<'_> {
                 dual_backward_channel::<F>((x, dx), channel, stats, (&gy[at.clone()], &gdy[at]), gz, gdz);
                 means.add(channel_sums(x, dx, gz, gdz, stats), channel, stats, partials);
             }
-            let means = means.over(len);
+            let means = match groups.scaled {
+                Scaled::ToUnit => means.over(len),
+                Scaled::No => Means::default(),
+            };
             for d in 0..depth {
                 let at = d * area..(d + 1) * area;
                 let channel = Channel::new(&groups, &inputs, group * depth + d);

@@ -11,7 +11,7 @@ const NEGLIGIBLE: f64 = 1e-18;
 
 /// C = Σ_i λ_i v_i v_iᵀ.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Eigen {
+pub struct Eigen {
     /// λ_i, in no particular order.
     pub values: Vec<f64>,
     /// v_i as rows, `(n, n)` flat.
@@ -19,7 +19,16 @@ pub(super) struct Eigen {
 }
 
 /// Decomposes the symmetric `(n, n)` matrix, given flat.
-pub(super) fn symmetric_eigen(matrix: &[f64], n: usize) -> Eigen {
+///
+/// ```
+/// let mut values = flowmap_core::symmetric_eigen(&[2.0, 1.0, 1.0, 2.0], 2).values;
+/// values.sort_by(f64::total_cmp);
+/// assert!((values[0] - 1.0).abs() < 1e-15 && (values[1] - 3.0).abs() < 1e-15);
+/// ```
+///
+/// # Panics
+/// Where the slice holds fewer than n² numbers, as indexing does.
+pub fn symmetric_eigen(matrix: &[f64], n: usize) -> Eigen {
     let mut a = matrix.to_vec();
     let mut v = vec![0.0; n * n];
     for i in 0..n {

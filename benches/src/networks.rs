@@ -1,0 +1,205 @@
+//! Networks of images: a forward pass, the same with a tangent, and a whole training step.
+//!
+//! Passes run in tiles of a few samples each, in parallel, as training and sampling run them.
+//! The step is flow matching on three quarters of the batch and LSD on the rest, with AdamW.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_dual::{Dual, PackedWeights};
+use flowmap_nn::net::{DitConfig, DitSize, Edm2Size, Edm2UNetConfig, SecondTime, UNetConfig};
+use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
+use flowmap_nn::optim::{AdamW, Optimizer};
+use flowmap_nn::{AverageVelocity, Batch, Condition, ParamBuilder, Params, loss_and_gradient, tile_rows};
+use flowmap_train::NetworkConfig;
+use rayon::prelude::*;
+
+use crate::random::normal;
+
+/// Learning rate; small, so that nothing diverges.
+const LR: f64 = 1e-4;
+/// Classes of the labels.
+const N_CLASSES: usize = 10;
+
+/// A network with the samples it is for.
+pub struct NetworkSpec {
+    /// Its name in ids.
+    pub name: &'static str,
+    /// Shape of a sample.
+    pub shape: [usize; 3],
+    /// Samples of a pass.
+    pub batch: usize,
+    /// Which network.
+    pub config: fn() -> NetworkConfig,
+}
+
+/// All networks.
+pub const NETWORKS: &[NetworkSpec] = &[
+    NetworkSpec {
+        name: "unet",
+        shape: [1, 28, 28],
+        batch: 64,
+        config: || NetworkConfig::UNet(UNetConfig::default()),
+    },
+    NetworkSpec {
+        name: "unet_everywhere",
+        shape: [1, 28, 28],
+        batch: 64,
+        config: || {
+            let second_time = SecondTime::Everywhere;
+            NetworkConfig::UNet(UNetConfig { second_time, ..UNetConfig::default() })
+        },
+    },
+    NetworkSpec {
+        name: "dit",
+        shape: [4, 16, 16],
+        batch: 32,
+        config: || NetworkConfig::Dit(DitConfig { depth: 2, ..DitConfig::new(DitSize::S, 2) }),
+    },
+    NetworkSpec {
+        name: "edm2_unet",
+        shape: [1, 28, 28],
+        batch: 32,
+        config: || NetworkConfig::Edm2UNet(Edm2UNetConfig::new(Edm2Size::Tiny)),
+    },
+];
+
+/// Which derivative a pass carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// None.
+    Plain,
+    /// ∂_t.
+    End,
+    /// ∂_s.
+    Start,
+    /// In space.
+    Point,
+}
+
+impl Direction {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::End, Self::Start, Self::Point];
+
+    /// The name in ids.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "forward",
+            Self::End => "dt",
+            Self::Start => "ds",
+            Self::Point => "dx",
+        }
+    }
+}
+
+/// A network, its optimizer and a batch.
+pub struct NetworkBench {
+    model: Box<dyn AverageVelocity + Send + Sync>,
+    teacher: Box<dyn AverageVelocity + Send + Sync>,
+    params: Params,
+    optimizer: AdamW,
+    combination: Combination,
+    x0: Tensor,
+    x1: Tensor,
+    labels: Tensor,
+    times: [Tensor; 2],
+    noise: NoiseStream,
+    n_steps: u64,
+    flop: f64,
+}
+
+impl NetworkBench {
+    /// Makes the network of `spec` and a batch of `batch` samples.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub fn new(spec: &NetworkSpec, batch: usize) -> Result<Self> {
+        let config = (spec.config)();
+        let build = |mut builder: ParamBuilder| -> Result<_> {
+            let net = config.build(&spec.shape, N_CLASSES, 0.5, &mut builder)?;
+            Ok((net, builder.finish()?))
+        };
+        // What begins at zero gets numbers, so that nothing is skipped for being zero.
+        let (_, fresh) = build(ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
+        let moved = |(i, (name, tensor)): (usize, (String, Tensor))| -> Result<_> {
+            Ok((name, (&tensor + normal(i as u64, tensor.dims(), 0.02)?)?))
+        };
+        let tensors = fresh.copied_tensors()?.into_iter().enumerate().map(moved).collect::<Result<_>>()?;
+        let (model, params) = build(ParamBuilder::trainable(tensors, DType::F32, &Device::Cpu))?;
+        let (teacher, _) = build(ParamBuilder::frozen(params.tensors(), DType::F32, &Device::Cpu))?;
+        let dims = [&[batch][..], &spec.shape].concat();
+        let labels = (0..batch as u32).map(|i| i % N_CLASSES as u32).collect::<Vec<_>>();
+        let time = |at: f32| Tensor::full(at, batch, &Device::Cpu);
+        let terms = vec![
+            Term::new(Objective::FlowMatching {}, 0.75),
+            Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+        ];
+        Ok(Self {
+            model,
+            teacher,
+            optimizer: AdamW::new(&params, 0.9, 0.999, 1e-8, 0.0)?,
+            params,
+            combination: Combination::new(terms)?,
+            x0: normal(1, &dims[..], 0.5)?,
+            x1: normal(2, &dims[..], 0.5)?,
+            labels: Tensor::from_vec(labels, batch, &Device::Cpu)?,
+            times: [time(0.3)?, time(0.8)?],
+            noise: NoiseStream::new(1, Stream::Times),
+            n_steps: 0,
+            flop: config.outline(&spec.shape, N_CLASSES)?.cost.flop(),
+        })
+    }
+
+    /// Floating-point operations of a plain forward pass of one sample.
+    pub fn flop_per_sample(&self) -> f64 {
+        self.flop
+    }
+
+    /// A pass off the tape.
+    ///
+    /// # Errors
+    /// As the network.
+    pub fn pass(&self, direction: Direction) -> Result<()> {
+        let n = self.x0.dim(0)?;
+        let rows = tile_rows(self.x0.elem_count() / n.max(1));
+        let packed = PackedWeights::default();
+        (0..n.div_ceil(rows)).into_par_iter().try_for_each(|tile| -> Result<()> {
+            let (start, len) = (tile * rows, rows.min(n - tile * rows));
+            let part = |x: &Tensor| x.narrow(0, start, len);
+            let dual = |x: &Tensor, along: &Tensor, is_moved: bool| -> Result<Dual> {
+                let (x, along) = (part(x)?, part(along)?);
+                Ok(if is_moved { Dual::new(x, along)? } else { Dual::constant(x) })
+            };
+            let ones = self.times[0].ones_like()?;
+            let s = dual(&self.times[0], &ones, direction == Direction::Start)?;
+            let t = dual(&self.times[1], &ones, direction == Direction::End)?;
+            let x = dual(&self.x0, &self.x1, direction == Direction::Point)?;
+            let labels = part(&self.labels)?;
+            packed.share(|| self.teacher.average_velocity(&s, &t, &x, Condition::labels(&labels)))?;
+            Ok(())
+        })
+    }
+
+    /// A training step.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub fn step(&mut self) -> Result<()> {
+        let condition = Condition::labels(&self.labels);
+        let batch = Batch { x0: &self.x0, x1: &self.x1, condition, interpolant: &Linear };
+        let first = self.n_steps * self.x0.dim(0)? as u64;
+        let result = loss_and_gradient(
+            &self.combination,
+            &*self.model,
+            &*self.teacher,
+            &self.params,
+            &batch,
+            &self.noise,
+            first,
+        )?;
+        self.optimizer.step(&result.gradients, LR, 1.0)?;
+        self.params.project()?;
+        self.n_steps += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! What a config comes to, for `--dry-run`.
+
+use flowmap_data::Declared;
+use flowmap_train::{Config, Estimate};
+
+/// What a step of a config comes to, in words; the config itself goes to standard output and stays one that can be read.
+pub fn estimate(config: &Config) -> String {
+    // The files may be on another machine; the config knows most shapes without them.
+    let Declared { shape, n_classes } = match config.data.declared() {
+        Some(declared) => declared,
+        None => match config.data.build(None) {
+            Ok(data) => Declared { shape: data.shape().to_vec(), n_classes: data.n_classes() },
+            Err(error) => return format!("parameters, memory and operations depend on the data: {error}"),
+        },
+    };
+    match Estimate::new(config, &shape, n_classes) {
+        Ok(estimate) => format!(
+            "{} parameters; a step: {} operations, {} for the parameters and {} for the activations on {} threads; \
+             a sample: {} operations forward",
+            estimate.outline.n_parameters,
+            with_prefix(estimate.flop_per_step),
+            bytes(estimate.parameter_bytes),
+            bytes(estimate.activation_bytes),
+            estimate.n_threads,
+            with_prefix(estimate.flop_per_sample),
+        ),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A large number for people.
+fn with_prefix(x: f64) -> String {
+    let (scale, prefix) = match x {
+        x if x >= 1e15 => (1e15, "P"),
+        x if x >= 1e12 => (1e12, "T"),
+        x if x >= 1e9 => (1e9, "G"),
+        _ => (1e6, "M"),
+    };
+    format!("{:.2} {prefix}", x / scale)
+}
+
+/// An amount of memory for people.
+fn bytes(x: f64) -> String {
+    let gib = x / f64::from(1u32 << 30);
+    if gib >= 1.0 { format!("{gib:.1} GiB") } else { format!("{:.1} MiB", gib * 1024.0) }
+}

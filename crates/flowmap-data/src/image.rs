@@ -1,0 +1,23 @@
+//! Sets of images and of the latents of images, one file for each format.
+
+mod arrays;
+mod cifar;
+mod encoded;
+mod fashion_mnist;
+mod folder;
+mod idx;
+mod latents;
+mod set;
+mod skipped;
+mod webdataset;
+
+pub use arrays::{ImagesConfig, Layout};
+pub use cifar::{Cifar10Config, Cifar100Config, CifarLabels};
+pub use encoded::Channels;
+pub use fashion_mnist::FashionMnistConfig;
+pub use folder::ImageFolderConfig;
+pub use idx::{IdxConfig, Split};
+pub use latents::{LatentSet, LatentsConfig};
+pub use set::ImageSet;
+pub use skipped::Skipped;
+pub use webdataset::WebdatasetConfig;

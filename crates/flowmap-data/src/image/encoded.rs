@@ -1,0 +1,202 @@
+//! PNG and JPEG images brought to one size.
+//!
+//! The order: decode, cut out the middle where `crop` says so, bring the shorter side to `size`, cut out the middle.
+//! Resizing is bicubic (Catmull-Rom) over the area of the source that a pixel covers, as Pillow's is.
+//! An alpha channel is dropped; gray is the luma of the colors.
+
+use std::num::NonZeroU32;
+
+use image::imageops::{FilterType, crop_imm, resize};
+use image::{DynamicImage, ImageReader, RgbImage};
+use serde::{Deserialize, Serialize};
+
+use crate::error::RecordFault;
+use crate::{Error, Result};
+
+/// Whether images have one channel or three.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Channels {
+    /// One.
+    Gray,
+    /// Red, green and blue.
+    #[default]
+    Rgb,
+}
+
+impl Channels {
+    /// How many.
+    pub fn number(self) -> usize {
+        match self {
+            Self::Gray => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+/// How images get their size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fit {
+    /// Height and width at the end; without it images stay as they are.
+    pub size: Option<NonZeroU32>,
+    /// Side of the square that is cut out of the middle before.
+    pub crop: Option<NonZeroU32>,
+    pub channels: Channels,
+}
+
+/// The bytes of an image, `[C, H, W]` row-major.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    pub shape: [usize; 3],
+    pub bytes: Vec<u8>,
+}
+
+impl Fit {
+    /// Shape of an image where it is known beforehand.
+    pub fn shape(&self) -> Option<[usize; 3]> {
+        let side = self.size?.get() as usize;
+        Some([self.channels.number(), side, side])
+    }
+
+    /// Decodes a PNG or JPEG file; `place` names it in messages.
+    ///
+    /// # Errors
+    /// What is no such image, or smaller than the part to cut out.
+    pub fn decode(&self, file: &[u8], place: &str) -> Result<Decoded> {
+        let not_an_image = |message: String| Error::Record {
+            place: place.into(),
+            fault: RecordFault::NotAnImage { message },
+        };
+        let reader = ImageReader::new(std::io::Cursor::new(file)).with_guessed_format();
+        let reader = reader.map_err(|error| not_an_image(error.to_string()))?;
+        if reader.format().is_none() {
+            return Err(not_an_image("other bytes".into()));
+        }
+        let mut image = reader.decode().map_err(|error| not_an_image(error.to_string()))?.into_rgb8();
+        if let Some(side) = self.crop {
+            image = middle(&image, side.get(), place)?;
+        }
+        if let Some(side) = self.size.map(NonZeroU32::get) {
+            let (width, height) = image.dimensions();
+            let shorter = width.min(height).max(1);
+            if shorter != side {
+                let scaled = |extent: u32| {
+                    let scaled = f64::from(extent) * f64::from(side) / f64::from(shorter);
+                    (scaled.round() as u32).max(side)
+                };
+                image = resize(&image, scaled(width), scaled(height), FilterType::CatmullRom);
+            }
+            image = middle(&image, side, place)?;
+        }
+        Ok(self.planes(image))
+    }
+
+    /// The channels of an image one after the other.
+    fn planes(&self, image: RgbImage) -> Decoded {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let shape = [self.channels.number(), height, width];
+        let bytes = match self.channels {
+            Channels::Gray => DynamicImage::ImageRgb8(image).into_luma8().into_raw(),
+            Channels::Rgb => {
+                let pixels = image.into_raw();
+                let channel = |c: usize| pixels.iter().skip(c).step_by(3).copied();
+                (0..3).flat_map(channel).collect()
+            }
+        };
+        Decoded { shape, bytes }
+    }
+}
+
+/// The square of this side in the middle of an image.
+fn middle(image: &RgbImage, side: u32, place: &str) -> Result<RgbImage> {
+    let (width, height) = image.dimensions();
+    if width < side || height < side {
+        let fault = RecordFault::TooSmall { side, height, width };
+        return Err(Error::Record { place: place.into(), fault });
+    }
+    Ok(crop_imm(image, (width - side) / 2, (height - side) / 2, side, side).to_image())
+}
+
+/// Images of one shape as they come; the first sets the shape where none is given.
+#[derive(Debug)]
+pub(crate) struct OneShape {
+    pub shape: Option<[usize; 3]>,
+    pub bytes: Vec<u8>,
+}
+
+impl OneShape {
+    /// Appends an image.
+    ///
+    /// # Errors
+    /// An image of another shape than those before.
+    pub fn push(&mut self, image: Decoded, place: &str) -> Result<()> {
+        let expected = *self.shape.get_or_insert(image.shape);
+        if expected != image.shape {
+            let fault = RecordFault::OtherShape { expected, found: image.shape };
+            return Err(Error::Record { place: place.into(), fault });
+        }
+        self.bytes.extend(image.bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use image::{ImageFormat, Rgb};
+
+    use super::*;
+
+    fn png(width: u32, height: u32, color: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        RgbImage::from_fn(width, height, |x, y| Rgb(color(x, y)))
+            .write_to(&mut bytes, ImageFormat::Png)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    fn fit(size: u32, crop: u32, channels: Channels) -> Fit {
+        Fit { size: NonZeroU32::new(size), crop: NonZeroU32::new(crop), channels }
+    }
+
+    #[test]
+    fn channels_come_one_after_the_other() {
+        let image = png(2, 1, |x, _| [x as u8, 10 + x as u8, 20 + x as u8]);
+        let decoded = fit(0, 0, Channels::Rgb).decode(&image, "x.png").unwrap();
+        assert_eq!((decoded.shape, &decoded.bytes[..]), ([3, 1, 2], &[0, 1, 10, 11, 20, 21][..]));
+    }
+
+    #[test]
+    fn the_middle_is_kept() {
+        let image = png(6, 4, |x, y| [10 * x as u8 + y as u8; 3]);
+        let decoded = fit(0, 2, Channels::Gray).decode(&image, "x.png").unwrap();
+        assert_eq!((decoded.shape, &decoded.bytes[..]), ([1, 2, 2], &[21, 31, 22, 32][..]));
+    }
+
+    #[test]
+    fn the_shorter_side_gets_the_size_and_every_source_pixel_counts() {
+        // Stripes of one pixel average out, which they would not without the area of the source.
+        let image = png(64, 32, |x, _| [if x % 2 == 0 { 0 } else { 200 }; 3]);
+        let decoded = fit(8, 0, Channels::Gray).decode(&image, "x.png").unwrap();
+        assert_eq!(decoded.shape, [1, 8, 8]);
+        assert!(decoded.bytes.iter().all(|byte| byte.abs_diff(100) <= 12), "{:?}", decoded.bytes);
+        let same = png(8, 8, |x, y| [10 * x as u8 + y as u8; 3]);
+        let decoded = fit(8, 0, Channels::Gray).decode(&same, "x.png").unwrap();
+        assert_eq!(decoded.bytes[..3], [0, 10, 20]);
+    }
+
+    #[test]
+    fn bad_images_are_named() {
+        let refusal = |bytes: &[u8]| fit(0, 9, Channels::Rgb).decode(bytes, "x.png").unwrap_err().to_string();
+        assert_eq!(refusal(b"hello"), "x.png: expected a PNG or JPEG image, found other bytes");
+        assert_eq!(
+            refusal(&png(9, 8, |_, _| [1; 3])),
+            "x.png: expected an image of at least 9 x 9 pixels, found 8 x 9 (height x width)"
+        );
+        let whole = png(9, 9, |x, y| [x as u8 * y as u8; 3]);
+        assert!(
+            refusal(&whole[..whole.len() / 2]).starts_with("x.png: expected a PNG or JPEG image, found ")
+        );
+    }
+}

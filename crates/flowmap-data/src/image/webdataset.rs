@@ -1,0 +1,200 @@
+//! WebDataset: samples as neighboring members of tar files, `KEY.jpg` or `KEY.png` beside `KEY.cls`.
+//!
+//! Members with one key, the name up to the first dot after the last slash, are one sample.
+//! The class is the whole number in the member `cls`; members of other endings are passed over.
+//! Reading needs the feature `webdataset`.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::encoded::{Channels, Fit};
+use crate::{Error, ImageSet, Result};
+
+/// Images from the shards of a WebDataset, in memory as bytes, brought to one size as those of a folder are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebdatasetConfig {
+    /// A tar file, or a folder whose `.tar` files are the shards, in the order of their names.
+    pub path: PathBuf,
+    /// Height and width of the samples in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<NonZeroU32>,
+    /// Side of the square that is cut out of the middle before resizing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<NonZeroU32>,
+    /// `gray` or `rgb`.
+    pub channels: Channels,
+    /// The number of classes, which no label may reach; if absent, one more than the largest label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<NonZeroU32>,
+    /// Whether half of the samples are mirrored left to right.
+    pub flip: bool,
+    /// Whether bad samples are counted and passed over, instead of ending the run.
+    pub skip_bad: bool,
+}
+
+impl WebdatasetConfig {
+    /// Reads all shards; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    ///
+    /// # Errors
+    /// [`Error::NoFeature`] in a program that was built without the feature; no shard; a shard that is no tar file or
+    /// cut short; a sample whose image cannot be decoded, has another shape or has no good class, by shard and member.
+    pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
+        if self.path.as_os_str().is_empty() {
+            let (expected, found) = ("the path of a tar file or of a folder of them", "nothing".into());
+            return Err(Error::Config { key: "path".into(), expected, found });
+        }
+        let path = base_dir.map_or_else(|| self.path.clone(), |base| base.join(&self.path));
+        self.read_shards(&path)
+    }
+
+    /// How the images get their size.
+    pub(crate) fn fit(&self) -> Fit {
+        Fit { size: self.size, crop: self.crop, channels: self.channels }
+    }
+
+    #[cfg(not(feature = "webdataset"))]
+    fn read_shards(&self, _path: &Path) -> Result<ImageSet> {
+        Err(Error::NoFeature { kind: "webdataset", feature: "webdataset" })
+    }
+}
+
+#[cfg(feature = "webdataset")]
+mod reader {
+    use std::fs::{self, File};
+    use std::io::BufReader;
+    use std::path::{Path, PathBuf};
+
+    use super::WebdatasetConfig;
+    use crate::error::RecordFault;
+    use crate::file::npz::{extension, open};
+    use crate::file::tar::Members;
+    use crate::image::encoded::{Fit, OneShape};
+    use crate::image::set::{Labels, Pixels, max_label};
+    use crate::image::skipped::Bad;
+    use crate::{Error, ImageSet, Result};
+
+    /// Endings of images.
+    const IMAGES: [&str; 3] = ["png", "jpg", "jpeg"];
+
+    /// The parts of a sample so far.
+    #[derive(Default)]
+    struct Sample {
+        key: String,
+        image: Option<(String, Vec<u8>)>,
+        class: Option<(String, Vec<u8>)>,
+    }
+
+    impl WebdatasetConfig {
+        pub(super) fn read_shards(&self, path: &Path) -> Result<ImageSet> {
+            let place = path.display().to_string();
+            let mut bad = Bad::allowed_by(&self.skip_bad);
+            let mut images = OneShape { shape: self.fit().shape(), bytes: Vec::new() };
+            let mut labels: Vec<Option<u32>> = Vec::new();
+            for shard in shards(path)? {
+                let (file, _) = open(&shard)?;
+                let mut members = Members::new(BufReader::new(file), shard.display().to_string());
+                let mut sample = Sample::default();
+                loop {
+                    // What comes after a bad header cannot be found.
+                    let member = match next(&mut members) {
+                        Ok(member) => member,
+                        Err(error) => {
+                            bad.record(error)?;
+                            // The sample before is whole, unless its class is what is missing.
+                            let is_whole = sample.class.is_some() || labels.iter().all(Option::is_none);
+                            if is_whole {
+                                let added = self.add(sample, &shard, &mut images);
+                                labels.extend(bad.good(added)?.flatten());
+                            }
+                            break;
+                        }
+                    };
+                    let key = member.as_ref().map_or("", |member| &member.0);
+                    if key != sample.key || member.is_none() {
+                        let done = std::mem::take(&mut sample);
+                        let added = self.add(done, &shard, &mut images);
+                        labels.extend(bad.good(added)?.flatten());
+                    }
+                    let Some((key, ending, name, data)) = member else { break };
+                    sample.key = key;
+                    if IMAGES.contains(&ending.as_str()) {
+                        sample.image = Some((name, data));
+                    } else if ending == "cls" {
+                        sample.class = Some((name, data));
+                    }
+                }
+            }
+            let Some(shape) = images.shape.filter(|_| !labels.is_empty()) else {
+                return Err(Error::Empty { place });
+            };
+            let n_labelled = labels.iter().flatten().count();
+            if n_labelled != 0 && n_labelled != labels.len() {
+                let (expected, found) = (labels.len() as u64, n_labelled as u64);
+                return Err(Error::LabelCount { place, expected, found });
+            }
+            let labels = (n_labelled > 0).then(|| labels.into_iter().flatten().collect());
+            let labels = Labels { labels, classes: self.classes };
+            let skipped = bad.into_skipped();
+            ImageSet::new(place, shape, Pixels::Bytes(images.bytes), labels, self.flip.into(), skipped)
+        }
+
+        /// Appends the image of a sample and gives its class; `None` for a sample without an image.
+        fn add(&self, sample: Sample, shard: &Path, images: &mut OneShape) -> Result<Option<Option<u32>>> {
+            let Some((name, image)) = sample.image else { return Ok(None) };
+            let place = |name: &str| format!("{}, member `{name}`", shard.display());
+            let max = max_label(self.classes);
+            let class = match &sample.class {
+                None => None,
+                Some((name, text)) => {
+                    let text = String::from_utf8_lossy(text);
+                    let class = text.trim().parse().ok().filter(|class| *class <= max);
+                    let error = || Error::Record {
+                        place: place(name),
+                        fault: RecordFault::Class { max, found: text.chars().take(N_SHOWN).collect() },
+                    };
+                    Some(class.ok_or_else(error)?)
+                }
+            };
+            let fit: Fit = self.fit();
+            let place = place(&name);
+            images.push(fit.decode(&image, &place)?, &place)?;
+            Ok(Some(class))
+        }
+    }
+
+    /// How much of a bad class a message shows.
+    const N_SHOWN: usize = 40;
+
+    /// Key, ending, name and data of the next member.
+    type Part = (String, String, String, Vec<u8>);
+
+    fn next(members: &mut Members<BufReader<File>>) -> Result<Option<Part>> {
+        let member = members.next()?;
+        Ok(member.map(|member| {
+            let base = member.name.rfind('/').map_or(0, |slash| slash + 1);
+            let dot = member.name[base..].find('.').map_or(member.name.len(), |dot| base + dot);
+            let ending = member.name[dot..].trim_start_matches('.').to_lowercase();
+            (member.name[..dot].to_owned(), ending, member.name, member.data)
+        }))
+    }
+
+    /// The tar files at a path, in the order of their names.
+    fn shards(path: &Path) -> Result<Vec<PathBuf>> {
+        if !path.is_dir() {
+            return Ok(vec![path.to_owned()]);
+        }
+        let io = |source| Error::Io { path: path.into(), source };
+        let mut shards = Vec::new();
+        for entry in fs::read_dir(path).map_err(io)? {
+            let shard = entry.map_err(io)?.path();
+            if extension(&shard).as_deref() == Some("tar") {
+                shards.push(shard);
+            }
+        }
+        shards.sort();
+        if shards.is_empty() { Err(Error::Empty { place: path.display().to_string() }) } else { Ok(shards) }
+    }
+}

@@ -1,0 +1,171 @@
+//! Networks against the public definitions they follow, from seeded random weights: outputs, derivatives, losses and
+//! gradients, by composed operations in f64 and by fused kernels in f32.
+//!
+//! Reads every file of `FLOWMAP_FIXTURES_DIR`, by default `tests/fixtures/`; its README says what they are.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/fixture.rs"]
+mod fixture;
+
+use candle_core::{DType, Device, Tensor};
+use fixture::{Fixture, paths};
+use flowmap_core::Linear;
+use flowmap_dual::Dual;
+use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
+use flowmap_nn::net::{Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, ReversedTime};
+use flowmap_nn::objective::{LsdStop, MeanFlowVelocity, Objective};
+use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, ParamBuilder, Params, Times};
+
+/// Where either side computes in f32.
+const SINGLE: f64 = 1e-4;
+/// Where both sides compute in f64 from parameters in f32.
+const DOUBLE: f64 = 1e-6;
+
+/// The mean loss of a batch, the network off the tape as its teacher.
+fn loss<M: AverageVelocity>(
+    objective: Objective,
+    (model, teacher): (&M, &M),
+    (x0, x1): (&Tensor, &Tensor),
+    condition: Condition<'_>,
+    times: &Times,
+) -> Tensor {
+    let batch = Batch { x0, x1, condition, interpolant: &Linear };
+    let (model, teacher) = (FlowMap::given(model, condition), FlowMap::given(teacher, condition));
+    let losses = objective.per_sample_in(&Context::default(), model, teacher, &batch, times);
+    losses.unwrap().mean().unwrap()
+}
+
+fn edm2_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (Edm2UNet, Params) {
+    let config = Edm2UNetConfig {
+        channels: fixture.number("model_channels"),
+        channel_mult: fixture.list("channel_mult"),
+        blocks: fixture.number("num_blocks"),
+        attention: fixture.list("attn_resolutions"),
+        head_channels: fixture.number("channels_per_head"),
+    };
+    let side = fixture.number("img_resolution");
+    let shape = [fixture.number("img_channels"), side, side];
+    let n_classes: usize = fixture.number("label_dim");
+    let net = Edm2UNet::new(&config, &shape, n_classes, fixture.number("sigma_data"), &mut builder).unwrap();
+    (net, builder.finish().unwrap())
+}
+
+fn check_edm2_unet(fixture: &Fixture, dtype: DType) {
+    let mut tensors = fixture.params("param.");
+    let logvar = tensors.remove("logvar_linear.weight").unwrap();
+    let (net, params) = edm2_unet(fixture, ParamBuilder::trainable(tensors, dtype, &Device::Cpu));
+    let (teacher, _) = edm2_unet(fixture, ParamBuilder::frozen(params.tensors(), dtype, &Device::Cpu));
+
+    let (x0, x1) = (fixture.tensor("input.x0", dtype), fixture.tensor("input.x1", dtype));
+    let labels = fixture.labels("input.label");
+    let condition = Condition::from(labels.as_ref());
+    let time = |name: &str| fixture.times(name, dtype, |t| t);
+    let times = Times { s: time("input.s"), u: time("input.s"), t: time("input.t") };
+    let (s, t) = (times.s.tensor(), times.t.tensor());
+    let i_s = fixture.tensor("input.i_s", dtype);
+
+    let map = FlowMap::given(&teacher, condition);
+    fixture.check("v_st", &map.average_velocity(s, t, &i_s).unwrap(), SINGLE);
+    fixture.check("dt_x_st", &map.jump_dt(s, t, &i_s).unwrap().1, SINGLE);
+    fixture.check("ds_x_st", &map.jump_ds(s, t, &i_s).unwrap().1, SINGLE);
+    let direction = fixture.tensor("input.direction", dtype);
+    fixture.check("grad_x_st.direction", &map.jvp(s, t, &i_s, &direction).unwrap().1, SINGLE);
+
+    let channels = fixture.number("logvar_channels");
+    let name = format!("loss_weight.shared{channels}.logvar_linear.weight");
+    let mut builder = ParamBuilder::trainable([(name, logvar)].into(), dtype, &Device::Cpu);
+    let weight = PositionalWeight::new(&PositionalWeightConfig { channels }, &mut builder).unwrap();
+    builder.finish().unwrap();
+    fixture.check("weight", &weight.w(&times).unwrap(), SINGLE);
+
+    let lsd = Objective::Lsd { stop: LsdStop::Teacher };
+    let lsd = loss(lsd, (&net, &teacher), (&x0, &x1), condition, &times);
+    fixture.check("lsd_stop_teacher", &lsd, SINGLE);
+    fixture.check_gradients("", &lsd, &params, SINGLE);
+}
+
+fn dit(fixture: &Fixture, mut builder: ParamBuilder) -> (ReversedTime<Dit>, Params) {
+    let dims = |name: &str| fixture.find(&format!("param.{name}")).map(|t| t.dims().to_vec());
+    let kernel = dims("x_embedder.proj.weight").unwrap();
+    let depth = fixture.names().filter(|n| n.starts_with("param.blocks.") && n.ends_with("attn.qkv.weight"));
+    let qk_norm = match (dims("blocks.0.attn.q_norm.weight"), dims("blocks.0.attn.q_norm.bias")) {
+        (None, _) => QkNorm::None,
+        (Some(_), None) => QkNorm::Rms,
+        (Some(_), Some(_)) => QkNorm::Layer,
+    };
+    let config = DitConfig {
+        depth: depth.count(),
+        width: kernel[0],
+        heads: fixture.number("num_heads"),
+        mlp_ratio: dims("blocks.0.mlp.fc1.weight").unwrap()[0] as f64 / kernel[0] as f64,
+        positions: if dims("pos_embed").is_some() { Positions::Sincos } else { Positions::Rope },
+        qk_norm,
+        time_features: dims("t_embedder.mlp.0.weight").unwrap()[1],
+        ..DitConfig::new(DitSize::S, kernel[2])
+    };
+    let shape = &fixture.find("input.x").unwrap().dims()[1..];
+    let n_classes = dims("y_embedder.embedding_table.weight").map_or(0, |dims| dims[0] - 1);
+    let net = Dit::new(&config, shape, n_classes, 1.0, &mut builder).unwrap();
+    (ReversedTime(net), builder.finish().unwrap())
+}
+
+/// Their time runs from data to noise, and so do s = 1 − t and t = 1 − r here; u is −v, and both derivatives agree.
+fn check_dit(fixture: &Fixture, dtype: DType) {
+    let tolerance = if dtype == DType::F64 { DOUBLE } else { SINGLE };
+    let (net, params) = dit(fixture, ParamBuilder::trainable(fixture.params("param."), dtype, &Device::Cpu));
+    let (teacher, _) = dit(fixture, ParamBuilder::frozen(params.tensors(), dtype, &Device::Cpu));
+
+    let (x0, x1) = (fixture.tensor("input.noise", dtype), fixture.tensor("input.x", dtype));
+    let labels = fixture.labels("input.y");
+    let condition = Condition::from(labels.as_ref());
+    let time = |name: &str| fixture.times(name, dtype, |t| 1.0 - t);
+    let times = Times { s: time("input.t"), u: time("input.t"), t: time("input.r") };
+    let (s, t) = (times.s.tensor(), times.t.tensor());
+    let i_s = fixture.tensor("input.z_t", dtype);
+
+    let map = FlowMap::given(&teacher, condition);
+    fixture.check("u", &map.average_velocity(s, t, &i_s).unwrap().neg().unwrap(), tolerance);
+    let along = Dual::new(i_s, (&x1 - &x0).unwrap()).unwrap();
+    let dual = map.average_velocity_dual(&Dual::variable(s.clone()).unwrap(), &t.into(), &along).unwrap();
+    fixture.check("du_dt", dual.tangent().unwrap(), tolerance);
+
+    let mean_flow = Objective::MeanFlow { velocity: MeanFlowVelocity::Data };
+    let mean_flow = loss(mean_flow, (&net, &teacher), (&x0, &x1), condition, &times);
+    fixture.check("mean_flow_loss", &mean_flow, tolerance);
+    fixture.check_gradients("", &mean_flow, &params, tolerance);
+}
+
+fn check_all(dtype: DType) {
+    for path in paths() {
+        let fixture = Fixture::read(&path);
+        match fixture.text("network") {
+            "edm2_unet_two_time" => check_edm2_unet(&fixture, dtype),
+            "dit_two_time" => check_dit(&fixture, dtype),
+            other => panic!("{}: network `{other}` is not built", path.display()),
+        }
+    }
+}
+
+#[test]
+fn networks_agree_with_the_public_definitions_in_f64() {
+    check_all(DType::F64);
+}
+
+#[test]
+fn networks_agree_with_the_public_definitions_in_f32_through_fused_kernels() {
+    check_all(DType::F32);
+}
+
+/// The table that a network makes for itself is the one in the file.
+#[test]
+fn positions_are_those_of_the_public_transformer() {
+    for path in paths() {
+        let fixture = Fixture::read(&path);
+        let Some(expected) = fixture.find("param.pos_embed") else { continue };
+        let (_, params) = dit(&fixture, ParamBuilder::fresh(1, DType::F64, &Device::Cpu));
+        let found = params.tensors()["pos_embed"].clone();
+        let error = (found - expected.to_dtype(DType::F64).unwrap()).unwrap().abs().unwrap();
+        let error = error.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
+        assert!(error < DOUBLE, "{}: the table is off by {error:e}", path.display());
+    }
+}

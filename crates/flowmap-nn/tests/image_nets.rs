@@ -1,0 +1,210 @@
+//! Networks of images: gradients reach every parameter, duals are derivatives, and fused kernels agree with the oracle.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/image_nets.rs"]
+mod image_nets;
+
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_dual::Dual;
+use flowmap_nn::net::{Conditioning, Edm2Size, Edm2UNet, Edm2UNetConfig, UNet, UNetConfig};
+use flowmap_nn::objective::{LsdStop, Objective};
+use flowmap_nn::{AverageVelocity, Batch, Context, Error, FlowMap, ParamBuilder, Params, Times};
+use image_nets::{ImageCase, SIGMA_DATA, cases, images};
+
+/// Samples of a batch: one for every label.
+const N: usize = 4;
+/// Steps of a central difference: truncation and rounding are both below 1e-8.
+const STEP: f64 = 1e-5;
+/// Against a central difference, relative to the largest number.
+const DIFFERENCE: f64 = 1e-6;
+/// f32 against f64, values and derivatives, relative to the largest number.
+const SINGLE: f64 = 1e-4;
+/// The same for gradients of a derivative, which pass through every layer four times.
+const SINGLE_GRADIENT: f64 = 5e-4;
+
+fn times(dtype: DType) -> Times {
+    let draw = |i| {
+        let mut noise = NoiseStream::new(1, Stream::Times).at(i);
+        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
+        times.sort_by(f64::total_cmp);
+        flowmap_core::Times::forward(times[0], times[1], times[2]).unwrap()
+    };
+    Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap()
+}
+
+/// The mean LSD loss of one batch, the gradient stopped nowhere.
+fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tensor {
+    let (x0, x1) = (images(N, Stream::Base, dtype), images(N, Stream::Data, dtype));
+    let condition = case.condition(N, dtype);
+    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
+    let map = FlowMap::given(model, &condition);
+    let objective = Objective::Lsd { stop: LsdStop::None };
+    let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));
+    losses.unwrap().mean().unwrap()
+}
+
+fn host(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The largest difference over the largest number.
+fn relative(found: &[f64], expected: &[f64]) -> f64 {
+    let largest = |x: &mut dyn Iterator<Item = f64>| x.fold(0.0f64, |max, x| max.max(x.abs()));
+    let difference = largest(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    difference / largest(&mut expected.iter().copied()).max(f64::MIN_POSITIVE)
+}
+
+/// The gradients of all parameters by name.
+///
+/// Not that of a bias of the keys: it adds the same to every score of a query, which a softmax does not see,
+/// so that its gradient is zero but for rounding.
+fn gradients(loss: &Tensor, params: &Params) -> Vec<(String, Vec<f64>)> {
+    let gradients = loss.backward().unwrap();
+    let of = |(name, var): (&String, &candle_core::Var)| {
+        let gradient = gradients.get(var).unwrap_or_else(|| panic!("`{name}` has no gradient"));
+        (name.clone(), host(gradient))
+    };
+    params.vars().iter().filter(|(name, _)| !name.ends_with("k_norm.bias")).map(of).collect()
+}
+
+#[test]
+fn all_params_get_gradients() {
+    for dtype in [DType::F32, DType::F64] {
+        for case in cases() {
+            let (model, params) = case.trainable(dtype);
+            for (name, gradient) in gradients(&loss(&case, &*model, dtype), &params) {
+                let what = format!("{}, {dtype:?}: gradient of `{name}`", case.name);
+                assert!(gradient.iter().all(|g| g.is_finite()), "{what} is not finite");
+                assert!(gradient.iter().any(|g| *g != 0.0), "{what} is zero");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_are_central_differences_of_the_loss() {
+    for case in cases() {
+        let (model, params) = case.trainable(DType::F64);
+        for (name, gradient) in gradients(&loss(&case, &*model, DType::F64), &params) {
+            let var = &params.vars()[&name];
+            let largest = gradient.iter().fold(0.0f64, |max, g| max.max(g.abs()));
+            let index = gradient.iter().position(|g| g.abs() == largest).unwrap();
+            let original = var.as_detached_tensor().copy().unwrap();
+            let moved = |h: f64| {
+                let mut values = host(&original);
+                values[index] += h;
+                var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
+                let moved = loss(&case, &*model, DType::F64);
+                var.set(&original).unwrap();
+                moved.to_scalar::<f64>().unwrap()
+            };
+            let difference = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+            let error = (gradient[index] - difference).abs() / largest;
+            assert!(error < DIFFERENCE, "{}: `{name}` off by {error:e}", case.name);
+        }
+    }
+}
+
+/// A direction in the start, the end and the point.
+#[derive(Clone, Copy, Debug)]
+enum Along {
+    Start,
+    End,
+    Point,
+}
+
+const DIRECTIONS: [Along; 3] = [Along::Start, Along::End, Along::Point];
+
+/// v_{s,t}(x) moved by `h` along a direction, and its dual.
+fn moved(case: &ImageCase, net: &dyn AverageVelocity, along: Along, h: f64, dtype: DType) -> Dual {
+    let times = times(DType::F64);
+    let variable = |x: Tensor, direction: Tensor, is_moved: bool| {
+        let x = if is_moved { (x + (&direction * h).unwrap()).unwrap() } else { x };
+        let (x, direction) = (x.to_dtype(dtype).unwrap(), direction.to_dtype(dtype).unwrap());
+        if is_moved { Dual::new(x, direction).unwrap() } else { Dual::constant(x) }
+    };
+    let time = |time: &Tensor, is_moved| variable(time.clone(), time.ones_like().unwrap(), is_moved);
+    let s = time(times.s.tensor(), matches!(along, Along::Start));
+    let t = time(times.t.tensor(), matches!(along, Along::End));
+    let (x, direction) = (images(N, Stream::Base, DType::F64), images(N, Stream::Data, DType::F64));
+    let x = variable(x, direction, matches!(along, Along::Point));
+    let condition = case.condition(N, dtype);
+    net.average_velocity(&s, &t, &x, (&condition).into()).unwrap()
+}
+
+#[test]
+fn duals_are_central_differences() {
+    for case in cases() {
+        let net = case.frozen(DType::F64);
+        for along in DIRECTIONS {
+            let at = |h: f64| host(moved(&case, &*net, along, h, DType::F64).primal());
+            let (plus, minus) = (at(STEP), at(-STEP));
+            let expected: Vec<f64> =
+                plus.iter().zip(&minus).map(|(plus, minus)| (plus - minus) / (2.0 * STEP)).collect();
+            let found = host(moved(&case, &*net, along, 0.0, DType::F64).tangent().unwrap());
+            let error = relative(&found, &expected);
+            assert!(error < DIFFERENCE, "{}, {along:?}: off by {error:e}", case.name);
+        }
+    }
+}
+
+#[test]
+fn fused_kernels_agree_with_the_composed_oracle() {
+    for case in cases() {
+        let (single, double) = (case.frozen(DType::F32), case.frozen(DType::F64));
+        for along in DIRECTIONS {
+            let found = moved(&case, &*single, along, 0.0, DType::F32);
+            let expected = moved(&case, &*double, along, 0.0, DType::F64);
+            let tangents = (found.tangent().unwrap(), expected.tangent().unwrap());
+            for (found, expected) in [(found.primal(), expected.primal()), tangents] {
+                let error = relative(&host(found), &host(expected));
+                assert!(error < SINGLE, "{}, {along:?}: off by {error:e}", case.name);
+            }
+        }
+        let ((single, of_single), (double, of_double)) =
+            (case.trainable(DType::F32), case.trainable(DType::F64));
+        let found = gradients(&loss(&case, &*single, DType::F32), &of_single);
+        let expected = gradients(&loss(&case, &*double, DType::F64), &of_double);
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            let error = relative(found, expected);
+            assert!(error < SINGLE_GRADIENT, "{}: gradient of `{name}` off by {error:e}", case.name);
+        }
+    }
+}
+
+/// Forced weight normalisation changes the length of every row and nothing else, so that the network stays as it is.
+#[test]
+fn projection_makes_rows_of_magnitude_one_and_keeps_the_network() {
+    for case in cases() {
+        let (net, params) = case.trainable(DType::F64);
+        let before = host(moved(&case, &*net, Along::End, 0.0, DType::F64).primal());
+        params.project().unwrap();
+        let after = host(moved(&case, &*net, Along::End, 0.0, DType::F64).primal());
+        // The 1e-4 that is added to a magnitude counts twice after a projection.
+        assert!(relative(&after, &before) < 1e-2, "{}", case.name);
+        let is_edm2 = case.name.starts_with("edm2");
+        assert_eq!(params.has_spheres(), is_edm2, "{}", case.name);
+        if is_edm2 {
+            let rows = host(&params.vars()["unet.out_conv.weight"]);
+            for row in rows.chunks_exact(rows.len() / 2) {
+                let rms = (row.iter().map(|w| w * w).sum::<f64>() / row.len() as f64).sqrt();
+                assert!((rms - 1.0).abs() < 1e-3, "{}: magnitude {rms}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_that_do_not_fit_are_refused() {
+    let builder = || ParamBuilder::outline(DType::F32, &Device::Cpu);
+    let unet = |shape: &[usize]| {
+        UNet::new(&UNetConfig::default(), shape, Conditioning::None, SIGMA_DATA, &mut builder()).map(drop)
+    };
+    assert!(unet(&[1, 28, 28]).is_ok());
+    assert!(matches!(unet(&[784]), Err(Error::NotAnImage { .. })));
+    assert!(matches!(unet(&[1, 27, 28]), Err(Error::ImageSides { factor: 4, height: 27, width: 28 })));
+    let edm2 = Edm2UNetConfig::new(Edm2Size::Small);
+    let edm2 = Edm2UNet::new(&edm2, &[3, 18, 18], 0, SIGMA_DATA, &mut builder()).map(drop);
+    assert!(matches!(edm2, Err(Error::ImageSides { factor: 4, .. })));
+}

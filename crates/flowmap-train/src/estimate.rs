@@ -1,0 +1,94 @@
+//! What a config comes to before anything is made: parameters, operations and memory of a training step.
+//!
+//! flop = B Σ_k share_k (3 on tape + off tape) · 2 · multiplications of a plain pass        (1)
+//!
+//! A backward pass costs twice its forward pass, and a dual pass twice a plain one.
+//! Memory counts the parameters with all that belongs to them, and the activations of the tiles that are under way at once;
+//! code, data and the buffers of kernels are not counted.
+
+use flowmap_nn::objective::Method;
+use flowmap_nn::optim::OptimizerConfig;
+use flowmap_nn::tile_rows;
+
+use crate::{Config, Outline, Result};
+
+/// Bytes of a number.
+const F32: f64 = 4.0;
+
+/// A training step in numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The network.
+    pub outline: Outline,
+    /// Floating-point operations of a plain forward pass of one sample.
+    pub flop_per_sample: f64,
+    /// Floating-point operations of a step, (1).
+    pub flop_per_step: f64,
+    /// Bytes of the parameters, their gradients, moments and averages.
+    pub parameter_bytes: f64,
+    /// Bytes of the activations that a step holds at once.
+    pub activation_bytes: f64,
+    /// Threads that this is for.
+    pub n_threads: usize,
+}
+
+impl Estimate {
+    /// The numbers of `config` for samples of `shape` with labels of `n_classes` classes, on the threads of this process.
+    ///
+    /// # Errors
+    /// Where the network does not fit the samples.
+    pub fn new(config: &Config, shape: &[usize], n_classes: usize) -> Result<Self> {
+        let conditioning = match (config.conditional, config.guidance) {
+            (false, _) => flowmap_nn::net::Conditioning::None,
+            (true, None) => n_classes.into(),
+            (true, Some(_)) => flowmap_nn::net::Conditioning::GuidedLabels(n_classes),
+        };
+        let outline = config.network.outline(shape, conditioning)?;
+        let (mut on_tape, mut off_tape, mut widest) = (0.0, 0.0, 0.0f64);
+        for term in &config.objective {
+            let passes = Method::named(term.objective.name()).map(Method::passes).unwrap_or_default();
+            on_tape += term.share * passes.on_tape;
+            off_tape += term.share * passes.off_tape;
+            widest = widest.max(passes.on_tape);
+        }
+        let flop_per_sample = outline.cost.flop();
+        let batch = config.train.batch as f64;
+        let rows = tile_rows(shape.iter().product()).min(config.train.batch);
+        let n_threads = rayon::current_num_threads();
+        let n_tiles = n_threads.min(config.train.batch.div_ceil(rows.max(1))) as f64;
+        let n_moments = match config.optimizer {
+            OptimizerConfig::Muon { .. } => 1.0,
+            _ => 2.0,
+        };
+        // Weights, moments, averages, and the sums of gradients of every tile under way.
+        let copies = 1.0 + n_moments + config.train.ema.len() as f64 + n_tiles.max(1.0);
+        Ok(Self {
+            outline,
+            n_threads,
+            flop_per_sample,
+            flop_per_step: flop_per_sample * batch * (3.0 * on_tape + off_tape),
+            parameter_bytes: F32 * outline.n_parameters as f64 * copies,
+            // Values and their gradients.
+            activation_bytes: 2.0 * F32 * n_tiles * rows as f64 * widest * outline.cost.activations as f64,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{ConfigSource, resolve};
+
+    #[test]
+    fn step_of_flow_matching_and_lsd_costs_four_passes_of_a_sample() {
+        let source = |text: &str| ConfigSource::text("test", text).unwrap();
+        let terms =
+            "[[objective]]\nkind = 'flow_matching'\nshare = 0.75\n[[objective]]\nkind = 'lsd'\nshare = 0.25";
+        let config = resolve(&[ConfigSource::preset("checkerboard").unwrap(), source(terms)]).unwrap();
+        let estimate = Estimate::new(&config, &[2], 0).unwrap();
+        let expected = estimate.flop_per_sample * config.train.batch as f64 * (0.75 * 3.0 + 0.25 * 7.0);
+        assert_eq!(estimate.flop_per_step, expected);
+        assert!(estimate.parameter_bytes > 0.0 && estimate.activation_bytes > 0.0);
+    }
+}
