@@ -47,11 +47,7 @@ pub fn open(ordinal: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(ordinal)?;
     #[cfg(feature = "cuda")]
     if let Device::Cuda(cuda) = &device {
-        #[expect(unsafe_code, reason = "turns off what orders streams")]
-        // SAFETY: all memory of this device is used in its one stream, in which work runs in its order.
-        unsafe {
-            cuda.disable_event_tracking();
-        }
+        crate::kernel::cuda::trust_one_stream(cuda);
     }
     Ok(device)
 }

@@ -82,7 +82,11 @@ where
         }
         Ok((total, sums))
     };
-    let lanes: Vec<Result<_>> = (0..n_lanes).into_par_iter().map(lane).collect();
+    let lanes: Vec<Result<_>> = match batch.x0.device() {
+        Device::Cpu => (0..n_lanes).into_par_iter().map(lane).collect(),
+        // A device gets its work from the thread that asks for the result: other threads may have other streams.
+        _ => (0..n_lanes).map(lane).collect(),
+    };
     let (mut total, mut sums) = (LossAndGradient::default(), GradientSums::default());
     for lane in lanes {
         let (part, part_sums) = lane?;

@@ -37,6 +37,9 @@ pub enum Error {
     /// The network failed.
     #[error(transparent)]
     Network(#[from] flowmap_nn::Error),
+    /// A device failed to draw noise.
+    #[error(transparent)]
+    Noise(#[from] flowmap_dual::Error),
     /// Candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

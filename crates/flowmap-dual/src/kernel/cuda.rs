@@ -7,6 +7,7 @@ pub(super) mod norm;
 mod streams;
 mod update;
 
+pub(crate) use launcher::trust_one_stream;
 pub(crate) use launches::{AdamConstants, Draws};
 pub(crate) use streams::{normals, uniforms};
 pub(crate) use update::{measure, step};

@@ -6,6 +6,7 @@
 // A buffer lies between guards that must be found unchanged; the guards read as NaN.
 
 #include <map>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -29,8 +30,10 @@ enum State { READY, AT_BLOCK, AT_WARP, DONE };
 struct Fiber {
     ucontext_t context;
     State state;
-    std::vector<char> stack;
+    std::unique_ptr<char[]> stack; // not cleared: most of it is never touched
 };
+
+const std::size_t STACK = 64 * 1024;
 
 std::vector<Fiber> fibers;
 ucontext_t scheduler;
@@ -71,8 +74,8 @@ void run_block() {
     for (unsigned int i = 0; i < n; ++i) {
         Fiber &fiber = fibers[i];
         getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
+        fiber.context.uc_stack.ss_sp = fiber.stack.get();
+        fiber.context.uc_stack.ss_size = STACK;
         fiber.context.uc_link = &scheduler;
         fiber.state = READY;
         makecontext(&fiber.context, thread, 0);
@@ -170,7 +173,7 @@ int run_launch(const std::map<std::string, host::Known> &kernels) {
         args.push_back(&values[i]);
     }
     fibers.resize(blockDim.x);
-    for (Fiber &fiber : fibers) fiber.stack.resize(64 * 1024);
+    for (Fiber &fiber : fibers) fiber.stack.reset(new char[STACK]);
     entry = found->second.run;
     arguments = args.data();
     for (unsigned int block = 0; block < gridDim.x; ++block) {

@@ -129,6 +129,15 @@ impl Launcher for Cuda<'_> {
     }
 }
 
+/// Turns off the events that order the streams of a device which has only one.
+pub(crate) fn trust_one_stream(device: &CudaDevice) {
+    #[expect(unsafe_code, reason = "turns off what orders streams")]
+    // SAFETY: all memory of this device is made, used and freed in its one stream, in which work runs in its order.
+    unsafe {
+        device.disable_event_tracking();
+    }
+}
+
 /// The null pointer.
 const NULL: Address = 0;
 
