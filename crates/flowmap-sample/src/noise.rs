@@ -25,7 +25,7 @@ pub fn base_noise(
     let dim: usize = shape.iter().product();
     let dims: Vec<usize> = [n].iter().chain(shape).copied().collect();
     let draws = Draws { key: stream.key(), first, rows: n, dim };
-    if let Some(noise) = draws.normals(sigma as f32, device).map_err(flowmap_nn::Error::from)? {
+    if let Some(noise) = draws.normals(sigma as f32, device)? {
         return Ok(noise.reshape(dims)?.to_dtype(dtype)?);
     }
     let mut values = vec![0f32; n * dim];

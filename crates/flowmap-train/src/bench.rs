@@ -228,7 +228,11 @@ pub fn bench(
     let a = Tensor::ones((rows, width), DType::F32, device)?;
     let w = Tensor::ones((width, width), DType::F32, device)?;
 
-    let mut train = || trainer.step().map(|_| ());
+    let mut train = || {
+        trainer.step()?;
+        // The optimizer's work may still be under way on a device.
+        Ok(device.synchronize()?)
+    };
     let sample = |n_steps| {
         let how = Generation::new(SAMPLING_BATCH, run.seed);
         generate(&model, &TimeGrid::uniform(n_steps), &how, device, &mut |_| ()).map(|_| ())

@@ -9,7 +9,7 @@ use candle_core::{DType, Device};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_nn::objective::{BinSums, Combination};
-use flowmap_nn::optim::{Optimizer, global_norm};
+use flowmap_nn::optim::{Optimizer, global_norm, norm_on_device};
 use flowmap_nn::{AverageVelocity, Ema, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
 
 use crate::batches::{Batches, TrainingBatch};
@@ -209,20 +209,27 @@ impl Trainer {
         );
         let found = found?;
         self.next = next.transpose()?.map(|batch| (k + 1, batch));
-        let grad_norm = global_norm(&found.gradients, &self.params)?;
+        let max_norm = (train.clip_norm > 0.0).then_some(train.clip_norm);
+        let on_device = norm_on_device(&found.gradients, &self.params, max_norm)?;
+        let grad_norm = match &on_device {
+            Some(norm) => norm.value().map_err(flowmap_nn::Error::from)?,
+            None => global_norm(&found.gradients, &self.params)?,
+        };
         let lr = train.lr * self.config.schedule.factor(k, train.steps);
         let names = || term_names(&self.config.objective);
         let fault = Fault::find(names, &self.params, &found, grad_norm)?;
         let LossAndGradient { loss, terms, bins, gradients } = found;
         if fault.is_none() {
-            let clip = if train.clip_norm > 0.0 { (train.clip_norm / grad_norm).min(1.0) } else { 1.0 };
-            match self.params.has_spheres() {
-                false => self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?,
-                true => {
+            let clip = max_norm.map_or(1.0, |max_norm| (max_norm / grad_norm).min(1.0));
+            match &on_device {
+                // The averages follow the projected weights.
+                _ if self.params.has_spheres() => {
                     self.optimizer.step(&gradients, lr, clip)?;
                     self.params.project()?;
                     self.emas.iter_mut().try_for_each(|ema| ema.update(&self.params))?;
                 }
+                Some(norm) => self.optimizer.step_clipped(&gradients, lr, norm, &mut self.emas)?,
+                None => self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?,
             }
         }
         self.step += 1;

@@ -139,6 +139,10 @@ fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
     if recipe.method == "scm" {
         layers.push(ConfigSource::set("interpolant=\"trigonometric\"")?);
     }
+    if recipe.needs_teacher() {
+        // Names where a run would find the teacher; here it is made below, and no file is read.
+        layers.push(ConfigSource::set("teacher={kind=\"model\",path=\"teacher\"}")?);
+    }
     for set in ["network.width=61", "network.x_features=0", "network.time_features=0"] {
         layers.push(ConfigSource::set(set)?);
     }

@@ -20,7 +20,7 @@ enum Input {
     Weight(&'static [usize]),
 }
 
-/// Whether Candle computes an operation in bf16 on every device.
+/// Whether Candle computes an operation in bf16 on every device, and well enough.
 #[derive(PartialEq, Eq)]
 enum Half {
     Known,
@@ -108,7 +108,8 @@ const CASES: &[Case] = &[
     case("layer_norm, affine, silu", CHANNELS, |x| {
         x[0].layer_norm_with(EPS, affine(x), Some(Activation::Silu))
     }),
-    case("rms_norm, affine, gelu_tanh", CHANNELS, |x| {
+    // Composed in bf16 on a CPU it is off by 2.7e-2, since each of its many steps rounds.
+    wide("rms_norm, affine, gelu_tanh", CHANNELS, |x| {
         x[0].rms_norm_with(EPS, affine(x), Some(Activation::GeluTanh))
     }),
     case("layer_norm, modulated", MODULATED, |x| x[0].layer_norm_with(EPS, modulated(x), None)),
