@@ -121,7 +121,9 @@ fn device(wanted: &str) -> Result<(Device, String)> {
         "metal" => metal().context("device `metal`"),
         "auto" => Ok(cuda(0)
             .or_else(|why| {
-                metal().inspect_err(|_| say(&format!("no GPU is present ({why}): checking the CPU instead")))
+                metal().inspect_err(|_| {
+                    say(&format!("no GPU is present: {}; checking the CPU instead", first_line(&why)))
+                })
             })
             .unwrap_or(cpu)),
         _ => {
@@ -132,6 +134,11 @@ fn device(wanted: &str) -> Result<(Device, String)> {
             cuda(n).with_context(|| format!("device `{wanted}`"))
         }
     }
+}
+
+/// What an error says, without the backtrace that Candle adds where it is asked for one.
+fn first_line(error: &flowmap_dual::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// A line on standard error.
