@@ -40,7 +40,7 @@ pub use estimate::Estimate;
 pub use evaluation::{Drawn, Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
 pub use generate::{Generation, Samples, generate, generate_paths};
 pub use guidance::{GuidanceConfig, ScaleDistribution};
-pub use metrics_log::{Record, read_log, term_names};
+pub use metrics_log::{Record, RunTime, read_log, term_names};
 pub use model::{Model, ModelConfig, Weights};
 pub use npz::{NpyArray, NpyData, npz_bytes};
 pub use presets::{Listed, PRESETS, Preset, listed, parse_data_kind, preset};

@@ -28,11 +28,17 @@ pub fn term_names(terms: &[Term]) -> Vec<String> {
 pub(crate) struct Since {
     /// The bins of every term, summed over the steps since the line before.
     bins: Vec<BinSums>,
+    /// Seconds of these steps.
+    steps_s: f64,
+    /// Seconds of them that went by waiting for data.
+    data_wait_s: f64,
 }
 
 impl Since {
-    /// Takes in a step.
-    pub(crate) fn add(&mut self, report: &StepReport) {
+    /// Takes in a step that took `step_s` seconds.
+    pub(crate) fn add(&mut self, report: &StepReport, step_s: f64) {
+        self.steps_s += step_s;
+        self.data_wait_s += report.data_wait_s;
         self.bins.resize(report.bins.len(), BinSums::default());
         self.bins.iter_mut().zip(&report.bins).for_each(|(sum, step)| sum.add(step));
     }
@@ -70,6 +76,7 @@ impl Since {
         put("bad_steps".into(), json!(report.n_bad));
         put("lr".into(), json!(report.lr));
         put("samples_per_s".into(), json!(samples_per_s));
+        put("data_wait".into(), json!(self.data_wait_s / self.steps_s));
         record
     }
 }
@@ -103,6 +110,30 @@ impl MetricsLog {
     }
 }
 
+/// What a log says of the time of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunTime {
+    /// Seconds of training, resumed ones included.
+    pub wall_s: f64,
+    /// The share of them that the training waited for data; `None` where the log does not say.
+    pub data_wait: Option<f64>,
+}
+
+impl RunTime {
+    /// Reads it off the lines of a log, each of which has the share of the time since the line before.
+    pub fn of(log: &[Record]) -> Self {
+        let (mut time, mut waited) = (Self::default(), Some(0.0));
+        for record in log {
+            let number = |key: &str| record.get(key).and_then(Value::as_f64);
+            let wall_s = number("wall_s").unwrap_or(time.wall_s);
+            waited = waited.zip(number("data_wait")).map(|(sum, share)| sum + share * (wall_s - time.wall_s));
+            time.wall_s = wall_s;
+        }
+        time.data_wait = waited.filter(|_| time.wall_s > 0.0).map(|waited| waited / time.wall_s);
+        time
+    }
+}
+
 /// All whole lines of a log; a last line that was cut off is left out.
 ///
 /// # Errors
@@ -111,4 +142,31 @@ pub fn read_log(path: &Path) -> Result<Vec<Record>> {
     let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
     whole.lines().map(|line| serde_json::from_str(line).map_err(Error::json(path))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(wall_s: f64, data_wait: Option<f64>) -> Record {
+        let mut line = Record::new();
+        line.insert("wall_s".into(), json!(wall_s));
+        line.extend(data_wait.map(|share| ("data_wait".to_owned(), json!(share))));
+        line
+    }
+
+    #[test]
+    fn share_of_a_run_that_waited_weighs_its_lines_by_their_time() {
+        let log = [line(1.0, Some(0.5)), line(4.0, Some(0.1)), line(8.0, Some(0.0))];
+        let time = RunTime::of(&log);
+        assert_eq!(time.wall_s, 8.0);
+        assert!((time.data_wait.unwrap_or(f64::NAN) - 0.1).abs() < 1e-12, "{time:?}");
+    }
+
+    #[test]
+    fn log_of_an_earlier_version_does_not_say_how_long_it_waited() {
+        let log = [line(1.0, None), line(2.0, Some(0.5))];
+        assert_eq!(RunTime::of(&log), RunTime { wall_s: 2.0, data_wait: None });
+        assert_eq!(RunTime::of(&[]), RunTime::default());
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::report::{Details, Figure, Report, Section, Table};
 use crate::run_figures::DrawnFigure;
-use crate::{Config, Evaluation, Result, RunDir, write_atomically};
+use crate::{Config, Evaluation, Result, RunDir, RunTime, write_atomically};
 
 /// Writes the report of a run: its numbers, its figures and its config on one page.
 ///
@@ -13,15 +13,18 @@ pub fn write_report(
     config: &Config,
     evaluation: &Evaluation,
     figures: &[DrawnFigure],
-    wall_s: f64,
+    time: RunTime,
 ) -> Result<()> {
     let figure = |f: &DrawnFigure| Figure { png: f.png.clone(), caption: f.caption.clone() };
     let objectives: Vec<String> =
         config.objective.iter().map(|term| format!("{} ({})", term.objective.name(), term.share)).collect();
+    let waited = time.data_wait.map(|share| format!(", {:.1} % of it waiting for data", 100.0 * share));
     let subtitle = format!(
-        "{} steps of {} samples in {wall_s:.0} s; {}; seed {}",
+        "{} steps of {} samples in {:.0} s{}; {}; seed {}",
         config.train.steps,
         config.train.batch,
+        time.wall_s,
+        waited.unwrap_or_default(),
         objectives.join(" + "),
         config.seed
     );

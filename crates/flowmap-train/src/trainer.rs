@@ -37,6 +37,8 @@ pub struct StepReport {
     pub fault: Option<Fault>,
     /// How many steps of the run were like that so far.
     pub n_bad: u64,
+    /// Seconds that the step waited for a batch: its own, made at once, or the next one, made beside it.
+    pub data_wait_s: f64,
 }
 
 impl StepReport {
@@ -194,19 +196,24 @@ impl Trainer {
         let first = k.wrapping_mul(train.batch as u64);
         let ready = self.next.take().filter(|(at, _)| *at == k);
         let batches = self.batches();
+        let asked = Instant::now();
         let batch = match ready {
             Some((_, batch)) => batch,
             None => batches.of_step(k)?,
         };
+        let made = asked.elapsed();
         let batch = batch.on(&self.config);
         let times = NoiseStream::new(self.config.seed, Stream::Times);
-        let (found, next) = rayon::join(
+        let ((found, computed), next) = rayon::join(
             || {
                 let (net, teacher) = (&*self.net, &*self.teacher);
-                loss_and_gradient(&self.objective, net, teacher, &self.params, &batch, &times, first)
+                let found =
+                    loss_and_gradient(&self.objective, net, teacher, &self.params, &batch, &times, first);
+                (found, Instant::now())
             },
             || (k + 1 < train.steps).then(|| batches.of_step(k + 1)),
         );
+        let data_wait_s = (made + computed.elapsed()).as_secs_f64();
         let found = found?;
         self.next = next.transpose()?.map(|batch| (k + 1, batch));
         let max_norm = (train.clip_norm > 0.0).then_some(train.clip_norm);
@@ -234,7 +241,7 @@ impl Trainer {
         }
         self.step += 1;
         let n_bad = self.step - self.optimizer.n_steps();
-        Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, bins, fault, n_bad })
+        Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, bins, fault, n_bad, data_wait_s })
     }
 
     fn batches(&self) -> Batches<'_> {
@@ -295,9 +302,10 @@ pub fn train(run: &RunDir, trainer: &mut Trainer, observer: &mut dyn Observer) -
         good.before_step(trainer)?;
         let began = Instant::now();
         let report = trainer.step()?;
-        trainer.wall_s += began.elapsed().as_secs_f64();
+        let step_s = began.elapsed().as_secs_f64();
+        trainer.wall_s += step_s;
         good.after_step(report.is_finite())?;
-        since.add(&report);
+        since.add(&report, step_s);
         observer.step(&report, config.train.steps);
         let is_last = report.step == config.train.steps;
         if report.step % config.train.log_every == 0 || is_last || !report.is_finite() {

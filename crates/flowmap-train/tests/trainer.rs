@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
+use std::time::Instant;
 
 use candle_core::Device;
 use flowmap_nn::objective::Bin;
 use flowmap_train::{
-    Config, ConfigSource, Error, Observer, RunDir, StepReport, TeacherConfig, Trainer, read_log, resolve,
-    term_names, train,
+    Config, ConfigSource, Error, Observer, RunDir, RunTime, StepReport, TeacherConfig, Trainer, read_log,
+    resolve, term_names, train,
 };
 
 /// The reader of JSON may miss the last place of a number.
@@ -43,6 +44,32 @@ fn observer_is_told_of_every_step() {
     let mut trainer = Trainer::new(config(&[]), &Device::Cpu).unwrap();
     train(&RunDir::new(dir.path()), &mut trainer, &mut witness).unwrap();
     assert_eq!(witness.steps, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn steps_say_how_long_they_waited_for_data() {
+    // Exact optimal transport of a batch takes its cube, which outlasts the step of a network of eight neurons.
+    let slow =
+        ["coupling.kind=optimal_transport", "coupling.group=1024", "train.batch=1024", "train.steps=4"];
+    let mut trainer = Trainer::new(config(&slow), &Device::Cpu).unwrap();
+    for _ in 0..3 {
+        let began = Instant::now();
+        let waited = trainer.step().unwrap().data_wait_s;
+        let step_s = began.elapsed().as_secs_f64();
+        assert!(waited > 0.5 * step_s && waited <= step_s, "{waited} of {step_s} s");
+    }
+    // The last one has its batch, and makes none.
+    let began = Instant::now();
+    let waited = trainer.step().unwrap().data_wait_s;
+    assert!(waited < 0.5 * began.elapsed().as_secs_f64(), "{waited} s");
+
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::new(dir.path());
+    let mut trainer =
+        Trainer::new(config(&[&slow[..], &["train.log_every=1"]].concat()), &Device::Cpu).unwrap();
+    train(&run, &mut trainer, &mut Witness::default()).unwrap();
+    let time = RunTime::of(&read_log(&run.metrics()).unwrap());
+    assert!(time.data_wait.is_some_and(|share| share > 0.5 && share <= 1.0), "{time:?}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use flowmap_train::{
-    Config, Evaluation, Model, Observer, Reference, RunDir, Weights, draw_figures, evaluate, law_table,
-    quality_table, read_log, write_atomically, write_report,
+    Config, Evaluation, Model, Observer, Reference, RunDir, RunTime, Weights, draw_figures, evaluate,
+    law_table, quality_table, read_log, write_atomically, write_report,
 };
 
 use crate::args::PlotArgs;
@@ -48,8 +48,7 @@ pub fn judge_and_draw(
     write_atomically(&run.evaluation(), &serde_json::to_vec_pretty(&evaluation)?)?;
     observer.stage("drawing figures");
     let figures = draw_figures(run, model, &reference, &evaluation, device)?;
-    let wall_s = read_log(&run.metrics())?.last().and_then(|r| r.get("wall_s")?.as_f64()).unwrap_or(0.0);
-    write_report(run, config, &evaluation, &figures, wall_s)?;
+    write_report(run, config, &evaluation, &figures, RunTime::of(&read_log(&run.metrics())?))?;
     Ok(evaluation)
 }
 

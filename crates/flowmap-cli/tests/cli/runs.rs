@@ -63,6 +63,7 @@ fn log_has_a_line_for_every_fifth_step_with_the_promised_keys() {
             "grad_norm",
             "lr",
             "samples_per_s",
+            "data_wait",
         ] {
             assert!(line[key].is_number(), "{key}: {line}");
         }
