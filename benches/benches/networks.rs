@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flowmap_benches::networks::{Direction, NETWORKS, NetworkBench};
+use flowmap_benches::networks::{Direction, NETWORKS, NetworkBench, default_terms};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,7 +23,8 @@ fn networks(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(spec.batch as u64));
         for direction in Direction::ALL {
             group.bench_function(id(direction.name(), spec.batch), |bencher| {
-                let bench = bench.get_or_insert_with(|| NetworkBench::new(spec, spec.batch).unwrap());
+                let bench = bench
+                    .get_or_insert_with(|| NetworkBench::new(spec, spec.batch, default_terms()).unwrap());
                 bencher.iter(|| bench.pass(direction).unwrap());
             });
         }
@@ -31,7 +32,8 @@ fn networks(criterion: &mut Criterion) {
             let mut bench = None;
             group.throughput(Throughput::Elements(batch as u64));
             group.bench_function(id("step", batch), |bencher| {
-                let bench = bench.get_or_insert_with(|| NetworkBench::new(spec, batch).unwrap());
+                let bench =
+                    bench.get_or_insert_with(|| NetworkBench::new(spec, batch, default_terms()).unwrap());
                 bencher.iter(|| bench.step().unwrap());
             });
         }

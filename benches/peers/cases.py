@@ -43,5 +43,6 @@ def all_cases():
     tokens = {"rows": 1024, "inner": 384, "columns": 1536}
     cases["dit_s_block/backward"] = layer("dit_s_block", "backward", tokens)
     cases["dit_s_block/dual_backward"] = layer("dit_s_block", "dual_backward", tokens)
+    cases["unet/train_step"] = {"case": {"kind": "unet_step"}, "gemm": None, "libraries": ("torch",)}
     cases["process/sample16"] = {"case": {"kind": "process"}, "gemm": None, "libraries": ()}
     return cases

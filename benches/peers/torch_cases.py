@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import shared
 from torch_layers import LAYERS
+from torch_unet import train_step
 
 
 def set_up(threads):
@@ -152,6 +153,8 @@ def variants(case):
             for name, residual in RESIDUALS[case["objective"]].items()
             for prefix, wrap in both.items()
         }
+    if case["kind"] == "unet_step":
+        return {f"{prefix}jvp": functools.partial(train_step, wrap) for prefix, wrap in both.items()}
     if case["kind"] == "sampling":
         make = functools.partial(sampling, case)
     else:

@@ -4,10 +4,12 @@ use std::num::NonZeroU32;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use flowmap_nn::objective::{LsdStop, Objective, Term};
 use flowmap_train::bench::Benched;
 use serde::Deserialize;
 
 use crate::layer::{LAYERS, Layer, Pass};
+use crate::networks::{NETWORKS, NetworkBench};
 use crate::sampling::Sampling;
 use crate::training::TrainingStep;
 
@@ -29,6 +31,8 @@ pub enum CaseConfig {
         /// Number of samples.
         batch: usize,
     },
+    /// A training step of the compact U-Net, `unet` in [`NETWORKS`], by LSD alone.
+    UnetStep {},
     /// A pass of a layer.
     Layer {
         /// The layer by its name in [`LAYERS`].
@@ -42,7 +46,7 @@ pub enum CaseConfig {
 pub struct Case {
     /// Runs it once.
     pub run: Box<dyn FnMut() -> Result<()>>,
-    /// Floating-point operations of its matrix products.
+    /// Floating-point operations of its matrix products, 0 where no limit is asked of them.
     pub flop: f64,
 }
 
@@ -60,6 +64,13 @@ impl CaseConfig {
             Self::Sampling { steps, batch } => {
                 let sampling = Sampling::new(*steps, *batch, &Device::Cpu)?;
                 Ok(Case { flop: sampling.flop(), run: Box::new(move || sampling.run().map(drop)) })
+            }
+            Self::UnetStep {} => {
+                let spec =
+                    NETWORKS.iter().find(|spec| spec.name == "unet").context("unknown network `unet`")?;
+                let lsd = Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 1.0);
+                let mut bench = NetworkBench::new(spec, spec.batch, vec![lsd])?;
+                Ok(Case { flop: 0.0, run: Box::new(move || bench.step()) })
             }
             Self::Layer { layer, pass } => {
                 let spec = LAYERS.iter().find(|spec| spec.name == layer);

@@ -1,7 +1,7 @@
 //! Networks of images: a forward pass, the same with a tangent, and a whole training step.
 //!
 //! Passes run in tiles of a few samples each, in parallel, as training and sampling run them.
-//! The step is flow matching on three quarters of the batch and LSD on the rest, with AdamW.
+//! The step is flow matching on three quarters of the batch and LSD on the rest ([`default_terms`]), with AdamW.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
@@ -18,6 +18,8 @@ use crate::random::normal;
 
 /// Learning rate; small, so that nothing diverges.
 const LR: f64 = 1e-4;
+/// Weight decay per unit of learning rate.
+const WEIGHT_DECAY: f64 = 1e-2;
 /// Classes of the labels.
 const N_CLASSES: usize = 10;
 
@@ -92,6 +94,14 @@ impl Direction {
     }
 }
 
+/// The objective of the presets of images.
+pub fn default_terms() -> Vec<Term> {
+    vec![
+        Term::new(Objective::FlowMatching {}, 0.75),
+        Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+    ]
+}
+
 /// A network, its optimizer and a batch.
 pub struct NetworkBench {
     model: Box<dyn AverageVelocity + Send + Sync>,
@@ -109,11 +119,11 @@ pub struct NetworkBench {
 }
 
 impl NetworkBench {
-    /// Makes the network of `spec` and a batch of `batch` samples.
+    /// Makes the network of `spec` and a batch of `batch` samples, to be trained by `terms`.
     ///
     /// # Errors
     /// As the networks.
-    pub fn new(spec: &NetworkSpec, batch: usize) -> Result<Self> {
+    pub fn new(spec: &NetworkSpec, batch: usize, terms: Vec<Term>) -> Result<Self> {
         let config = (spec.config)();
         let build = |mut builder: ParamBuilder| -> Result<_> {
             let net = config.build(&spec.shape, N_CLASSES, 0.5, &mut builder)?;
@@ -130,14 +140,10 @@ impl NetworkBench {
         let dims = [&[batch][..], &spec.shape].concat();
         let labels = (0..batch as u32).map(|i| i % N_CLASSES as u32).collect::<Vec<_>>();
         let time = |at: f32| Tensor::full(at, batch, &Device::Cpu);
-        let terms = vec![
-            Term::new(Objective::FlowMatching {}, 0.75),
-            Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
-        ];
         Ok(Self {
             model,
             teacher,
-            optimizer: AdamW::new(&params, 0.9, 0.999, 1e-8, 0.0)?,
+            optimizer: AdamW::new(&params, 0.9, 0.999, 1e-8, WEIGHT_DECAY)?,
             params,
             combination: Combination::new(terms)?,
             x0: normal(1, &dims[..], 0.5)?,

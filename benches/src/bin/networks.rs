@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use flowmap_benches::networks::{Direction, NETWORKS, NetworkBench};
+use flowmap_benches::networks::{Direction, NETWORKS, NetworkBench, default_terms};
 use serde_json::json;
 
 #[global_allocator]
@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     for spec in NETWORKS.iter().filter(|spec| names.is_empty() || names.iter().any(|name| name == spec.name))
     {
-        let bench = NetworkBench::new(spec, spec.batch)?;
+        let bench = NetworkBench::new(spec, spec.batch, default_terms())?;
         let mut times = vec![Vec::new(); Direction::ALL.len()];
         // The first turn warms up.
         for turn in 0..=TURNS {
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
             line[format!("{}_ratio", direction.name())] = json!(ms_of / ms[0]);
         }
         for batch in [spec.batch, 2 * spec.batch] {
-            let mut bench = NetworkBench::new(spec, batch)?;
+            let mut bench = NetworkBench::new(spec, batch, default_terms())?;
             let mut times = Vec::new();
             for step in 0..=STEPS {
                 let began = Instant::now();

@@ -58,6 +58,8 @@ pub enum Stream {
     Projections = 10,
     /// Scales of classifier-free guidance.
     Guidance = 11,
+    /// What is done to the images of a training batch.
+    Augmentation = 12,
 }
 
 /// A family of independent generators, one for every index, chosen by a seed and a [`Stream`].

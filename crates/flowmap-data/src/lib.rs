@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod augmentation;
 mod batch;
 mod config;
 mod data_set;
@@ -14,6 +15,7 @@ mod image;
 mod points;
 mod shuffle;
 
+pub use augmentation::{Augmentation, Augmenter, EdmAugmentation};
 pub use batch::{Batch, batch, batch_noise};
 pub use config::{DataConfig, Declared};
 pub use data_set::DataSet;

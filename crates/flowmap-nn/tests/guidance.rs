@@ -138,7 +138,10 @@ fn mean_gradient_of_guided_flow_matching_vanishes_at_the_guided_field() {
     for (name, objective) in [
         ("flow matching", Objective::FlowMatching {}),
         // At t = s it is a regression on its mixed target.
-        ("guided Mean Flow", Objective::GuidedMeanFlow(MeanFlowGuidance { omega: 1.0, kappa: 0.4 })),
+        (
+            "guided Mean Flow",
+            Objective::GuidedMeanFlow(MeanFlowGuidance { kappa: 0.4, ..MeanFlowGuidance::default() }),
+        ),
     ] {
         let losses = objective.per_sample_in(&context(), map, map, &rows.batch(), &rows.times).unwrap();
         let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
@@ -248,7 +251,8 @@ fn guided_mean_flow_on_the_diagonal_is_guided_flow_matching() {
         losses.tensor().to_vec1().unwrap()
     };
     let expected = losses(Objective::FlowMatching {});
-    let mixed = losses(Objective::GuidedMeanFlow(MeanFlowGuidance { omega: 1.0, kappa: 0.0 }));
+    let mixed =
+        losses(Objective::GuidedMeanFlow(MeanFlowGuidance { kappa: 0.0, ..MeanFlowGuidance::default() }));
     for (found, expected) in mixed.iter().zip(&expected) {
         assert!((found - expected).abs() < ROUNDING * expected, "{found}, expected {expected}");
     }

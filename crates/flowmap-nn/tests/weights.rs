@@ -200,16 +200,23 @@ fn guidance_mixes_the_target_of_mean_flow() {
         host(objective.per_sample_in(&context, model, teacher, &batch, &times).unwrap().tensor())
     };
     let plain = losses(Objective::MeanFlow { velocity: MeanFlowVelocity::Data });
-    let none = losses(Objective::GuidedMeanFlow(MeanFlowGuidance { omega: 1.0, kappa: 0.0 }));
+    let guided = |guidance: MeanFlowGuidance| losses(Objective::GuidedMeanFlow(guidance));
+    let none = guided(MeanFlowGuidance { kappa: 0.0, ..MeanFlowGuidance::default() });
     assert_close(&none, &plain, "guidance of scale one is none");
-    let guided = losses(Objective::GuidedMeanFlow(MeanFlowGuidance { omega: 1.0, kappa: 0.5 }));
+    let always = guided(MeanFlowGuidance::default());
+    let late = guided(MeanFlowGuidance { interval: [0.3, 1.0], ..MeanFlowGuidance::default() });
+    let mut n_early = 0;
     for (i, label) in labels.to_vec1::<u32>().unwrap().into_iter().enumerate() {
-        let is_same = (guided[i] - plain[i]).abs() < ROUNDING;
-        assert_eq!(is_same, label == null, "sample {i} of label {label}");
+        let is_plain = |losses: &[f64]| (losses[i] - plain[i]).abs() < ROUNDING;
+        assert_eq!(is_plain(&always), label == null, "sample {i} of label {label}");
+        let is_early = times.s.host()[i] < 0.3;
+        assert_eq!(is_plain(&late), label == null || is_early, "sample {i} of label {label}");
+        n_early += usize::from(is_early && label != null);
     }
+    assert!(n_early > 0 && n_early < N, "{n_early} samples before the interval");
     // At t = s the target is the mixed velocity itself.
     let on_diagonal = Times { s: times.t.clone(), u: times.t.clone(), t: times.t.clone() };
-    let guidance = MeanFlowGuidance { omega: 0.7, kappa: 0.6 };
+    let guidance = MeanFlowGuidance { omega: 0.7, kappa: 0.6, ..MeanFlowGuidance::default() };
     let found = Objective::GuidedMeanFlow(guidance);
     let found = host(found.per_sample_in(&context, model, teacher, &batch, &on_diagonal).unwrap().tensor());
     let t = times.t.tensor();
@@ -284,6 +291,7 @@ fn every_objective_goes_to_a_file_and_back() {
         "kind = \"alpha_flow\"\nbegin = 5\nend = 5",
         "kind = \"fmm\"\ninversion = -1.0",
         "kind = \"guided_mean_flow\"\nkappa = 1.0",
+        "kind = \"guided_mean_flow\"\ninterval = [0.5, 0.25]",
         "kind = \"lsd\"\ndiagonal = 1.5",
     ] {
         let error = toml::from_str::<Term>(bad).unwrap().validate().unwrap_err();

@@ -47,7 +47,9 @@ impl Batches<'_> {
         let first = k.wrapping_mul(n as u64);
         let (base, shape) = (NoiseStream::new(seed, Stream::Base), self.data.shape());
         let x0 = base_noise(&base, first, n, shape, self.model.sigma_data, DType::F32, self.device)?;
-        let data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
+        let mut data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
+        let augmenter = self.config.augmentation.checked(shape)?;
+        augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
         let x0 = self.couple(x0, &data, k)?;
         let x1 = Tensor::from_vec(data.x, data.shape, self.device)?;
         let condition = match data.labels.filter(|_| self.config.conditional) {

@@ -7,7 +7,7 @@ mod network;
 use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
-use flowmap_data::{DataConfig, DataSet};
+use flowmap_data::{Augmentation, DataConfig, DataSet};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,9 @@ pub struct Config {
     pub guidance: Option<GuidanceConfig>,
     /// The data set.
     pub data: DataConfig,
+    /// What is done to the images of a training batch.
+    #[serde(default)]
+    pub augmentation: Augmentation,
     /// The network.
     pub network: NetworkConfig,
     /// The objectives with their shares of the batch.
@@ -186,6 +189,7 @@ impl Config {
             "a positive number",
             format!("{:?}", self.sigma_data.unwrap_or(0.0)),
         )?;
+        self.augmentation.validate()?;
         self.schedule.validate()?;
         self.optimizer.validate()?;
         self.network.validate()?;

@@ -113,6 +113,7 @@ impl Trainer {
             Coupling::Paired {} => config.data.build_pairs(None)?,
             _ => config.data.build(None)?,
         };
+        config.augmentation.checked(data.shape())?;
         let n_classes = match (config.conditional, data.n_classes()) {
             (false, _) => 0,
             (true, 0) => return Err(Error::NoLabels { kind: config.data.kind() }),

@@ -73,6 +73,27 @@ fn steps_say_how_long_they_waited_for_data() {
 }
 
 #[test]
+fn augmented_run_goes_on_with_the_same_bits_and_points_are_not_augmented() {
+    let digits = |more: &[&str]| {
+        let tiny = ["train.steps=4", "train.batch=16", "network.width=8", "schedule.warmup=2"];
+        let mut sources = vec![ConfigSource::preset("digits").unwrap()];
+        sources.extend(tiny.iter().chain(more).map(|set| ConfigSource::set(set).unwrap()));
+        resolve(&sources).unwrap()
+    };
+    let augmented = || digits(&["augmentation.kind=edm", "augmentation.probability=1.0"]);
+    let mut plain = Trainer::new(digits(&[]), &Device::Cpu).unwrap();
+    let mut unbroken = Trainer::new(augmented(), &Device::Cpu).unwrap();
+    for _ in 0..2 {
+        assert_ne!(unbroken.step().unwrap().loss, plain.step().unwrap().loss);
+    }
+    let mut resumed = Trainer::resume(augmented(), unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    assert_eq!(unbroken.step().unwrap().loss.to_bits(), resumed.step().unwrap().loss.to_bits());
+
+    let error = Trainer::new(config(&["augmentation.kind=edm"]), &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("`augmentation.kind`: expected `none`"), "{error}");
+}
+
+#[test]
 fn checkpoint_in_memory_goes_on_with_the_same_bits() {
     let mut unbroken = Trainer::new(config(&[]), &Device::Cpu).unwrap();
     for _ in 0..3 {

@@ -6,7 +6,7 @@
 //! Geng, Deng, Bai, Kolter, He 2025, arXiv:2505.13447, section 4.2, and the mixed target of its appendix.
 //! The network learns the guided field, so that one evaluation samples with guidance; its scale is w = ω/(1 − κ).
 //! A network that takes w as an input learns every scale: then ω = w (1 − κ) row by row, and v(·|∅) is that of w = 1.
-//! Where the label is hidden (∅), ṽ_s = İ_s.
+//! Where the label is hidden (∅), and where s lies outside of `interval`, ṽ_s = İ_s.
 //! Cost: Mean Flow, and two plain forwards off the tape.
 
 use serde::{Deserialize, Serialize};
@@ -23,12 +23,14 @@ pub struct MeanFlowGuidance {
     pub omega: f64,
     /// κ, the share of the network's own conditional velocity.
     pub kappa: f64,
+    /// The first and the last time s with guidance.
+    pub interval: [f64; 2],
 }
 
 impl Default for MeanFlowGuidance {
-    /// ω = 1, κ = ½: guidance of scale 2.
+    /// ω = 1, κ = ½ at all times: guidance of scale 2.
     fn default() -> Self {
-        Self { omega: 1.0, kappa: 0.5 }
+        Self { omega: 1.0, kappa: 0.5, interval: [0.0, 1.0] }
     }
 }
 
@@ -42,7 +44,10 @@ impl MeanFlowGuidance {
             if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
         };
         range("omega", self.omega > 0.0 && self.omega.is_finite(), "a positive number", self.omega)?;
-        range("kappa", (0.0..1.0).contains(&self.kappa), "a number from 0 to 1, 1 excluded", self.kappa)
+        range("kappa", (0.0..1.0).contains(&self.kappa), "a number from 0 to 1, 1 excluded", self.kappa)?;
+        let [first, last] = self.interval;
+        range("interval", (0.0..=1.0).contains(&first), "times from 0 to 1", first)?;
+        range("interval", (first..=1.0).contains(&last), "times in order, from 0 to 1", last)
     }
 }
 
@@ -70,7 +75,7 @@ where
     let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
     let v_class = teacher.velocity(s, &i_s)?;
     let v_null = teacher.with_condition(&hidden).velocity(s, &i_s)?;
-    let MeanFlowGuidance { omega, kappa } = *guidance;
+    let MeanFlowGuidance { omega, kappa, interval: [first, last] } = *guidance;
     let mixed = match model.condition().guidance {
         None => (((&di_s * omega)? + (v_class * kappa)?)? + (v_null * (1.0 - omega - kappa))?)?, // (1)
         Some(w) => {
@@ -79,7 +84,8 @@ where
             ((di_s.broadcast_mul(&omega)? + (v_class * kappa)?)? + v_null.broadcast_mul(&rest)?)?
         }
     };
-    let has_label = as_column(&labels.ne(null_label)?, i_s.rank())?.broadcast_as(di_s.shape())?;
-    let v_s = has_label.where_cond(&mixed, &di_s)?.detach();
+    let is_within = times.s.map(|s| f64::from((first..=last).contains(&s)))?.ne(0.0)?;
+    let is_guided = as_column(&(labels.ne(null_label)? * is_within)?, i_s.rank())?;
+    let v_s = is_guided.broadcast_as(di_s.shape())?.where_cond(&mixed, &di_s)?.detach();
     mean_flow_along(model, teacher, i_s, v_s, times) // (2)
 }

@@ -3,7 +3,7 @@
 //! All of these would otherwise come to light in the run, or not at all.
 
 use flowmap_core::{Coupling, InterpolantKind};
-use flowmap_data::DataConfig;
+use flowmap_data::{Augmentation, DataConfig};
 use flowmap_nn::objective::Objective;
 
 use super::Config;
@@ -19,7 +19,13 @@ impl Config {
         let is_paired = matches!(self.coupling, Coupling::Paired {});
         let has_pairs = matches!(self.data, DataConfig::Points(_));
         let expected = "`paired` only with `data.kind = \"points\"`, whose file holds the noise as well";
-        range("coupling.kind", !is_paired || has_pairs, expected, "paired".into())
+        range("coupling.kind", !is_paired || has_pairs, expected, "paired".into())?;
+        let is_augmented = self.augmentation != Augmentation::default();
+        let expected = "`none`, since latents are no pixels that could be moved";
+        let is_latent = matches!(self.data, DataConfig::Latents(_));
+        range("augmentation.kind", !is_augmented || !is_latent, expected, "edm".into())?;
+        let expected = "`none`, since the noise of a pair belongs to the sample as it is";
+        range("augmentation.kind", !is_augmented || !is_paired, expected, "edm".into())
     }
 
     /// What an objective needs of the rest.
@@ -130,6 +136,17 @@ mod tests {
         let paired = "coupling.kind=paired";
         refuses("checkerboard", &[paired], "coupling.kind", &["data.kind = \"points\"", "found paired"]);
         assert!(set("checkerboard", &[paired, "data.kind=points", "data.path=pairs.npz"]).is_ok());
+    }
+
+    #[test]
+    fn only_images_that_stand_alone_are_augmented() {
+        let (edm, latents) = ("augmentation.kind=edm", "data.kind=latents");
+        refuses("digits", &[latents, edm], "augmentation.kind", &["latents are no pixels", "found edm"]);
+        let pairs = ["coupling.kind=paired", "data.kind=points", "data.path=pairs.npz", edm];
+        refuses("digits", &pairs, "augmentation.kind", &["the noise of a pair", "found edm"]);
+        assert!(set("digits", &[edm]).is_ok());
+        let message = set("digits", &[edm, "augmentation.scale=-1.0"]).unwrap_err().to_string();
+        assert!(message.contains("`augmentation.scale`: expected a number of at least 0"), "{message}");
     }
 
     #[test]

@@ -1,0 +1,422 @@
+//! Augmentation: what is done to the images of a training batch, and to no others.
+//!
+//! EDM's geometric pipeline, as one affine map about the middle of the image: y(p) = x(G⁻¹ p), p in pixels,
+//!
+//! G⁻¹ = S(s)⁻¹ R(φ) · R(−ψ) diag(1/q, q) R(ψ) · T(−c),   s = 2^(0.2 n₁), q = 2^(0.2 n₂), c = (W n₃, H n₄)/8        (1)
+//!
+//! with n_i ~ N(0, 1), φ ~ U[−π, π], and ψ ~ U[−π, π] or 0, each with probability ½. Each of the four, and before them
+//! the mirror image top to bottom, takes place with probability `probability`, independently of the others.
+//!
+//! Karras, Aittala, Aila, Laine 2022, arXiv:2206.00364, appendix F.2 and table 6, with the constants of the authors' code.
+//! Differs from the paper:
+//! - the network is not told what was done, where EDM's gets nine numbers of it as an input, so a small share of
+//!   augmented images is part of the law that is learned;
+//! - the mirror image left to right is the option `flip` of the data, which EDM always takes;
+//! - values between pixels are bicubic (Catmull-Rom), where EDM resamples twice as fine with wavelet filters.
+
+use std::f64::consts::PI;
+
+use flowmap_core::{Noise, NoiseStream};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// EDM's probability, for CIFAR-10 and ImageNet; 0.15 for FFHQ and AFHQ.
+const PROBABILITY: f64 = 0.12;
+/// Standard deviation of the binary logarithms of scale and anisotropy.
+const LOG_SCALE_STD: f64 = 0.2;
+/// Probability that anisotropic scaling is along turned axes.
+const TURNED: f64 = 0.5;
+/// Standard deviation of the translation, in widths and heights of the image.
+const TRANSLATION_STD: f64 = 0.125;
+
+/// What is done to the images of a training batch; in a file, `kind` says which.
+///
+/// ```
+/// use flowmap_core::{NoiseStream, Stream};
+/// use flowmap_data::Augmentation;
+///
+/// let augmentation: Augmentation = toml::from_str("kind = 'edm'\nprobability = 1.0")?;
+/// let augmenter = augmentation.checked(&[1, 4, 4])?;
+/// let mut images: Vec<f32> = (0..2 * 16).map(|i| i as f32 / 31.0).collect();
+/// let before = images.clone();
+/// augmenter.apply(&NoiseStream::new(1, Stream::Augmentation), 0, &mut images);
+/// assert_ne!(images, before);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Augmentation {
+    /// Nothing.
+    None {},
+    /// EDM's geometric pipeline.
+    Edm(EdmAugmentation),
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self::None {}
+    }
+}
+
+/// How often each part of EDM's pipeline takes place.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EdmAugmentation {
+    /// Probability of each part.
+    pub probability: f64,
+    /// Multiplies the probability of a mirror image top to bottom, which half of the images chosen for it become.
+    pub y_flip: f64,
+    /// Multiplies the probability of a change of scale.
+    pub scale: f64,
+    /// Multiplies the probability of a rotation.
+    pub rotation: f64,
+    /// Multiplies the probability of a stretch that keeps areas.
+    pub anisotropy: f64,
+    /// Multiplies the probability of a translation.
+    pub translation: f64,
+}
+
+impl Default for EdmAugmentation {
+    fn default() -> Self {
+        Self {
+            probability: PROBABILITY,
+            y_flip: 1.0,
+            scale: 1.0,
+            rotation: 1.0,
+            anisotropy: 1.0,
+            translation: 1.0,
+        }
+    }
+}
+
+impl Augmentation {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a probability outside of [0, 1] and a multiplier that is negative or not finite.
+    pub fn validate(&self) -> Result<()> {
+        let Self::Edm(config) = self else { return Ok(()) };
+        if !(0.0..=1.0).contains(&config.probability) {
+            return refuse("probability", "a number from 0 to 1", config.probability.to_string());
+        }
+        for (key, multiplier) in [
+            ("y_flip", config.y_flip),
+            ("scale", config.scale),
+            ("rotation", config.rotation),
+            ("anisotropy", config.anisotropy),
+            ("translation", config.translation),
+        ] {
+            if !(multiplier >= 0.0 && multiplier.is_finite()) {
+                return refuse(key, "a number of at least 0", multiplier.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// The augmentation of samples of `shape`.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and [`Error::Config`] for samples that are no images.
+    pub fn checked(&self, shape: &[usize]) -> Result<Augmenter> {
+        self.validate()?;
+        match (self, <[usize; 3]>::try_from(shape)) {
+            (Self::None {}, _) => Ok(Augmenter { config: None, shape: [0; 3] }),
+            (Self::Edm(config), Ok(shape)) => Ok(Augmenter { config: Some(*config), shape }),
+            (Self::Edm(_), Err(_)) => {
+                refuse("kind", "`none`, since the samples are no images", "`edm`".into())
+            }
+        }
+    }
+}
+
+fn refuse<T>(key: &str, expected: &'static str, found: String) -> Result<T> {
+    Err(Error::Config { key: format!("augmentation.{key}"), expected, found })
+}
+
+/// An augmentation that is ready for images of one shape.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Augmenter {
+    config: Option<EdmAugmentation>,
+    shape: [usize; 3],
+}
+
+impl Augmenter {
+    /// Augments the images `x` `(B, C, H, W)`, row-major, in place; image i by the noise at `first + i`.
+    pub fn apply(&self, stream: &NoiseStream, first: u64, x: &mut [f32]) {
+        let Some(config) = &self.config else { return };
+        let image = self.shape.iter().product::<usize>().max(1);
+        x.par_chunks_exact_mut(image).enumerate().for_each(|(row, image)| {
+            let drawn = Drawn::new(config, self.shape, &mut stream.at(first.wrapping_add(row as u64)));
+            drawn.apply(self.shape, image);
+        });
+    }
+}
+
+/// What is done to one image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Drawn {
+    y_flip: bool,
+    /// G⁻¹ (1), x to the right and y down, or `None` for the identity.
+    inverse: Option<Affine>,
+}
+
+/// p ↦ A p + b.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Affine {
+    a: [[f64; 2]; 2],
+    b: [f64; 2],
+}
+
+impl Drawn {
+    /// Draws every number, used or not, so that no option changes what another one does.
+    fn new(config: &EdmAugmentation, [_, height, width]: [usize; 3], noise: &mut Noise) -> Self {
+        let takes_place = |multiplier: f64| noise.uniform() < multiplier * config.probability;
+        let gates = [config.y_flip, config.scale, config.rotation, config.anisotropy, config.translation];
+        let [y_flip, scale, rotation, anisotropy, translation] = gates.map(takes_place);
+        let y_flip = (noise.below(2) == 1) && y_flip;
+        let mut angle = || PI * (2.0 * noise.uniform() - 1.0);
+        let (phi, psi) = (angle(), angle());
+        let is_turned = noise.uniform() < TURNED;
+        let mut normal = |is_used: bool| Some(noise.normal()).filter(|_| is_used).unwrap_or(0.0);
+        let s = (LOG_SCALE_STD * normal(scale)).exp2();
+        let q = (LOG_SCALE_STD * normal(anisotropy)).exp2();
+        let [c_x, c_y] = [width, height].map(|side| TRANSLATION_STD * side as f64 * normal(translation));
+        if !(scale || rotation || anisotropy || translation) {
+            return Self { y_flip, inverse: None };
+        }
+        let phi = if rotation { phi } else { 0.0 };
+        let psi = if is_turned { psi } else { 0.0 };
+        let stretch = product(product(turn(-psi), [[q.recip(), 0.0], [0.0, q]]), turn(psi));
+        let a = product(turn(phi), stretch).map(|row| row.map(|value| value / s));
+        let b = a.map(|row| -(row[0] * c_x + row[1] * c_y));
+        Self { y_flip, inverse: Some(Affine { a, b }) }
+    }
+
+    fn apply(&self, [_, height, width]: [usize; 3], image: &mut [f32]) {
+        if height == 0 || width == 0 {
+            return;
+        }
+        for plane in image.chunks_exact_mut(height * width) {
+            if self.y_flip {
+                for row in 0..height / 2 {
+                    let (above, below) = plane.split_at_mut((height - 1 - row) * width);
+                    above[row * width..][..width].swap_with_slice(&mut below[..width]);
+                }
+            }
+            if let Some(inverse) = &self.inverse {
+                inverse.resample(height, width, plane);
+            }
+        }
+    }
+}
+
+impl Affine {
+    /// Sets each pixel p of a plane to its value at A p + b, p from the middle of the plane.
+    fn resample(&self, height: usize, width: usize, plane: &mut [f32]) {
+        let source = plane.to_vec();
+        let middle = [width, height].map(|side| 0.5 * (side as f64 - 1.0));
+        for (row, line) in plane.chunks_exact_mut(width).enumerate() {
+            for (column, pixel) in line.iter_mut().enumerate() {
+                let p = [column as f64 - middle[0], row as f64 - middle[1]];
+                let at = |i: usize| self.a[i][0] * p[0] + self.a[i][1] * p[1] + self.b[i] + middle[i];
+                let (columns, rows) = (taps(at(0), width), taps(at(1), height));
+                let of_row = |row: usize| -> f64 {
+                    columns
+                        .iter()
+                        .map(|(column, weight)| weight * f64::from(source[row * width + column]))
+                        .sum()
+                };
+                *pixel = rows.iter().map(|(row, weight)| weight * of_row(*row)).sum::<f64>() as f32;
+            }
+        }
+    }
+}
+
+/// The four pixels about a place on a line of `n`, with the weights of Catmull and Rom's cubic.
+///
+/// Beyond its ends the line is continued by its mirror image about the last pixel.
+fn taps(at: f64, n: usize) -> [(usize, f64); 4] {
+    let floor = at.floor();
+    let t = at - floor;
+    let weights = [
+        t * (-0.5 + t * (1.0 - 0.5 * t)),
+        1.0 + t * t * (-2.5 + 1.5 * t),
+        t * (0.5 + t * (2.0 - 1.5 * t)),
+        t * t * (-0.5 + 0.5 * t),
+    ];
+    let period = (2 * (n as i64 - 1)).max(1);
+    let mirrored = |place: i64| {
+        let place = place.rem_euclid(period);
+        place.min(period - place).min(n as i64 - 1) as usize
+    };
+    std::array::from_fn(|i| (mirrored((floor as i64).saturating_add(i as i64 - 1)), weights[i]))
+}
+
+/// R(θ), which turns x toward y.
+fn turn(angle: f64) -> [[f64; 2]; 2] {
+    let (sin, cos) = angle.sin_cos();
+    [[cos, -sin], [sin, cos]]
+}
+
+fn product(a: [[f64; 2]; 2], b: [[f64; 2]; 2]) -> [[f64; 2]; 2] {
+    a.map(|row| [0, 1].map(|j| row[0] * b[0][j] + row[1] * b[1][j]))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use flowmap_core::Stream;
+
+    use super::*;
+
+    /// Draws for the statistics; moments agree to this many standard errors.
+    const N_DRAWS: u64 = 20_000;
+    const N_STANDARD_ERRORS: f64 = 4.0;
+    /// Pixels are f32, and the arithmetic between them is f64.
+    const ROUNDING: f32 = 1e-6;
+    const SQUARE: [usize; 3] = [1, 16, 16];
+
+    fn stream() -> NoiseStream {
+        NoiseStream::new(5, Stream::Augmentation)
+    }
+
+    fn drawn(config: &EdmAugmentation) -> impl Iterator<Item = Drawn> {
+        (0..N_DRAWS).map(|i| Drawn::new(config, SQUARE, &mut stream().at(i)))
+    }
+
+    fn mean_is(expected: f64, std: f64, values: impl Iterator<Item = f64>) {
+        let mean = values.sum::<f64>() / N_DRAWS as f64;
+        let error = std / (N_DRAWS as f64).sqrt();
+        assert!((mean - expected).abs() < N_STANDARD_ERRORS * error, "{mean}, expected {expected}");
+    }
+
+    fn always() -> EdmAugmentation {
+        EdmAugmentation { probability: 1.0, ..EdmAugmentation::default() }
+    }
+
+    fn resampled(a: [[f64; 2]; 2], b: [f64; 2], height: usize, width: usize, plane: &[f32]) -> Vec<f32> {
+        let mut plane = plane.to_vec();
+        Affine { a, b }.resample(height, width, &mut plane);
+        plane
+    }
+
+    #[test]
+    fn each_part_takes_place_with_its_probability() {
+        let is_moved = |drawn: Drawn| f64::from(drawn.inverse.is_some());
+        let share = 1.0 - 0.88f64.powi(4);
+        mean_is(share, 0.5, drawn(&EdmAugmentation::default()).map(is_moved));
+        // Half of those chosen for a mirror image are turned over.
+        mean_is(0.06, 0.25, drawn(&EdmAugmentation::default()).map(|drawn| f64::from(drawn.y_flip)));
+        let half = EdmAugmentation { rotation: 0.0, scale: 0.0, anisotropy: 0.0, ..always() };
+        mean_is(0.5, 0.5, drawn(&EdmAugmentation { probability: 0.5, ..half }).map(is_moved));
+        let none = EdmAugmentation { probability: 0.0, ..always() };
+        assert!(drawn(&none).all(|drawn| drawn == Drawn { y_flip: false, inverse: None }));
+    }
+
+    #[test]
+    fn sizes_of_all_parts_are_those_of_edm() {
+        let moves: Vec<Affine> = drawn(&always()).map(|drawn| drawn.inverse.unwrap()).collect();
+        let determinant = |m: &Affine| m.a[0][0] * m.a[1][1] - m.a[0][1] * m.a[1][0];
+        // Rotation and stretch keep areas, so that det G⁻¹ = s⁻², of logarithm −2 · 0.2 n.
+        let log_s = |m: &Affine| -0.5 * determinant(m).log2();
+        mean_is(0.0, 0.2, moves.iter().map(log_s));
+        mean_is(0.04, 0.04 * 2f64.sqrt(), moves.iter().map(|m| log_s(m).powi(2)));
+        // The stretch alone: the trace of AᵀA is q² + q⁻² = 2 cosh(2 · 0.2 ln 2 n), whose mean is 2 exp(½ (0.4 ln 2)²).
+        let stretch = EdmAugmentation { scale: 0.0, ..always() };
+        let squares = |drawn: Drawn| drawn.inverse.unwrap().a.iter().flatten().map(|a| a * a).sum::<f64>();
+        mean_is(2.0 * (0.5 * (0.4 * 2f64.ln()).powi(2)).exp(), 0.25, drawn(&stretch).map(squares));
+        // The translation alone: an eighth of 16 pixels.
+        let shift = EdmAugmentation { scale: 0.0, rotation: 0.0, anisotropy: 0.0, ..always() };
+        mean_is(4.0, 4.0 * 2f64.sqrt(), drawn(&shift).map(|drawn| drawn.inverse.unwrap().b[1].powi(2)));
+        // The rotation alone: uniform, so that the mean of its cosine is 0 and that of its square ½.
+        let turn = EdmAugmentation { scale: 0.0, translation: 0.0, anisotropy: 0.0, ..always() };
+        let cos = |drawn: Drawn| drawn.inverse.unwrap().a[0][0];
+        mean_is(0.0, 0.5f64.sqrt(), drawn(&turn).map(cos));
+        mean_is(0.5, 0.125f64.sqrt(), drawn(&turn).map(|drawn| cos(drawn).powi(2)));
+    }
+
+    #[test]
+    fn parts_do_not_change_one_another() {
+        let without = EdmAugmentation { rotation: 0.0, anisotropy: 0.0, ..always() };
+        for (with, without) in drawn(&always()).zip(drawn(&without)).take(100) {
+            let (with, without) = (with.inverse.unwrap(), without.inverse.unwrap());
+            let determinant = |m: &Affine| m.a[0][0] * m.a[1][1] - m.a[0][1] * m.a[1][0];
+            assert!((determinant(&with) / determinant(&without) - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn whole_pixels_move_exactly_and_edges_are_mirrored() {
+        let one = [[1.0, 0.0], [0.0, 1.0]];
+        let plane = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(resampled(one, [0.0, 0.0], 2, 3, &plane), plane);
+        assert_eq!(resampled(one, [1.0, 0.0], 2, 3, &plane), [2.0, 3.0, 2.0, 5.0, 6.0, 5.0]);
+        assert_eq!(resampled(one, [0.0, -1.0], 2, 3, &plane), [4.0, 5.0, 6.0, 1.0, 2.0, 3.0]);
+        assert_eq!(resampled(one, [-7.0, 0.0], 2, 3, &plane), [2.0, 3.0, 2.0, 5.0, 6.0, 5.0]);
+        assert_eq!(resampled(one, [3.0, 3.0], 1, 1, &[7.0]), [7.0]);
+    }
+
+    #[test]
+    fn quarter_turn_permutes_the_pixels_of_a_square() {
+        let plane: Vec<f32> = (0..9).map(|i| i as f32).collect();
+        let turned = resampled(turn(0.5 * PI), [0.0, 0.0], 3, 3, &plane);
+        let expected = [2.0, 5.0, 8.0, 1.0, 4.0, 7.0, 0.0, 3.0, 6.0];
+        assert!(turned.iter().zip(expected).all(|(a, b)| (a - b).abs() < 10.0 * ROUNDING), "{turned:?}");
+    }
+
+    #[test]
+    fn slopes_between_pixels_are_kept() {
+        // Catmull and Rom's cubic is exact for what is linear, away from the mirrored edges.
+        let ramp = |x: f64, y: f64| (0.02 * x - 0.03 * y) as f32;
+        let plane: Vec<f32> = (0..256).map(|i| ramp((i % 16) as f64 - 7.5, (i / 16) as f64 - 7.5)).collect();
+        let (a, b) = (turn(0.3).map(|row| row.map(|value| 0.8 * value)), [0.25, -0.5]);
+        let turned = resampled(a, b, 16, 16, &plane);
+        for (row, column) in [(4, 5), (7, 8), (10, 6), (11, 11)] {
+            let (x, y) = (column as f64 - 7.5, row as f64 - 7.5);
+            let at = |i: usize| a[i][0] * x + a[i][1] * y + b[i];
+            assert!((turned[row * 16 + column] - ramp(at(0), at(1))).abs() < ROUNDING, "{row} {column}");
+        }
+    }
+
+    #[test]
+    fn image_depends_on_its_index_alone() {
+        let augmenter = Augmentation::Edm(always()).checked(&[2, 4, 5]).unwrap();
+        let images: Vec<f32> = (0..3 * 40).map(|i| (i as f32 * 0.7).sin()).collect();
+        let mut whole = images.clone();
+        augmenter.apply(&stream(), 7, &mut whole);
+        for (row, expected) in whole.chunks_exact(40).enumerate() {
+            let mut alone = images[40 * row..][..40].to_vec();
+            augmenter.apply(&stream(), 7 + row as u64, &mut alone);
+            assert_eq!(alone, expected);
+        }
+        let mut same = images.clone();
+        Augmentation::default().checked(&[40]).unwrap().apply(&stream(), 7, &mut same);
+        assert_eq!(same, images);
+    }
+
+    #[test]
+    fn mirror_image_is_top_to_bottom() {
+        let mut image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        Drawn { y_flip: true, inverse: None }.apply([1, 3, 2], &mut image);
+        assert_eq!(image, [5.0, 6.0, 3.0, 4.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_key() {
+        let refusal = |config: EdmAugmentation, shape: &[usize]| {
+            Augmentation::Edm(config).checked(shape).unwrap_err().to_string()
+        };
+        let found = refusal(EdmAugmentation { probability: 1.5, ..always() }, &SQUARE);
+        assert_eq!(found, "`augmentation.probability`: expected a number from 0 to 1, found 1.5");
+        let found = refusal(EdmAugmentation { y_flip: f64::NAN, ..always() }, &SQUARE);
+        assert_eq!(found, "`augmentation.y_flip`: expected a number of at least 0, found NaN");
+        let found = refusal(always(), &[2]);
+        assert_eq!(
+            found,
+            "`augmentation.kind`: expected `none`, since the samples are no images, found `edm`"
+        );
+    }
+}
