@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Checkerboard, CheckerboardConfig, Cifar10Config, Cifar100Config, DataSet, DigitsConfig,
     EightGaussiansConfig, Error, FashionMnistConfig, GaussianMixtureConfig, IdxConfig, ImageFolderConfig,
-    ImagesConfig, LatentsConfig, MoonsConfig, PinwheelConfig, PointsConfig, Result, RingsConfig,
-    SpiralsConfig, Split, SwissRollConfig, WebdatasetConfig, digits,
+    ImagesConfig, LatentsConfig, MoonsConfig, ParquetConfig, PinwheelConfig, PointsConfig, Result,
+    RingsConfig, SpiralsConfig, Split, SwissRollConfig, WebdatasetConfig, digits,
 };
 
 /// Which data set, with its options; in a file, `kind` says which, and every option has a default.
@@ -68,6 +68,8 @@ pub enum DataConfig {
     Latents(LatentsConfig),
     /// Images from the tar shards of a WebDataset.
     Webdataset(WebdatasetConfig),
+    /// Images from Parquet files.
+    Parquet(ParquetConfig),
 }
 
 /// What a config says of its samples before any file is read.
@@ -87,7 +89,7 @@ impl Default for DataConfig {
 
 impl DataConfig {
     /// Every value of `kind`.
-    pub const KINDS: [&'static str; 18] = [
+    pub const KINDS: [&'static str; 19] = [
         "checkerboard",
         "eight_gaussians",
         "moons",
@@ -106,6 +108,7 @@ impl DataConfig {
         "images",
         "latents",
         "webdataset",
+        "parquet",
     ];
 
     /// The value of `kind`.
@@ -129,6 +132,7 @@ impl DataConfig {
             Self::Images(_) => "images",
             Self::Latents(_) => "latents",
             Self::Webdataset(_) => "webdataset",
+            Self::Parquet(_) => "parquet",
         }
     }
 
@@ -156,6 +160,7 @@ impl DataConfig {
             Self::Images(config) => Box::new(config.read(base_dir)?),
             Self::Latents(config) => Box::new(config.read(base_dir)?),
             Self::Webdataset(config) => Box::new(config.read(base_dir)?),
+            Self::Parquet(config) => Box::new(config.read(base_dir)?),
         })
     }
 
@@ -169,7 +174,8 @@ impl DataConfig {
             | Self::ImageFolder(ImageFolderConfig { path, .. })
             | Self::Images(ImagesConfig { path, .. })
             | Self::Latents(LatentsConfig { path, .. })
-            | Self::Webdataset(WebdatasetConfig { path, .. }) => path.as_os_str().is_empty(),
+            | Self::Webdataset(WebdatasetConfig { path, .. })
+            | Self::Parquet(ParquetConfig { path, .. }) => path.as_os_str().is_empty(),
             _ => false,
         }
     }
@@ -186,6 +192,7 @@ impl DataConfig {
             Self::Cifar100(config) => Some(of(config.shape())),
             Self::ImageFolder(config) => known(config.fit().shape(), None),
             Self::Webdataset(config) => known(config.fit().shape(), config.classes),
+            Self::Parquet(config) => known(config.fit().shape(), config.classes),
             Self::Latents(config) => known(config.shape, config.classes),
             _ => None,
         }

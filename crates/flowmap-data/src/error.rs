@@ -341,6 +341,12 @@ pub enum RecordFault {
         /// Width of the image.
         width: u32,
     },
+    /// A record that the reader of the file cannot make sense of.
+    #[error("expected a record that can be read, found: {message}")]
+    Unreadable {
+        /// What the reader says.
+        message: String,
+    },
     /// A class that is no number, or beyond the classes.
     #[error("expected a class, a whole number from 0 to {max}, found {found:?}")]
     Class {
@@ -440,6 +446,12 @@ pub enum FormatFault {
     CutHeader {
         /// Number of members before.
         member: u64,
+    },
+    /// A file that is no Parquet file, or a damaged one.
+    #[error("expected a whole Parquet file, found: {message}")]
+    Parquet {
+        /// What the reader says.
+        message: String,
     },
     /// A text file that is not UTF-8.
     #[error("line {line}: expected text in UTF-8, found other bytes")]

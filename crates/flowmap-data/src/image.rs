@@ -7,7 +7,10 @@ mod fashion_mnist;
 mod folder;
 mod idx;
 mod latents;
+mod parquet;
 mod set;
+#[cfg(any(feature = "parquet", feature = "webdataset"))]
+mod shards;
 mod skipped;
 mod webdataset;
 
@@ -18,6 +21,7 @@ pub use fashion_mnist::FashionMnistConfig;
 pub use folder::ImageFolderConfig;
 pub use idx::{IdxConfig, Split};
 pub use latents::{LatentSet, LatentsConfig};
+pub use parquet::ParquetConfig;
 pub use set::ImageSet;
 pub use skipped::Skipped;
 pub use webdataset::WebdatasetConfig;

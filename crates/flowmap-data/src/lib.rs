@@ -29,7 +29,8 @@ pub use generated::{
 };
 pub use image::{
     Channels, Cifar10Config, Cifar100Config, CifarLabels, FashionMnistConfig, IdxConfig, ImageFolderConfig,
-    ImageSet, ImagesConfig, LatentSet, LatentsConfig, Layout, Skipped, Split, WebdatasetConfig,
+    ImageSet, ImagesConfig, LatentSet, LatentsConfig, Layout, ParquetConfig, Skipped, Split,
+    WebdatasetConfig,
 };
 pub use points::{Column, PointsConfig};
 pub use shuffle::Permutation;

@@ -63,16 +63,17 @@ impl WebdatasetConfig {
 
 #[cfg(feature = "webdataset")]
 mod reader {
-    use std::fs::{self, File};
+    use std::fs::File;
     use std::io::BufReader;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::WebdatasetConfig;
     use crate::error::RecordFault;
-    use crate::file::npz::{extension, open};
+    use crate::file::npz::open;
     use crate::file::tar::Members;
     use crate::image::encoded::{Fit, OneShape};
     use crate::image::set::{Labels, Pixels, max_label};
+    use crate::image::shards::shards;
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
 
@@ -93,7 +94,7 @@ mod reader {
             let mut bad = Bad::allowed_by(&self.skip_bad);
             let mut images = OneShape { shape: self.fit().shape(), bytes: Vec::new() };
             let mut labels: Vec<Option<u32>> = Vec::new();
-            for shard in shards(path)? {
+            for shard in shards(path, "tar")? {
                 let (file, _) = open(&shard)?;
                 let mut members = Members::new(BufReader::new(file), shard.display().to_string());
                 let mut sample = Sample::default();
@@ -179,22 +180,5 @@ mod reader {
             let ending = member.name[dot..].trim_start_matches('.').to_lowercase();
             (member.name[..dot].to_owned(), ending, member.name, member.data)
         }))
-    }
-
-    /// The tar files at a path, in the order of their names.
-    fn shards(path: &Path) -> Result<Vec<PathBuf>> {
-        if !path.is_dir() {
-            return Ok(vec![path.to_owned()]);
-        }
-        let io = |source| Error::Io { path: path.into(), source };
-        let mut shards = Vec::new();
-        for entry in fs::read_dir(path).map_err(io)? {
-            let shard = entry.map_err(io)?.path();
-            if extension(&shard).as_deref() == Some("tar") {
-                shards.push(shard);
-            }
-        }
-        shards.sort();
-        if shards.is_empty() { Err(Error::Empty { place: path.display().to_string() }) } else { Ok(shards) }
     }
 }
