@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Term};
-use flowmap_nn::{Batch, Condition, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::{Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, loss_and_gradient};
 
 /// f64, so that only the order of the sums differs.
 const TOLERANCE: f64 = 1e-12;
@@ -61,7 +61,8 @@ impl Setup {
 fn tiles_sum_to_the_batch() {
     for batch in [1, 255, 256, 257, 1500] {
         let setup = Setup::new(batch, DType::F64);
-        let tiled = setup.in_tiles();
+        let found = setup.in_tiles();
+        let tiled = found.losses.read().unwrap();
         let whole =
             setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, 7).unwrap();
         let loss = whole.total.to_scalar::<f64>().unwrap();
@@ -86,7 +87,7 @@ fn tiles_sum_to_the_batch() {
         }
         let gradients = whole.total.backward().unwrap();
         for (name, var) in setup.params.vars() {
-            let (a, b) = (tiled.gradients.get(var).unwrap(), gradients.get(var).unwrap());
+            let (a, b) = (found.gradients.get(var).unwrap(), gradients.get(var).unwrap());
             let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(difference < TOLERANCE * 10.0, "batch {batch}, {name}: {difference:e}");
         }
@@ -103,7 +104,8 @@ fn number_of_threads_does_not_change_a_bit() {
             let g = tiled.gradients.get(&setup.params.vars()[name]).unwrap();
             g.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        (tiled.loss.to_bits(), tiled.bins, bits("layers.0.weight"), bits("layers.2.bias"))
+        let Losses { loss, bins, .. } = tiled.losses.read().unwrap();
+        (loss.to_bits(), bins, bits("layers.0.weight"), bits("layers.2.bias"))
     };
     assert_eq!(on(1), on(2));
 }
