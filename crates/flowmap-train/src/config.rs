@@ -78,6 +78,8 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Samples in a step.
     pub batch: usize,
+    /// Most samples that go through the network at once; the gradients of the parts of a batch add up. 0 to let the device decide.
+    pub micro_batch: usize,
     /// Base learning rate, which the schedule multiplies.
     pub lr: f64,
     /// Gradients are scaled down to this global norm; 0 for no clipping.
@@ -103,6 +105,7 @@ impl Default for TrainConfig {
         Self {
             steps: 10_000,
             batch: 1024,
+            micro_batch: 0,
             lr: 1e-3,
             clip_norm: 1.0,
             ema: vec![0.999],

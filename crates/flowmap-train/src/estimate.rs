@@ -26,10 +26,14 @@ pub struct Estimate {
     pub flop_per_step: f64,
     /// Bytes of the parameters, their gradients, moments and averages.
     pub parameter_bytes: f64,
-    /// Bytes of the activations that a step holds at once.
+    /// Bytes of the activations that a step holds at once on the CPU.
     pub activation_bytes: f64,
     /// Threads that this is for.
     pub n_threads: usize,
+    /// Bytes of the activations that a step holds at once on another device, where one part of the batch is under way.
+    pub device_activation_bytes: f64,
+    /// Samples of such a part: all of the batch, or `train.micro_batch`.
+    pub device_rows: usize,
 }
 
 impl Estimate {
@@ -53,9 +57,15 @@ impl Estimate {
         }
         let flop_per_sample = outline.cost.flop();
         let batch = config.train.batch as f64;
-        let rows = tile_rows(shape.iter().product()).min(config.train.batch);
+        let device_rows = match config.train.micro_batch {
+            0 => config.train.batch,
+            rows => rows.min(config.train.batch),
+        };
+        let rows = tile_rows(shape.iter().product()).min(device_rows);
         let n_threads = rayon::current_num_threads();
         let n_tiles = n_threads.min(config.train.batch.div_ceil(rows.max(1))) as f64;
+        // Values and their gradients.
+        let bytes_of_row = 2.0 * F32 * widest * outline.cost.activations as f64;
         let n_moments = match config.optimizer {
             OptimizerConfig::Muon { .. } => 1.0,
             _ => 2.0,
@@ -68,8 +78,9 @@ impl Estimate {
             flop_per_sample,
             flop_per_step: flop_per_sample * batch * (3.0 * on_tape + off_tape),
             parameter_bytes: F32 * outline.n_parameters as f64 * copies,
-            // Values and their gradients.
-            activation_bytes: 2.0 * F32 * n_tiles * rows as f64 * widest * outline.cost.activations as f64,
+            activation_bytes: bytes_of_row * n_tiles * rows as f64,
+            device_activation_bytes: bytes_of_row * device_rows as f64,
+            device_rows,
         })
     }
 }
@@ -90,5 +101,19 @@ mod tests {
         let expected = estimate.flop_per_sample * config.train.batch as f64 * (0.75 * 3.0 + 0.25 * 7.0);
         assert_eq!(estimate.flop_per_step, expected);
         assert!(estimate.parameter_bytes > 0.0 && estimate.activation_bytes > 0.0);
+    }
+
+    #[test]
+    fn micro_batch_bounds_the_memory_of_the_activations() {
+        let estimate = |micro_batch: usize| {
+            let set = ConfigSource::set(&format!("train.micro_batch={micro_batch}")).unwrap();
+            let config = resolve(&[ConfigSource::preset("cifar10").unwrap(), set]).unwrap();
+            Estimate::new(&config, &[3, 32, 32], 0).unwrap()
+        };
+        let (whole, eight, one) = (estimate(0), estimate(8), estimate(1));
+        assert_eq!(eight.device_activation_bytes, 8.0 * one.device_activation_bytes);
+        assert_eq!(whole.device_activation_bytes, whole.device_rows as f64 * one.device_activation_bytes);
+        assert!(one.activation_bytes < whole.activation_bytes);
+        assert!(eight.activation_bytes <= whole.activation_bytes);
     }
 }

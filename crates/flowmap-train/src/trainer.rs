@@ -3,6 +3,7 @@
 //! Step k sees samples k·B .. (k+1)·B of the noise, data and times streams of the seed, and nothing else:
 //! a run that is interrupted and resumed gives the same bits.
 
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use candle_core::{DType, Device};
@@ -119,7 +120,9 @@ impl Trainer {
         let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
         let mut builder = builder(&model_config)?;
         let net = model_config.build_network(&mut builder)?;
-        let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
+        let mut objective = Combination::new(config.objective.clone())?
+            .with_learned_weights(&mut builder)?
+            .with_micro_batch(NonZeroUsize::new(config.train.micro_batch));
         let params = builder.finish()?;
         if n_classes > 0 {
             objective = objective.with_null_label(n_classes as u32);
