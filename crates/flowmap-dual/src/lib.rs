@@ -9,6 +9,7 @@ mod error;
 mod fused;
 mod kernel;
 mod ops;
+mod recompute;
 
 pub use activation::Activation;
 pub use dual::Dual;

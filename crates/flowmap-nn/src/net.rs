@@ -1,5 +1,6 @@
 //! Networks, written once for plain and dual tensors.
 
+mod activation_memory;
 mod conditioning;
 mod cost;
 mod dit;
@@ -11,6 +12,7 @@ mod reversed;
 mod time_embedding;
 mod unet;
 
+pub use activation_memory::ActivationMemory;
 pub use conditioning::Conditioning;
 pub use cost::Cost;
 pub use dit::{Dit, DitConfig, DitSize, Positions, QkNorm};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
 
+use crate::net::ActivationMemory;
 use crate::{Error, Result};
 
 /// How a parameter starts.
@@ -110,6 +111,7 @@ pub struct ParamBuilder {
     device: Device,
     params: Params,
     n_trainable: usize,
+    activations: ActivationMemory,
 }
 
 impl ParamBuilder {
@@ -146,7 +148,24 @@ impl ParamBuilder {
     }
 
     fn new(source: Source, dtype: DType, device: &Device) -> Self {
-        Self { source, dtype, device: device.clone(), params: Params::default(), n_trainable: 0 }
+        Self {
+            source,
+            dtype,
+            device: device.clone(),
+            params: Params::default(),
+            n_trainable: 0,
+            activations: ActivationMemory::Keep,
+        }
+    }
+
+    /// Builds networks that treat the activations of their blocks like this.
+    pub fn with_activations(self, activations: ActivationMemory) -> Self {
+        Self { activations, ..self }
+    }
+
+    /// What becomes of the activations of blocks; [`ActivationMemory::Keep`] unless asked otherwise.
+    pub fn activations(&self) -> ActivationMemory {
+        self.activations
     }
 
     /// A trainable parameter.

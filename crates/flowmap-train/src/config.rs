@@ -8,6 +8,7 @@ use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{DataConfig, DataSet};
+use flowmap_nn::net::ActivationMemory;
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Most samples that go through the network at once; the gradients of the parts of a batch add up. 0 to let the device decide.
     pub micro_batch: usize,
+    /// What becomes of the activations inside the blocks of the network until the backward pass.
+    pub activations: ActivationMemory,
     /// Base learning rate, which the schedule multiplies.
     pub lr: f64,
     /// Gradients are scaled down to this global norm; 0 for no clipping.
@@ -106,6 +109,7 @@ impl Default for TrainConfig {
             steps: 10_000,
             batch: 1024,
             micro_batch: 0,
+            activations: ActivationMemory::Keep,
             lr: 1e-3,
             clip_norm: 1.0,
             ema: vec![0.999],
@@ -156,6 +160,10 @@ impl Config {
         range("name", a_name, "a name for a directory", format!("{:?}", self.name))?;
         range("train.steps", train.steps > 0, "at least 1", train.steps.to_string())?;
         range("train.batch", train.batch > 0, "at least 1", train.batch.to_string())?;
+        let has_blocks = !matches!(self.network, NetworkConfig::Mlp(_));
+        let activations_fit = has_blocks || train.activations == ActivationMemory::Keep;
+        let expected = "\"keep\" for a network without blocks";
+        range("train.activations", activations_fit, expected, "\"recompute\"".into())?;
         let lr_fits = train.lr > 0.0 && train.lr.is_finite();
         range("train.lr", lr_fits, "a positive number", train.lr.to_string())?;
         let clip_fits = train.clip_norm >= 0.0 && train.clip_norm.is_finite();

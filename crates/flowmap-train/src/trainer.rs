@@ -118,7 +118,7 @@ impl Trainer {
             (true, n) => n,
         };
         let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
-        let mut builder = builder(&model_config)?;
+        let mut builder = builder(&model_config)?.with_activations(config.train.activations);
         let net = model_config.build_network(&mut builder)?;
         let mut objective = Combination::new(config.objective.clone())?
             .with_learned_weights(&mut builder)?

@@ -12,6 +12,8 @@
 mod block;
 mod position;
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Modulation};
 use serde::{Deserialize, Serialize};
@@ -21,11 +23,11 @@ use block::{Block, EPS};
 pub use position::Positions;
 use position::Rotation;
 
-use super::Cost;
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::{Linear, glorot};
 use super::patches::Patches;
 use super::time_embedding::{Sinusoids, TimeEmbedder};
+use super::{ActivationMemory, Cost};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Standard deviation of the embeddings of labels at first.
@@ -201,7 +203,8 @@ pub struct Dit {
     r_embedder: TimeEmbedder,
     g_embedder: Option<TimeEmbedder>,
     label_table: Option<Tensor>,
-    blocks: Vec<Block>,
+    activations: ActivationMemory,
+    blocks: Vec<Arc<Block>>,
     final_modulation: Linear,
     final_linear: Linear,
 }
@@ -254,10 +257,11 @@ impl Dit {
             r_embedder: embedder("r_embedder", builder)?,
             g_embedder,
             label_table,
+            activations: builder.activations(),
             blocks: (0..config.depth)
                 .map(|i| {
                     let sizes = (width, config.mlp_width(), config.heads);
-                    Block::new(&format!("blocks.{i}"), sizes, config.qk_norm, builder)
+                    Block::new(&format!("blocks.{i}"), sizes, config.qk_norm, builder).map(Arc::new)
                 })
                 .collect::<Result<_>>()?,
             final_modulation: Linear::new(
@@ -315,7 +319,8 @@ impl AverageVelocity for Dit {
             h = h.add(&Dual::from(pos_embed))?;
         }
         for block in &self.blocks {
-            h = block.of(&h, &c, self.rotation.as_ref())?;
+            let (block, rotation) = (block.clone(), self.rotation.clone());
+            h = self.activations.run([&h, &c], move |[h, c]| block.of(h, c, rotation.as_ref()))?;
         }
         let modulation = self.final_modulation.of(&c)?;
         let (shift, scale) = (modulation.narrow(1, 0, width)?, modulation.narrow(1, width, width)?);

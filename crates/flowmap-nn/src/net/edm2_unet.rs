@@ -14,6 +14,7 @@ mod block;
 mod weight;
 
 use std::f64::consts::SQRT_2;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual};
@@ -22,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use block::{Attends, Block, Flavor, Resample};
 use weight::{MP_SILU, MpWeight, mp_cat, mp_sum};
 
-use super::Cost;
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::time_embedding::Sinusoids;
+use super::{ActivationMemory, Cost};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Balance of the two halves of every joint embedding and of a skip connection.
@@ -156,8 +157,9 @@ pub struct Edm2UNet {
     emb_g: Option<MpWeight>,
     emb_label: Option<MpWeight>,
     conv_in: MpWeight,
-    encoder: Vec<Block>,
-    decoder: Vec<Block>,
+    activations: ActivationMemory,
+    encoder: Vec<Arc<Block>>,
+    decoder: Vec<Arc<Block>>,
     conv_out: MpWeight,
     out_gain: Tensor,
 }
@@ -204,8 +206,8 @@ impl Edm2UNet {
         let conv_in = MpWeight::new(&format!("{}.weight", name("enc", 0, "conv")), kernel, builder)?;
         let (mut encoder, mut decoder) = (Vec::new(), Vec::new());
         let (mut c, mut skips) = (levels[0], vec![levels[0]]);
-        let mut block = |name: String, sizes, flavor, resample, attends, to: &mut Vec<Block>| -> Result<()> {
-            to.push(Block::new(&name, sizes, n_emb, (flavor, resample), attends, builder)?);
+        let mut block = |name: String, sizes, flavor, resample, attends, to: &mut Vec<_>| -> Result<()> {
+            to.push(Arc::new(Block::new(&name, sizes, n_emb, (flavor, resample), attends, builder)?));
             Ok(())
         };
         for (level, &channels) in levels.iter().enumerate() {
@@ -248,6 +250,7 @@ impl Edm2UNet {
             emb_g: emb_g.transpose()?,
             emb_label,
             conv_in,
+            activations: builder.activations(),
             encoder,
             decoder,
             conv_out: MpWeight::new("unet.out_conv.weight", (image_channels, c, 3, 3), builder)?,
@@ -298,14 +301,18 @@ impl AverageVelocity for Edm2UNet {
         let mut h = Dual::cat(&[x, ones], 1)?.conv2d(&self.conv_in.scaled(1.0)?, 1, 1)?;
         let mut skips = vec![h.clone()];
         for block in &self.encoder {
-            h = block.of(&h, &e)?;
+            let block = block.clone();
+            h = self.activations.run([&h, &e], move |[h, e]| block.of(h, e))?;
             skips.push(h.clone());
         }
         for block in &self.decoder {
-            if let Some(skip) = skips.pop_if(|_| block.joins()) {
-                h = mp_cat(&h, &skip, BALANCE)?;
-            }
-            h = block.of(&h, &e)?;
+            let (block, skip) = (block.clone(), skips.pop_if(|_| block.joins()));
+            h = match &skip {
+                None => self.activations.run([&h, &e], move |[h, e]| block.of(h, e))?,
+                Some(skip) => self
+                    .activations
+                    .run([&h, skip, &e], move |[h, skip, e]| block.of(&mp_cat(h, skip, BALANCE)?, e))?,
+            };
         }
         let kernel = self.conv_out.scaled(self.sigma_data)?.broadcast_mul(&self.out_gain)?;
         Ok(h.conv2d(&kernel, 1, 1)?)

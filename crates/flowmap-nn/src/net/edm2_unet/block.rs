@@ -167,7 +167,9 @@ impl Block {
             cost += attention.proj.cost(pixels);
             cost += Cost::layer(2 * pixels * pixels * width, 4 * pixels * width);
         }
-        cost
+        // What it puts out is the input of the next.
+        let outputs = self.conv1.cost(pixels).activations;
+        cost.of_block(outputs)
     }
 }
 
