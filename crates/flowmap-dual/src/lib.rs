@@ -7,6 +7,7 @@ pub mod cuda;
 mod dual;
 mod error;
 mod fused;
+pub mod host;
 mod kernel;
 mod ops;
 mod recompute;

@@ -16,6 +16,7 @@ pub mod optim;
 mod params;
 mod teacher;
 mod tiles;
+mod unread;
 
 pub use batch::{Batch, TimeColumn, Times};
 pub use condition::{Condition, OwnedCondition};
@@ -28,3 +29,4 @@ pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params, is_finite};
 pub use teacher::{Context, Teacher, VelocityField};
 pub use tiles::{LossAndGradient, loss_and_gradient, tile_rows};
+pub use unread::{Losses, UnreadLosses};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
+use flowmap_dual::host;
 
 use crate::net::ActivationMemory;
 use crate::{Error, Result};
@@ -278,8 +279,7 @@ pub(crate) fn take_like(tensors: &mut BTreeMap<String, Tensor>, name: &str, like
 /// As Candle.
 pub fn is_finite(x: &Tensor) -> Result<bool> {
     // 0 x is zero for finite x and NaN for others; sums of the numbers themselves might overflow.
-    let sum = (x.detach() * 0.0)?.sum_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    Ok(sum.to_scalar::<f64>()? == 0.0)
+    Ok(host::number(&(x.detach() * 0.0)?.sum_all()?)? == 0.0)
 }
 
 /// Refuses tensors that nothing took out of a checkpoint.

@@ -13,8 +13,8 @@ use flowmap_core::NoiseStream;
 use flowmap_dual::{GradientSums, PackedWeights};
 use rayon::prelude::*;
 
-use crate::objective::{BinSums, Combination, Tile};
-use crate::{AverageVelocity, Batch, Params, Result};
+use crate::objective::{Combination, Tile};
+use crate::{AverageVelocity, Batch, Params, Result, UnreadLosses};
 
 /// Most rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
 const TILE_ROWS: usize = 256;
@@ -30,12 +30,8 @@ const MAX_LANE_NUMBERS: usize = 1 << 26;
 /// The loss of a batch and its gradient.
 #[derive(Debug, Default)]
 pub struct LossAndGradient {
-    /// The loss.
-    pub loss: f64,
-    /// The mean loss of each term over its rows, unweighted; `None` where it got no rows.
-    pub terms: Vec<Option<f64>>,
-    /// The losses and tangents of each term by their times, unweighted.
-    pub bins: Vec<BinSums>,
+    /// The losses, which stay where they were computed until they are read.
+    pub losses: UnreadLosses,
     /// The gradient of every parameter that has one.
     pub gradients: GradStore,
 }
@@ -75,13 +71,7 @@ where
         let losses =
             combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
         let gradients = losses.total.backward()?;
-        let terms = losses.terms.iter().map(|t| t.as_ref().map(scalar).transpose()).collect::<Result<_>>()?;
-        let bins = losses.rows.iter().map(|rows| match rows {
-            Some((losses, times)) => BinSums::new(losses, times),
-            None => Ok(BinSums::default()),
-        });
-        let bins = bins.collect::<Result<_>>()?;
-        Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, bins, gradients })
+        Ok(LossAndGradient { losses: UnreadLosses::of_tile(&losses)?, gradients })
     };
     let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {
         let is_summed = |v: &&Tensor| v.dtype() == DType::F32;
@@ -114,16 +104,7 @@ where
 impl LossAndGradient {
     /// Adds another part of the same batch.
     fn add(&mut self, other: Self, params: &Params) -> Result<()> {
-        self.loss += other.loss;
-        self.terms.resize(other.terms.len().max(self.terms.len()), None);
-        for (sum, term) in self.terms.iter_mut().zip(other.terms) {
-            *sum = match (*sum, term) {
-                (Some(a), Some(b)) => Some(a + b),
-                (one, None) | (None, one) => one,
-            };
-        }
-        self.bins.resize(other.bins.len().max(self.bins.len()), BinSums::default());
-        self.bins.iter_mut().zip(&other.bins).for_each(|(sum, part)| sum.add(part));
+        self.losses.add(other.losses);
         for var in params.vars().values() {
             if let Some(gradient) = other.gradients.get(var) {
                 self.add_gradient(var, gradient.detach())?;
@@ -152,8 +133,4 @@ fn rows_at_once(n_rows: usize, numbers: usize, device: &Device, micro_batch: Opt
 pub fn tile_rows(numbers: usize) -> usize {
     let rows = TILE_NUMBERS / numbers.max(1);
     (1 << rows.max(1).ilog2()).clamp(MIN_TILE_ROWS, TILE_ROWS)
-}
-
-fn scalar(x: &Tensor) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }

@@ -10,7 +10,8 @@ use flowmap_dual::Dual;
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Term};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, LossAndGradient, ParamBuilder, Params, Result, loss_and_gradient,
+    AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Result,
+    loss_and_gradient,
 };
 
 /// f64, so that only the order of the sums differs.
@@ -65,7 +66,8 @@ impl Setup {
 
 /// Holds loss, terms, bins and gradients of the tiles against the batch as one piece.
 fn tiles_sum_to_the_batch_of(setup: &Setup, what: &str) {
-    let tiled = setup.in_tiles();
+    let found = setup.in_tiles();
+    let tiled = found.losses.read().unwrap();
     let whole =
         setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, 7).unwrap();
     let loss = whole.total.to_scalar::<f64>().unwrap();
@@ -90,7 +92,7 @@ fn tiles_sum_to_the_batch_of(setup: &Setup, what: &str) {
     }
     let gradients = whole.total.backward().unwrap();
     for (name, var) in setup.params.vars() {
-        let (a, b) = (tiled.gradients.get(var).unwrap(), gradients.get(var).unwrap());
+        let (a, b) = (found.gradients.get(var).unwrap(), gradients.get(var).unwrap());
         let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
         assert!(difference < TOLERANCE * 10.0, "{what}, {name}: {difference:e}");
     }
@@ -149,7 +151,8 @@ fn number_of_threads_does_not_change_a_bit() {
             let g = tiled.gradients.get(&setup.params.vars()[name]).unwrap();
             g.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        (tiled.loss.to_bits(), tiled.bins, bits("layers.0.weight"), bits("layers.2.bias"))
+        let Losses { loss, bins, .. } = tiled.losses.read().unwrap();
+        (loss.to_bits(), bins, bits("layers.0.weight"), bits("layers.2.bias"))
     };
     assert_eq!(on(1), on(2));
 }

@@ -174,7 +174,7 @@ fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
         let found = loss_and_gradient(&objective, &*net, &*live, &params, &batch, &stream, 0)?;
         let gradients =
             params.vars().values().filter_map(|var| found.gradients.get(var)).map(Tensor::detach).collect();
-        Ok(Results { values: vec![Tensor::new(found.loss, &Device::Cpu)?], gradients })
+        Ok(Results { values: vec![Tensor::new(found.losses.read()?.loss, &Device::Cpu)?], gradients })
     };
     results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
 }
