@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::host;
 
-use crate::net::ActivationMemory;
+use crate::net::{ActivationMemory, Precision};
 use crate::{Error, Result};
 
 /// How a parameter starts.
@@ -113,6 +113,7 @@ pub struct ParamBuilder {
     params: Params,
     n_trainable: usize,
     activations: ActivationMemory,
+    precision: Precision,
 }
 
 impl ParamBuilder {
@@ -156,12 +157,23 @@ impl ParamBuilder {
             params: Params::default(),
             n_trainable: 0,
             activations: ActivationMemory::Keep,
+            precision: Precision::F32,
         }
     }
 
     /// Builds networks that treat the activations of their blocks like this.
     pub fn with_activations(self, activations: ActivationMemory) -> Self {
         Self { activations, ..self }
+    }
+
+    /// Builds networks that compute in this precision; their parameters keep their type.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What networks compute in; [`Precision::F32`] unless asked otherwise.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// What becomes of the activations of blocks; [`ActivationMemory::Keep`] unless asked otherwise.

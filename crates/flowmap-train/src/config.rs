@@ -8,7 +8,8 @@ use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{DataConfig, DataSet};
-use flowmap_nn::net::ActivationMemory;
+use flowmap_nn::ParamBuilder;
+use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,8 @@ pub struct TrainConfig {
     pub micro_batch: usize,
     /// What becomes of the activations inside the blocks of the network until the backward pass.
     pub activations: ActivationMemory,
+    /// What the network computes in; its parameters, times and losses are in f32 in any case.
+    pub precision: Precision,
     /// Base learning rate, which the schedule multiplies.
     pub lr: f64,
     /// Gradients are scaled down to this global norm; 0 for no clipping.
@@ -110,6 +113,7 @@ impl Default for TrainConfig {
             batch: 1024,
             micro_batch: 0,
             activations: ActivationMemory::Keep,
+            precision: Precision::F32,
             lr: 1e-3,
             clip_norm: 1.0,
             ema: vec![0.999],
@@ -120,6 +124,13 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             max_bad_steps: 20,
         }
+    }
+}
+
+impl TrainConfig {
+    /// The builder of a network that is trained like this.
+    pub(crate) fn prepared(&self, builder: ParamBuilder) -> ParamBuilder {
+        builder.with_activations(self.activations).with_precision(self.precision)
     }
 }
 

@@ -7,7 +7,7 @@
 //! Memory counts the parameters with all that belongs to them, and the activations of the tiles that are under way at once;
 //! code, data and the buffers of kernels are not counted.
 
-use flowmap_nn::net::ActivationMemory;
+use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::objective::Method;
 use flowmap_nn::optim::OptimizerConfig;
 use flowmap_nn::tile_rows;
@@ -16,6 +16,8 @@ use crate::{Config, Outline, Result};
 
 /// Bytes of a number.
 const F32: f64 = 4.0;
+/// Bytes of a number in half precision.
+const BF16: f64 = 2.0;
 
 /// A training step in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +69,12 @@ impl Estimate {
         let n_threads = rayon::current_num_threads();
         let n_tiles = n_threads.min(config.train.batch.div_ceil(rows.max(1))) as f64;
         // Values and their gradients.
-        let bytes_of_row = 2.0 * F32 * widest * outline.cost.held(config.train.activations) as f64;
+        let numbers_of_row = 2.0 * widest * outline.cost.held(config.train.activations) as f64;
+        // On the CPU operations in bf16 run in f32.
+        let bytes_on_device = match config.train.precision {
+            Precision::F32 => F32,
+            Precision::Bf16 => BF16,
+        };
         let on_tape_passes = match config.train.activations {
             ActivationMemory::Keep => 3.0,
             ActivationMemory::Recompute => 4.0,
@@ -84,8 +91,8 @@ impl Estimate {
             flop_per_sample,
             flop_per_step: flop_per_sample * batch * (on_tape_passes * on_tape + off_tape),
             parameter_bytes: F32 * outline.n_parameters as f64 * copies,
-            activation_bytes: bytes_of_row * n_tiles * rows as f64,
-            device_activation_bytes: bytes_of_row * device_rows as f64,
+            activation_bytes: F32 * numbers_of_row * n_tiles * rows as f64,
+            device_activation_bytes: bytes_on_device * numbers_of_row * device_rows as f64,
             device_rows,
         })
     }

@@ -27,7 +27,7 @@ use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::{Linear, glorot};
 use super::patches::Patches;
 use super::time_embedding::{Sinusoids, TimeEmbedder};
-use super::{ActivationMemory, Cost};
+use super::{ActivationMemory, Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Standard deviation of the embeddings of labels at first.
@@ -204,6 +204,7 @@ pub struct Dit {
     g_embedder: Option<TimeEmbedder>,
     label_table: Option<Tensor>,
     activations: ActivationMemory,
+    precision: Precision,
     blocks: Vec<Arc<Block>>,
     final_modulation: Linear,
     final_linear: Linear,
@@ -258,6 +259,7 @@ impl Dit {
             g_embedder,
             label_table,
             activations: builder.activations(),
+            precision: builder.precision(),
             blocks: (0..config.depth)
                 .map(|i| {
                     let sizes = (width, config.mlp_width(), config.heads);
@@ -311,12 +313,12 @@ impl AverageVelocity for Dit {
         check_shape(&self.shape, x)?;
         let width = self.config.width;
         // SiLU(c) is what every modulation reads.
-        let c = Activation::Silu.apply(&self.condition(s, t, condition)?)?;
-        let tokens = self.patches.tokens(&x.scale(self.sigma_data.recip())?)?;
+        let c = self.precision.inside(&Activation::Silu.apply(&self.condition(s, t, condition)?)?)?;
+        let tokens = self.precision.inside(&self.patches.tokens(&x.scale(self.sigma_data.recip())?)?)?;
         let weight = self.x_weight.reshape((width, self.patches.len()))?;
         let mut h = tokens.linear(&weight, Some(&self.x_bias))?;
         if let Some(pos_embed) = &self.pos_embed {
-            h = h.add(&Dual::from(pos_embed))?;
+            h = h.add(&Dual::from(pos_embed.to_dtype(h.dtype())?))?;
         }
         for block in &self.blocks {
             let (block, rotation) = (block.clone(), self.rotation.clone());
@@ -325,7 +327,7 @@ impl AverageVelocity for Dit {
         let modulation = self.final_modulation.of(&c)?;
         let (shift, scale) = (modulation.narrow(1, 0, width)?, modulation.narrow(1, width, width)?);
         let h = h.layer_norm_with(EPS, Modulation::PerSample { scale: &scale, shift: &shift }, None)?;
-        let v = self.patches.images(&self.final_linear.of(&h)?)?;
+        let v = self.patches.images(&self.final_linear.of(&h)?.to_dtype(x.dtype())?)?;
         Ok(v.scale(self.sigma_data)?)
     }
 }

@@ -25,7 +25,7 @@ use weight::{MP_SILU, MpWeight, mp_cat, mp_sum};
 
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::time_embedding::Sinusoids;
-use super::{ActivationMemory, Cost};
+use super::{ActivationMemory, Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Balance of the two halves of every joint embedding and of a skip connection.
@@ -158,6 +158,7 @@ pub struct Edm2UNet {
     emb_label: Option<MpWeight>,
     conv_in: MpWeight,
     activations: ActivationMemory,
+    precision: Precision,
     encoder: Vec<Arc<Block>>,
     decoder: Vec<Arc<Block>>,
     conv_out: MpWeight,
@@ -251,6 +252,7 @@ impl Edm2UNet {
             emb_label,
             conv_in,
             activations: builder.activations(),
+            precision: builder.precision(),
             encoder,
             decoder,
             conv_out: MpWeight::new("unet.out_conv.weight", (image_channels, c, 3, 3), builder)?,
@@ -295,8 +297,8 @@ impl Edm2UNet {
 impl AverageVelocity for Edm2UNet {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         check_shape(&self.shape, x)?;
-        let e = self.embedding(s, t, condition)?;
-        let x = x.scale(self.sigma_data.recip())?;
+        let (e, dtype) = (self.precision.inside(&self.embedding(s, t, condition)?)?, x.dtype());
+        let x = self.precision.inside(&x.scale(self.sigma_data.recip())?)?;
         let ones = Dual::constant(x.primal().narrow(1, 0, 1)?.ones_like()?.detach());
         let mut h = Dual::cat(&[x, ones], 1)?.conv2d(&self.conv_in.scaled(1.0)?, 1, 1)?;
         let mut skips = vec![h.clone()];
@@ -315,6 +317,6 @@ impl AverageVelocity for Edm2UNet {
             };
         }
         let kernel = self.conv_out.scaled(self.sigma_data)?.broadcast_mul(&self.out_gain)?;
-        Ok(h.conv2d(&kernel, 1, 1)?)
+        Ok(h.conv2d(&kernel, 1, 1)?.to_dtype(dtype)?)
     }
 }

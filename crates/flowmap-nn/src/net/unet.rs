@@ -22,7 +22,7 @@ use block::{Attention, Conv, EPS, ResBlock};
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::Linear;
 use super::patches::Patches;
-use super::{ActivationMemory, Cost};
+use super::{ActivationMemory, Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Which blocks see the length t − s of a jump.
@@ -132,6 +132,7 @@ pub struct UNet {
     out_s: Linear,
     out_t: Linear,
     activations: ActivationMemory,
+    precision: Precision,
     encoder: Vec<Down>,
     middle: Arc<ResBlock>,
     attention: Option<Arc<Attention>>,
@@ -218,6 +219,7 @@ impl UNet {
             out_s: out("out_s", builder)?,
             out_t: out("out_t", builder)?,
             activations: builder.activations(),
+            precision: builder.precision(),
             encoder,
             middle,
             attention,
@@ -294,7 +296,8 @@ impl AverageVelocity for UNet {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         check_shape(&self.shape, x)?;
         let (e_s, e_t) = self.embeddings(s, t, condition)?;
-        let mut h = self.patches.folded(&x.scale(self.sigma_data.recip())?)?;
+        let (e_s, e_t) = (self.precision.inside(&e_s)?, self.precision.inside(&e_t)?);
+        let mut h = self.precision.inside(&self.patches.folded(&x.scale(self.sigma_data.recip())?)?)?;
         let of_block = |block: &Arc<ResBlock>, h: &Dual, e: &Dual| {
             let block = block.clone();
             self.activations.run([h, e], move |[h, e]| block.of(h, e))
@@ -328,6 +331,7 @@ impl AverageVelocity for UNet {
         let affine = Modulation::Affine { weight: &self.out_weight, bias: Some(&self.out_bias) };
         let groups = self.out_weight.elem_count() / self.config.group;
         let h = h.group_norm_with(groups, EPS, affine, Some(Activation::Silu))?;
-        Ok(self.patches.unfolded(&self.out_conv.of(&h)?)?.scale(self.sigma_data)?)
+        let v = self.out_conv.of(&h)?.to_dtype(x.dtype())?;
+        Ok(self.patches.unfolded(&v)?.scale(self.sigma_data)?)
     }
 }
