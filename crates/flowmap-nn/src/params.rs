@@ -318,7 +318,7 @@ fn draw(seed: u64, name: &str, shape: Shape, init: Init, dtype: DType, device: &
 }
 
 /// The 64-bit FNV-1a hash of a name: stable across versions, unlike the standard library's.
-fn fnv1a(name: &str) -> u64 {
+pub(crate) fn fnv1a(name: &str) -> u64 {
     name.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

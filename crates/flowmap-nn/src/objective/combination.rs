@@ -18,8 +18,8 @@ use flowmap_core::NoiseStream;
 use super::Term;
 use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
 use crate::{
-    AverageVelocity, Batch, Context, Error, FlowMap, OwnedCondition, ParamBuilder, PerSample, Result,
-    Teacher, Times,
+    AverageVelocity, Batch, Condition, Context, DropoutKeys, Error, FlowMap, OwnedCondition, ParamBuilder,
+    PerSample, Result, Teacher, Times,
 };
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
@@ -191,9 +191,14 @@ impl Combination {
                 .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64)), step))
                 .collect::<Result<Vec<_>>>()?;
             let drawn = Times::new(&drawn, dtype, device)?;
+            // Dropout is on in the model's pass on the diagonal, and off in all others.
+            let mut condition = Condition::from(&rows.condition);
+            if term.objective.is_diagonal() {
+                condition = condition.with_dropout(DropoutKeys::new(times.seed(), first).from_row(start));
+            }
             let losses = term.objective.per_sample_in(
                 &context,
-                FlowMap::given(model, &rows.condition),
+                FlowMap::given(model, condition),
                 FlowMap::given(teacher, &rows.condition),
                 &rows.batch(batch),
                 &drawn,
