@@ -63,6 +63,40 @@ const NETWORKS: &[Case] = &[
         shape: &[1, 8, 8],
         n_classes: N_CLASSES,
     },
+    Case {
+        name: "dit, rope, qk-norm",
+        preset: "imagenet-latent-meanflow-b4",
+        sets: &[
+            "network.patch=2",
+            "network.depth=2",
+            "network.width=36",
+            "network.heads=3",
+            "network.positions=rope",
+            "network.qk_norm=rms",
+        ],
+        shape: &[4, 8, 8],
+        n_classes: N_CLASSES,
+    },
+    Case {
+        name: "edm2 unet",
+        preset: "cifar10",
+        sets: &[
+            "network.channels=12",
+            "network.channel_mult=[1,2]",
+            "network.blocks=1",
+            "network.attention=[4]",
+            "network.head_channels=6",
+        ],
+        shape: &[3, 8, 8],
+        n_classes: N_CLASSES,
+    },
+    Case {
+        name: "compact unet",
+        preset: "digits-unet",
+        sets: &["network.channels=[16,24]", "network.patch=1"],
+        shape: &[1, 8, 8],
+        n_classes: N_CLASSES,
+    },
 ];
 
 /// Checks every network on `device`.
@@ -98,6 +132,12 @@ impl Case {
             Ok((net, builder.finish()?))
         };
         let (_, fresh) = build(ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
+        // Some networks begin with layers of zeros, behind which every gradient is zero.
+        for (var, key) in fresh.vars().values().zip(9..) {
+            var.set(
+                &(normal(key, var.dims().to_vec(), 0.05)?.to_dtype(DType::F32)? + var.as_detached_tensor())?,
+            )?;
+        }
         let results = |dtype: DType, device: &Device| -> Result<Results> {
             let (net, params) = build(ParamBuilder::trainable(on(&fresh, dtype, device)?, dtype, device))?;
             self.results(net.as_ref(), &params, dtype, device)
