@@ -10,6 +10,7 @@ mod fused;
 pub mod host;
 mod kernel;
 mod ops;
+mod recompute;
 
 pub use activation::Activation;
 pub use dual::Dual;

@@ -4,6 +4,7 @@
 
 mod batch;
 mod condition;
+mod dropout;
 mod ema;
 mod error;
 mod exact_field;
@@ -20,6 +21,7 @@ mod unread;
 
 pub use batch::{Batch, TimeColumn, Times};
 pub use condition::{Condition, OwnedCondition};
+pub use dropout::DropoutKeys;
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use exact_field::ExactField;

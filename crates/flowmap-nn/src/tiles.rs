@@ -5,6 +5,8 @@
 //!
 //! A lane is a sequence of tiles whose gradients add up in one set of buffers; lanes run in parallel.
 
+use std::num::NonZeroUsize;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
@@ -36,7 +38,8 @@ pub struct LossAndGradient {
 
 /// The loss of `combination` on a batch and its gradient in `params`.
 ///
-/// On the CPU the batch is cut into tiles that run in parallel; on other devices it is one tile.
+/// On the CPU the batch is cut into tiles that run in parallel; on other devices it is one tile,
+/// or as many as [`Combination::with_micro_batch`] asks for, one after the other.
 /// Row i draws its times from `times.at(first + i)`.
 ///
 /// # Errors
@@ -54,14 +57,15 @@ where
     M: AverageVelocity + ?Sized,
     T: AverageVelocity + ?Sized,
 {
-    let n_tiles = match batch.x0.device() {
-        Device::Cpu => {
-            batch.x0.dim(0)?.div_ceil(tile_rows(batch.x0.elem_count() / batch.x0.dim(0)?.max(1))).max(1)
-        }
+    let (n_rows, device) = (batch.x0.dim(0)?, batch.x0.device());
+    let at_once =
+        rows_at_once(n_rows, batch.x0.elem_count() / n_rows.max(1), device, combination.micro_batch());
+    let n_tiles = n_rows.div_ceil(at_once).max(1);
+    let lanes_that_fit = match device {
+        Device::Cpu => (MAX_LANE_NUMBERS / params.n_elements().max(1)).clamp(2, MAX_LANES),
         _ => 1,
     };
-    let lanes_that_fit = MAX_LANE_NUMBERS / params.n_elements().max(1);
-    let n_lanes = n_tiles.min(lanes_that_fit.clamp(2, MAX_LANES));
+    let n_lanes = n_tiles.min(lanes_that_fit);
     let packed = PackedWeights::default();
     let tile = |index| -> Result<LossAndGradient> {
         let losses =
@@ -117,6 +121,12 @@ impl LossAndGradient {
         self.gradients.insert(var, sum);
         Ok(())
     }
+}
+
+/// Most rows that go through a network at once, of a batch of `n_rows` samples of so many numbers each.
+fn rows_at_once(n_rows: usize, numbers: usize, device: &Device, micro_batch: Option<NonZeroUsize>) -> usize {
+    let chosen = if device.is_cpu() { tile_rows(numbers) } else { n_rows };
+    micro_batch.map_or(chosen, |rows| chosen.min(rows.get())).max(1)
 }
 
 /// Rows of a tile on the CPU of samples of so many numbers: a power of two.

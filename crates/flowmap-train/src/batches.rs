@@ -106,6 +106,7 @@ impl Batches<'_> {
             }
             None => None,
         };
-        Ok(OwnedCondition { labels: Some(Tensor::from_vec(labels, n, self.device)?), guidance })
+        let labels = Some(Tensor::from_vec(labels, n, self.device)?);
+        Ok(OwnedCondition { labels, guidance, dropout: None })
     }
 }

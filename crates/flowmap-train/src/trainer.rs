@@ -3,6 +3,8 @@
 //! Step k sees samples k·B .. (k+1)·B of the noise, data and times streams of the seed, and nothing else:
 //! a run that is interrupted and resumed gives the same bits.
 
+use std::num::NonZeroUsize;
+
 use candle_core::{DType, Device};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
@@ -83,9 +85,11 @@ impl Trainer {
             (true, n) => n,
         };
         let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
-        let mut builder = builder(&model_config)?;
+        let mut builder = config.train.prepared(builder(&model_config)?);
         let net = model_config.build_network(&mut builder)?;
-        let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
+        let mut objective = Combination::new(config.objective.clone())?
+            .with_learned_weights(&mut builder)?
+            .with_micro_batch(NonZeroUsize::new(config.train.micro_batch));
         let params = builder.finish()?;
         if n_classes > 0 {
             objective = objective.with_null_label(n_classes as u32);
@@ -94,7 +98,8 @@ impl Trainer {
             objective = objective.with_teacher(teacher.build(&config, &model_config, device)?);
         }
         let live = network_tensors(params.tensors());
-        let (teacher, _) = model_config.build(ParamBuilder::frozen(live, DType::F32, device))?;
+        let (teacher, _) =
+            model_config.build(config.train.prepared(ParamBuilder::frozen(live, DType::F32, device)))?;
         let emas = config.train.ema.iter().map(|d| Ema::new(*d, &params)).collect::<Result<_, _>>()?;
         let mut trainer = Self {
             objective,
@@ -122,7 +127,7 @@ impl Trainer {
         let decay = self.config.train.target_ema;
         if let Some(average) = self.emas.iter().find(|ema| decay > 0.0 && ema.decay() == decay) {
             let tensors = network_tensors(average.tensors().clone());
-            let builder = ParamBuilder::frozen(tensors, DType::F32, &self.device);
+            let builder = self.config.train.prepared(ParamBuilder::frozen(tensors, DType::F32, &self.device));
             self.teacher = self.model_config.build(builder)?.0;
         }
         Ok(())
