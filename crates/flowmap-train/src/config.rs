@@ -3,6 +3,7 @@
 mod conflicts;
 mod layers;
 mod network;
+mod refusal;
 
 use std::path::Path;
 
