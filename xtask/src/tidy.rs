@@ -7,6 +7,7 @@ mod expression;
 mod files;
 mod licenses;
 mod links;
+mod reads;
 mod references;
 mod text;
 mod words;
@@ -67,6 +68,7 @@ pub fn check() -> Result<()> {
         text::check(source, &mut findings);
         words::check(source, &mut findings);
         links::check(source, &mut findings);
+        reads::check(source, &mut findings);
     }
     references::check(&sources, &mut findings);
     text::check_exceptions(&sources, &mut findings);

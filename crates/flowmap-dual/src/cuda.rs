@@ -74,13 +74,36 @@ pub struct AdamRule {
     pub keep: f64,
 }
 
-/// The norm of gradients and the factor that clips it, in the memory of the device.
+/// The norm of gradients and the factor that clips it, in the memory of the device, or on the host for one that is read at once.
 ///
 /// |g|² = Σ over all gradients,  c = min(1, max_norm / |g|)
 #[derive(Clone, Debug)]
-pub struct GradientNorm(Tensor);
+pub struct GradientNorm(Found);
+
+/// Where norm and factor are.
+#[derive(Clone, Debug)]
+enum Found {
+    /// On a device, `(2,)` in f64.
+    #[cfg(feature = "cuda")]
+    Device(Tensor),
+    /// On the host.
+    Host([f64; 2]),
+}
 
 impl GradientNorm {
+    /// A norm that is known already.
+    ///
+    /// ```
+    /// use flowmap_dual::cuda::GradientNorm;
+    ///
+    /// assert_eq!(GradientNorm::known(4.0, Some(1.0)).factor()?, Some(0.25));
+    /// assert_eq!(GradientNorm::known(f64::NAN, None).factor()?, None);
+    /// # Ok::<(), flowmap_dual::Error>(())
+    /// ```
+    pub fn known(norm: f64, max_norm: Option<f64>) -> Self {
+        Self(Found::Host([norm, max_norm.map_or(1.0, |max_norm| (max_norm / norm).min(1.0))]))
+    }
+
     /// Measures gradients without waiting for the device; `None` where it has no kernel for them.
     ///
     /// # Errors
@@ -97,7 +120,7 @@ impl GradientNorm {
         {
             let gradients = gradients.into_iter().map(|g| g.detach().contiguous());
             let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?;
-            Ok(Some(Self(crate::kernel::cuda::measure(&gradients, max_norm)?)))
+            Ok(Some(Self(Found::Device(crate::kernel::cuda::measure(&gradients, max_norm)?))))
         }
         #[cfg(not(feature = "cuda"))]
         {
@@ -111,7 +134,7 @@ impl GradientNorm {
     /// # Errors
     /// As the device.
     pub fn factor(&self) -> Result<Option<f64>> {
-        let both = self.0.to_vec1::<f64>()?;
+        let both = self.read()?;
         Ok(both.get(1).copied().filter(|_| both.iter().all(|x| x.is_finite())))
     }
 
@@ -120,7 +143,29 @@ impl GradientNorm {
     /// # Errors
     /// As the device.
     pub fn value(&self) -> Result<f64> {
-        Ok(self.0.get(0)?.to_scalar::<f64>()?)
+        Ok(self.read()?.first().copied().unwrap_or(f64::NAN))
+    }
+
+    /// Whether it takes no waiting to read it.
+    pub fn is_on_host(&self) -> bool {
+        matches!(self.0, Found::Host(_))
+    }
+
+    fn read(&self) -> Result<Vec<f64>> {
+        match &self.0 {
+            #[cfg(feature = "cuda")]
+            Found::Device(both) => crate::host::numbers(both),
+            Found::Host(both) => Ok(both.to_vec()),
+        }
+    }
+
+    /// The numbers on the device, where they are there.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> Option<&Tensor> {
+        match &self.0 {
+            Found::Device(both) => Some(both),
+            Found::Host(_) => None,
+        }
     }
 }
 
@@ -141,7 +186,9 @@ pub fn adam_step(
 ) -> Result<bool> {
     let all = [parameter, first, second, gradient];
     let averaged = averages.iter().map(|(average, _)| *average);
-    if averages.len() > MAX_AVERAGES || !all.into_iter().chain(averaged).all(fits) {
+    // A factor that is on the host already needs no kernel that reads it.
+    let is_elsewhere = norm.is_some_and(GradientNorm::is_on_host);
+    if is_elsewhere || averages.len() > MAX_AVERAGES || !all.into_iter().chain(averaged).all(fits) {
         return Ok(false);
     }
     if parameter.elem_count() == 0 {
@@ -152,7 +199,7 @@ pub fn adam_step(
         let AdamRule { beta1, beta2, gradient_scale, rate, root, eps, keep } = *rule;
         let rule = crate::kernel::cuda::AdamConstants { beta1, beta2, gradient_scale, rate, root, eps, keep };
         let gradient = gradient.detach().contiguous()?;
-        let norm = norm.map(|norm| &norm.0);
+        let norm = norm.and_then(GradientNorm::on_device);
         crate::kernel::cuda::step(rule, [parameter, first, second], &gradient, averages, norm)?;
         Ok(true)
     }

@@ -7,8 +7,10 @@ pub mod cuda;
 mod dual;
 mod error;
 mod fused;
+pub mod host;
 mod kernel;
 mod ops;
+mod recompute;
 
 pub use activation::Activation;
 pub use dual::Dual;

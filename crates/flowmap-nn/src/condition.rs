@@ -1,8 +1,8 @@
-//! What a network is told beside times and points: labels, and the scale of guidance.
+//! What a network is told beside times and points: labels, the scale of guidance, and the keys of dropout.
 
 use candle_core::Tensor;
 
-use crate::{Error, Result};
+use crate::{DropoutKeys, Error, Result};
 
 /// The condition of every sample of a batch; by default there is none.
 ///
@@ -24,12 +24,14 @@ pub struct Condition<'a> {
     pub labels: Option<&'a Tensor>,
     /// Scales w of classifier-free guidance, `(B,)`, for a network that takes them as an input.
     pub guidance: Option<&'a Tensor>,
+    /// Keys of the masks of dropout; none for a pass without dropout.
+    pub dropout: Option<DropoutKeys>,
 }
 
 impl<'a> Condition<'a> {
     /// Labels `(B,)` of u32, and no scale.
     pub fn labels(labels: &'a Tensor) -> Self {
-        Self { labels: Some(labels), guidance: None }
+        Self { labels: Some(labels), ..Self::default() }
     }
 
     /// The same with scales w of guidance `(B,)`.
@@ -37,7 +39,12 @@ impl<'a> Condition<'a> {
         Self { guidance: Some(guidance), ..self }
     }
 
-    /// No label and no guidance, (∅, w = 1), for the same samples; `null_label` is the label that stands for "none".
+    /// The same for a pass with dropout, whose masks are drawn from `keys`.
+    pub fn with_dropout(self, keys: DropoutKeys) -> Self {
+        Self { dropout: Some(keys), ..self }
+    }
+
+    /// No label, no guidance and no dropout, (∅, w = 1), for the same samples; `null_label` is the label that stands for "none".
     ///
     /// # Errors
     /// [`Error::Labels`] where there are no labels to hide.
@@ -46,7 +53,8 @@ impl<'a> Condition<'a> {
             return Err(Error::Labels { n_classes: null_label as usize, found: "without" });
         };
         let null = Tensor::full(null_label, labels.shape(), labels.device())?;
-        Ok(OwnedCondition { labels: Some(null), guidance: self.guidance.map(Tensor::ones_like).transpose()? })
+        let guidance = self.guidance.map(Tensor::ones_like).transpose()?;
+        Ok(OwnedCondition { labels: Some(null), guidance, dropout: None })
     }
 
     /// The condition of the samples `first..first + n`.
@@ -58,19 +66,21 @@ impl<'a> Condition<'a> {
         Ok(OwnedCondition {
             labels: self.labels.map(rows).transpose()?,
             guidance: self.guidance.map(rows).transpose()?,
+            dropout: self.dropout.map(|keys| keys.from_row(first)),
         })
     }
 }
 
 impl<'a> From<Option<&'a Tensor>> for Condition<'a> {
     fn from(labels: Option<&'a Tensor>) -> Self {
-        Self { labels, guidance: None }
+        Self { labels, ..Self::default() }
     }
 }
 
 impl<'a> From<&'a OwnedCondition> for Condition<'a> {
     fn from(owned: &'a OwnedCondition) -> Self {
-        Self { labels: owned.labels.as_ref(), guidance: owned.guidance.as_ref() }
+        let OwnedCondition { labels, guidance, dropout } = owned;
+        Self { labels: labels.as_ref(), guidance: guidance.as_ref(), dropout: *dropout }
     }
 }
 
@@ -81,4 +91,6 @@ pub struct OwnedCondition {
     pub labels: Option<Tensor>,
     /// Scales w of classifier-free guidance, `(B,)`.
     pub guidance: Option<Tensor>,
+    /// Keys of the masks of dropout.
+    pub dropout: Option<DropoutKeys>,
 }

@@ -3,8 +3,9 @@
 //! Forward: b_t(x) row by row, in f64. Backward: ∇b_t(x)ᵀ g, exact as well.
 //! Cost: one evaluation of the exact field a row, on the CPU, threaded over the rows.
 
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor};
 use flowmap_core::exact::ExactFlow;
+use flowmap_dual::host;
 use rayon::prelude::*;
 
 use crate::{Condition, Result, VelocityField};
@@ -45,9 +46,8 @@ impl<F: ExactFlow + Send + Sync> ExactField<F> {
 impl<F: ExactFlow + Send + Sync + 'static> VelocityField for ExactField<F> {
     fn velocity(&self, t: &Tensor, x: &Tensor, _condition: Condition<'_>) -> Result<Tensor> {
         let (dtype, device) = (x.dtype(), x.device().clone());
-        let on_host = |x: &Tensor| x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.contiguous();
-        let flat = on_host(&x.reshape((x.dim(0)?, self.flow.dim()))?)?;
-        let velocity = flat.apply_op2(&on_host(&t.detach())?, VelocityOp(self.flow.clone()))?;
+        let flat = host::copy(&x.reshape((x.dim(0)?, self.flow.dim()))?)?;
+        let velocity = flat.apply_op2(&host::copy(&t.detach())?, VelocityOp(self.flow.clone()))?;
         Ok(velocity.reshape(x.shape())?.to_device(&device)?.to_dtype(dtype)?)
     }
 }
@@ -88,8 +88,8 @@ impl<F: ExactFlow + Send + Sync> CustomOp2 for VelocityOp<F> {
         _velocity: &Tensor,
         g: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let host = |x: &Tensor| x.flatten_all()?.to_vec1::<f64>();
-        let (t, x_host, g_host) = (host(t)?, host(x)?, host(g)?);
+        let numbers = |x: &Tensor| host::numbers(x).map_err(candle_core::Error::wrap);
+        let (t, x_host, g_host) = (numbers(t)?, numbers(x)?, numbers(g)?);
         let dim = self.0.dim();
         let vjp = |i: usize, t: f64, x: &[f64]| self.0.velocity_vjp(t, x, &g_host[i * dim..(i + 1) * dim]);
         let gradient = ExactField::<F>::rows(&t, &x_host, dim, vjp)?;

@@ -11,8 +11,7 @@
 //! A network that takes the scale as an input ([`crate::objective::guided_flow_matching`]) is evaluated at w = 1 by (1).
 //! Exact for the velocity b_t; for jumps over a long interval they are the same formulas for the average velocity.
 
-use candle_core::DType;
-use flowmap_dual::Dual;
+use flowmap_dual::{Dual, host};
 
 use crate::{AverageVelocity, Condition, Result};
 
@@ -82,7 +81,7 @@ impl<M, G> GuidedWithin<M, G> {
 
 impl<M: AverageVelocity, G: AverageVelocity> AverageVelocity for GuidedWithin<M, G> {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
-        let starts = s.primal().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let starts = host::numbers(s.primal())?;
         let [a, b] = self.interval;
         let is_within = |start: &f64| (a..=b).contains(start);
         let n_within = starts.iter().filter(|start| is_within(start)).count();

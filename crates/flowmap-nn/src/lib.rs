@@ -4,6 +4,7 @@
 
 mod batch;
 mod condition;
+mod dropout;
 mod ema;
 mod error;
 mod exact_field;
@@ -16,9 +17,11 @@ pub mod optim;
 mod params;
 mod teacher;
 mod tiles;
+mod unread;
 
 pub use batch::{Batch, TimeColumn, Times};
 pub use condition::{Condition, OwnedCondition};
+pub use dropout::DropoutKeys;
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use exact_field::ExactField;
@@ -28,3 +31,4 @@ pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params, is_finite};
 pub use teacher::{Context, Teacher, VelocityField};
 pub use tiles::{LossAndGradient, loss_and_gradient, tile_rows};
+pub use unread::{Losses, UnreadLosses};

@@ -1,5 +1,6 @@
 //! Networks, written once for plain and dual tensors.
 
+mod activation_memory;
 mod conditioning;
 mod cost;
 mod dit;
@@ -7,15 +8,18 @@ mod edm2_unet;
 mod linear;
 mod mlp;
 mod patches;
+mod precision;
 mod reversed;
 mod time_embedding;
 mod unet;
 
+pub use activation_memory::ActivationMemory;
 pub use conditioning::Conditioning;
 pub use cost::Cost;
 pub use dit::{Dit, DitConfig, DitSize, Positions, QkNorm};
 pub use edm2_unet::{Edm2Size, Edm2UNet, Edm2UNetConfig};
 pub use mlp::{Mlp, MlpConfig};
+pub use precision::Precision;
 pub use reversed::ReversedTime;
 pub(crate) use time_embedding::Sinusoids;
 pub use unet::{SecondTime, UNet, UNetConfig};

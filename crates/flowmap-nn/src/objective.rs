@@ -34,7 +34,7 @@ mod tvm;
 
 pub use align_your_flow::{AlignYourFlow, AyfLaw, align_your_flow};
 pub use alpha_flow::{AlphaFlow, alpha_flow};
-pub use bins::{Bin, BinSums};
+pub use bins::{Bin, BinSums, UnreadRows};
 pub use catalog::{METHODS, Method, Passes};
 pub(crate) use combination::Tile;
 pub use combination::{Combination, CombinationLoss};

@@ -16,7 +16,7 @@ use flowmap_dual::cuda::GradientNorm;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
-pub use clip::{first_not_finite, global_norm, norm_on_device};
+pub use clip::{first_not_finite, gradient_norm};
 pub(crate) use inplace::lerp;
 pub use muon::{Muon, MuonConstants};
 pub use radam::RAdam;
@@ -39,7 +39,7 @@ pub trait Optimizer: Send {
         averages: &mut [Ema],
     ) -> Result<()>;
 
-    /// The same with the gradients clipped by a norm that the device measured and keeps, without waiting for it.
+    /// The same with the gradients clipped by [`gradient_norm`], without waiting for a device that keeps it.
     ///
     /// Where that norm is not finite nothing changes but the number of updates.
     /// By itself it reads the norm and goes on as [`Optimizer::step_and_average`].

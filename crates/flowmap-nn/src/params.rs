@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
+use flowmap_dual::host;
 
+use crate::net::{ActivationMemory, Precision};
 use crate::{Error, Result};
 
 /// How a parameter starts.
@@ -110,6 +112,8 @@ pub struct ParamBuilder {
     device: Device,
     params: Params,
     n_trainable: usize,
+    activations: ActivationMemory,
+    precision: Precision,
 }
 
 impl ParamBuilder {
@@ -146,7 +150,35 @@ impl ParamBuilder {
     }
 
     fn new(source: Source, dtype: DType, device: &Device) -> Self {
-        Self { source, dtype, device: device.clone(), params: Params::default(), n_trainable: 0 }
+        Self {
+            source,
+            dtype,
+            device: device.clone(),
+            params: Params::default(),
+            n_trainable: 0,
+            activations: ActivationMemory::Keep,
+            precision: Precision::F32,
+        }
+    }
+
+    /// Builds networks that treat the activations of their blocks like this.
+    pub fn with_activations(self, activations: ActivationMemory) -> Self {
+        Self { activations, ..self }
+    }
+
+    /// Builds networks that compute in this precision; their parameters keep their type.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What networks compute in; [`Precision::F32`] unless asked otherwise.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What becomes of the activations of blocks; [`ActivationMemory::Keep`] unless asked otherwise.
+    pub fn activations(&self) -> ActivationMemory {
+        self.activations
     }
 
     /// A trainable parameter.
@@ -259,8 +291,7 @@ pub(crate) fn take_like(tensors: &mut BTreeMap<String, Tensor>, name: &str, like
 /// As Candle.
 pub fn is_finite(x: &Tensor) -> Result<bool> {
     // 0 x is zero for finite x and NaN for others; sums of the numbers themselves might overflow.
-    let sum = (x.detach() * 0.0)?.sum_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    Ok(sum.to_scalar::<f64>()? == 0.0)
+    Ok(host::number(&(x.detach() * 0.0)?.sum_all()?)? == 0.0)
 }
 
 /// Refuses tensors that nothing took out of a checkpoint.
@@ -287,7 +318,7 @@ fn draw(seed: u64, name: &str, shape: Shape, init: Init, dtype: DType, device: &
 }
 
 /// The 64-bit FNV-1a hash of a name: stable across versions, unlike the standard library's.
-fn fnv1a(name: &str) -> u64 {
+pub(crate) fn fnv1a(name: &str) -> u64 {
     name.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

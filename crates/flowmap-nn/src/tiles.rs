@@ -5,14 +5,16 @@
 //!
 //! A lane is a sequence of tiles whose gradients add up in one set of buffers; lanes run in parallel.
 
+use std::num::NonZeroUsize;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
 use flowmap_dual::{GradientSums, PackedWeights};
 use rayon::prelude::*;
 
-use crate::objective::{BinSums, Combination, Tile};
-use crate::{AverageVelocity, Batch, Params, Result};
+use crate::objective::{Combination, Tile};
+use crate::{AverageVelocity, Batch, Params, Result, UnreadLosses};
 
 /// Most rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
 const TILE_ROWS: usize = 256;
@@ -28,19 +30,16 @@ const MAX_LANE_NUMBERS: usize = 1 << 26;
 /// The loss of a batch and its gradient.
 #[derive(Debug, Default)]
 pub struct LossAndGradient {
-    /// The loss.
-    pub loss: f64,
-    /// The mean loss of each term over its rows, unweighted; `None` where it got no rows.
-    pub terms: Vec<Option<f64>>,
-    /// The losses and tangents of each term by their times, unweighted.
-    pub bins: Vec<BinSums>,
+    /// The losses, which stay where they were computed until they are read.
+    pub losses: UnreadLosses,
     /// The gradient of every parameter that has one.
     pub gradients: GradStore,
 }
 
 /// The loss of `combination` on a batch and its gradient in `params`.
 ///
-/// On the CPU the batch is cut into tiles that run in parallel; on other devices it is one tile.
+/// On the CPU the batch is cut into tiles that run in parallel; on other devices it is one tile,
+/// or as many as [`Combination::with_micro_batch`] asks for, one after the other.
 /// Row i draws its times from `times.at(first + i)`.
 ///
 /// # Errors
@@ -58,26 +57,21 @@ where
     M: AverageVelocity + ?Sized,
     T: AverageVelocity + ?Sized,
 {
-    let n_tiles = match batch.x0.device() {
-        Device::Cpu => {
-            batch.x0.dim(0)?.div_ceil(tile_rows(batch.x0.elem_count() / batch.x0.dim(0)?.max(1))).max(1)
-        }
+    let (n_rows, device) = (batch.x0.dim(0)?, batch.x0.device());
+    let at_once =
+        rows_at_once(n_rows, batch.x0.elem_count() / n_rows.max(1), device, combination.micro_batch());
+    let n_tiles = n_rows.div_ceil(at_once).max(1);
+    let lanes_that_fit = match device {
+        Device::Cpu => (MAX_LANE_NUMBERS / params.n_elements().max(1)).clamp(2, MAX_LANES),
         _ => 1,
     };
-    let lanes_that_fit = MAX_LANE_NUMBERS / params.n_elements().max(1);
-    let n_lanes = n_tiles.min(lanes_that_fit.clamp(2, MAX_LANES));
+    let n_lanes = n_tiles.min(lanes_that_fit);
     let packed = PackedWeights::default();
     let tile = |index| -> Result<LossAndGradient> {
         let losses =
             combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
         let gradients = losses.total.backward()?;
-        let terms = losses.terms.iter().map(|t| t.as_ref().map(scalar).transpose()).collect::<Result<_>>()?;
-        let bins = losses.rows.iter().map(|rows| match rows {
-            Some((losses, times)) => BinSums::new(losses, times),
-            None => Ok(BinSums::default()),
-        });
-        let bins = bins.collect::<Result<_>>()?;
-        Ok(LossAndGradient { loss: scalar(&losses.total)?, terms, bins, gradients })
+        Ok(LossAndGradient { losses: UnreadLosses::of_tile(&losses)?, gradients })
     };
     let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {
         let is_summed = |v: &&Tensor| v.dtype() == DType::F32;
@@ -110,16 +104,7 @@ where
 impl LossAndGradient {
     /// Adds another part of the same batch.
     fn add(&mut self, other: Self, params: &Params) -> Result<()> {
-        self.loss += other.loss;
-        self.terms.resize(other.terms.len().max(self.terms.len()), None);
-        for (sum, term) in self.terms.iter_mut().zip(other.terms) {
-            *sum = match (*sum, term) {
-                (Some(a), Some(b)) => Some(a + b),
-                (one, None) | (None, one) => one,
-            };
-        }
-        self.bins.resize(other.bins.len().max(self.bins.len()), BinSums::default());
-        self.bins.iter_mut().zip(&other.bins).for_each(|(sum, part)| sum.add(part));
+        self.losses.add(other.losses);
         for var in params.vars().values() {
             if let Some(gradient) = other.gradients.get(var) {
                 self.add_gradient(var, gradient.detach())?;
@@ -138,12 +123,14 @@ impl LossAndGradient {
     }
 }
 
+/// Most rows that go through a network at once, of a batch of `n_rows` samples of so many numbers each.
+fn rows_at_once(n_rows: usize, numbers: usize, device: &Device, micro_batch: Option<NonZeroUsize>) -> usize {
+    let chosen = if device.is_cpu() { tile_rows(numbers) } else { n_rows };
+    micro_batch.map_or(chosen, |rows| chosen.min(rows.get())).max(1)
+}
+
 /// Rows of a tile on the CPU of samples of so many numbers: a power of two.
 pub fn tile_rows(numbers: usize) -> usize {
     let rows = TILE_NUMBERS / numbers.max(1);
     (1 << rows.max(1).ilog2()).clamp(MIN_TILE_ROWS, TILE_ROWS)
-}
-
-fn scalar(x: &Tensor) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }

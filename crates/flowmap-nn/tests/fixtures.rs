@@ -42,6 +42,7 @@ fn edm2_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (Edm2UNet, Params)
         blocks: fixture.number("num_blocks"),
         attention: fixture.list("attn_resolutions"),
         head_channels: fixture.number("channels_per_head"),
+        dropout: 0.0,
     };
     let side = fixture.number("img_resolution");
     let shape = [fixture.number("img_channels"), side, side];

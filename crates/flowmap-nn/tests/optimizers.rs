@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_nn::optim::{AdamW, Optimizer, OptimizerConfig, RAdam, Schedule, global_norm};
+use flowmap_nn::optim::{AdamW, Optimizer, OptimizerConfig, RAdam, Schedule, gradient_norm};
 use flowmap_nn::{Ema, Error, Init, ParamBuilder, Params};
 
 /// Both sides compute in f64; powers of β are computed in different orders.
@@ -382,13 +382,21 @@ fn global_norm_is_that_of_all_gradients_together() {
     let (w, b) = (params.vars()["w"].as_tensor(), params.vars()["b"].as_tensor());
     // The gradient of 3 Σ w + 5 Σ b: six threes and four fives.
     let loss = ((w.sum_all().unwrap() * 3.0).unwrap() + (b.sum_all().unwrap() * 5.0).unwrap()).unwrap();
-    let norm = global_norm(&loss.backward().unwrap(), &params).unwrap();
+    let norm_of =
+        |gradients: &GradStore| gradient_norm(gradients, &params, None, None).unwrap().value().unwrap();
+    let norm = norm_of(&loss.backward().unwrap());
     assert!((norm - (6.0 * 9.0 + 4.0 * 25.0f64).sqrt()).abs() < TOLERANCE);
 
-    let only_w = global_norm(&gradient_of_w(&params, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), &params).unwrap();
+    let of_w = gradient_of_w(&params, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let only_w = norm_of(&of_w);
     assert!((only_w - 91f64.sqrt()).abs() < TOLERANCE);
     let elsewhere = Tensor::new(1.0, &Device::Cpu).unwrap().backward().unwrap();
-    assert_eq!(global_norm(&elsewhere, &params).unwrap(), 0.0);
+    assert_eq!(norm_of(&elsewhere), 0.0);
+
+    let clipped = gradient_norm(&of_w, &params, Some(&loss), Some(0.5 * only_w)).unwrap();
+    assert!((clipped.factor().unwrap().unwrap() - 0.5).abs() < TOLERANCE);
+    let lost = (&loss * f64::INFINITY).unwrap();
+    assert_eq!(gradient_norm(&of_w, &params, Some(&lost), None).unwrap().factor().unwrap(), None);
 }
 
 #[test]

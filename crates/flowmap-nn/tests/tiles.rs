@@ -1,11 +1,18 @@
 //! Loss and gradient in tiles against the batch as one piece.
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_dual::Dual;
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Term};
-use flowmap_nn::{Batch, Condition, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::{
+    AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Result,
+    loss_and_gradient,
+};
 
 /// f64, so that only the order of the sums differs.
 const TOLERANCE: f64 = 1e-12;
@@ -57,39 +64,80 @@ impl Setup {
     }
 }
 
+/// Holds loss, terms, bins and gradients of the tiles against the batch as one piece.
+fn tiles_sum_to_the_batch_of(setup: &Setup, what: &str) {
+    let found = setup.in_tiles();
+    let tiled = found.losses.read().unwrap();
+    let whole =
+        setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, 7).unwrap();
+    let loss = whole.total.to_scalar::<f64>().unwrap();
+    assert!((tiled.loss - loss).abs() < TOLERANCE * loss, "{what}: {} and {loss}", tiled.loss);
+    for (a, b) in tiled.terms.iter().zip(&whole.terms) {
+        assert_eq!(a.is_some(), b.is_some());
+        if let (Some(a), Some(b)) = (a, b) {
+            assert!((a - b.to_scalar::<f64>().unwrap()).abs() < TOLERANCE * a.abs().max(1.0));
+        }
+    }
+    for (bins, rows) in tiled.bins.iter().zip(&whole.rows) {
+        let rows = rows.as_ref().map(|(losses, times)| BinSums::new(losses, times).unwrap());
+        let rows = rows.unwrap_or_default();
+        for bin in Bin::all() {
+            let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => (a - b).abs() < TOLERANCE * a.abs().max(1.0),
+                (a, b) => a.is_none() && b.is_none(),
+            };
+            assert!(close(bins.mean_loss(bin), rows.mean_loss(bin)), "{what}, {bin}");
+            assert!(close(bins.mean_tangent(bin), rows.mean_tangent(bin)), "{what}, {bin}");
+        }
+    }
+    let gradients = whole.total.backward().unwrap();
+    for (name, var) in setup.params.vars() {
+        let (a, b) = (found.gradients.get(var).unwrap(), gradients.get(var).unwrap());
+        let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!(difference < TOLERANCE * 10.0, "{what}, {name}: {difference:e}");
+    }
+}
+
 #[test]
 fn tiles_sum_to_the_batch() {
     for batch in [1, 255, 256, 257, 1500] {
-        let setup = Setup::new(batch, DType::F64);
-        let tiled = setup.in_tiles();
-        let whole =
-            setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, 7).unwrap();
-        let loss = whole.total.to_scalar::<f64>().unwrap();
-        assert!((tiled.loss - loss).abs() < TOLERANCE * loss, "batch {batch}: {} and {loss}", tiled.loss);
-        for (a, b) in tiled.terms.iter().zip(&whole.terms) {
-            assert_eq!(a.is_some(), b.is_some());
-            if let (Some(a), Some(b)) = (a, b) {
-                assert!((a - b.to_scalar::<f64>().unwrap()).abs() < TOLERANCE * a.abs().max(1.0));
-            }
-        }
-        for (bins, rows) in tiled.bins.iter().zip(&whole.rows) {
-            let rows = rows.as_ref().map(|(losses, times)| BinSums::new(losses, times).unwrap());
-            let rows = rows.unwrap_or_default();
-            for bin in Bin::all() {
-                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
-                    (Some(a), Some(b)) => (a - b).abs() < TOLERANCE * a.abs().max(1.0),
-                    (a, b) => a.is_none() && b.is_none(),
-                };
-                assert!(close(bins.mean_loss(bin), rows.mean_loss(bin)), "batch {batch}, {bin}");
-                assert!(close(bins.mean_tangent(bin), rows.mean_tangent(bin)), "batch {batch}, {bin}");
-            }
-        }
-        let gradients = whole.total.backward().unwrap();
-        for (name, var) in setup.params.vars() {
-            let (a, b) = (tiled.gradients.get(var).unwrap(), gradients.get(var).unwrap());
-            let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-            assert!(difference < TOLERANCE * 10.0, "batch {batch}, {name}: {difference:e}");
-        }
+        tiles_sum_to_the_batch_of(&Setup::new(batch, DType::F64), &format!("batch {batch}"));
+    }
+}
+
+#[test]
+fn micro_batches_of_any_size_sum_to_the_batch() {
+    for rows in [1, 3, 16, 50, 99, 100, 1000] {
+        let Setup { combination, .. } = Setup::new(100, DType::F64);
+        let combination = combination.with_micro_batch(NonZeroUsize::new(rows));
+        let setup = Setup { combination, ..Setup::new(100, DType::F64) };
+        tiles_sum_to_the_batch_of(&setup, &format!("micro-batches of {rows}"));
+    }
+}
+
+/// A network that remembers the most rows it was given.
+struct Counted<M> {
+    net: M,
+    most: AtomicUsize,
+}
+
+impl<M: AverageVelocity> AverageVelocity for Counted<M> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        self.most.fetch_max(x.dims()[0], Ordering::Relaxed);
+        self.net.average_velocity(s, t, x, condition)
+    }
+}
+
+#[test]
+fn no_more_rows_than_a_micro_batch_go_through_the_network_at_once() {
+    for (rows, expected) in [(1, 1), (7, 7), (40, 40), (1000, 75)] {
+        let Setup { model, teacher, params, combination, times, x0, x1 } = Setup::new(100, DType::F64);
+        let combination = combination.with_micro_batch(NonZeroUsize::new(rows));
+        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &Linear };
+        let net = Counted { net: model, most: AtomicUsize::new(0) };
+        loss_and_gradient(&combination, &net, &teacher, &params, &batch, &times, 7).unwrap();
+        let most = net.most.into_inner();
+        assert!(0 < most && most <= expected, "{most} rows for micro-batches of {rows}");
     }
 }
 
@@ -103,7 +151,8 @@ fn number_of_threads_does_not_change_a_bit() {
             let g = tiled.gradients.get(&setup.params.vars()[name]).unwrap();
             g.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        (tiled.loss.to_bits(), tiled.bins, bits("layers.0.weight"), bits("layers.2.bias"))
+        let Losses { loss, bins, .. } = tiled.losses.read().unwrap();
+        (loss.to_bits(), bins, bits("layers.0.weight"), bits("layers.2.bias"))
     };
     assert_eq!(on(1), on(2));
 }

@@ -46,11 +46,16 @@ impl Batches<'_> {
         let (seed, n) = (self.config.seed, self.config.train.batch);
         let first = k.wrapping_mul(n as u64);
         let (base, shape) = (NoiseStream::new(seed, Stream::Base), self.data.shape());
-        let x0 = base_noise(&base, first, n, shape, self.model.sigma_data, DType::F32, self.device)?;
+        // Noise that is put in order is drawn where that is done: its bits are the same everywhere.
+        let place = match self.config.coupling {
+            Coupling::Independent {} => self.device,
+            _ => &Device::Cpu,
+        };
+        let x0 = base_noise(&base, first, n, shape, self.model.sigma_data, DType::F32, place)?;
         let mut data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
         let augmenter = self.config.augmentation.checked(shape)?;
         augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
-        let x0 = self.couple(x0, &data, k)?;
+        let x0 = self.couple(x0, &data, k)?.to_device(self.device)?;
         let x1 = Tensor::from_vec(data.x, data.shape, self.device)?;
         let condition = match data.labels.filter(|_| self.config.conditional) {
             Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
@@ -67,7 +72,7 @@ impl Batches<'_> {
                 let (stream, n) = (NoiseStream::new(self.config.seed, Stream::Data), data.shape[0]);
                 let stored = flowmap_data::batch_noise(self.data, &stream, k, n);
                 let stored = stored.ok_or(Error::NoNoise { kind: self.config.data.kind() })?;
-                return Ok(Tensor::from_vec(stored, x0.shape(), self.device)?);
+                return Ok(Tensor::from_vec(stored, x0.shape(), x0.device())?);
             }
             _ => {}
         }
@@ -77,7 +82,7 @@ impl Batches<'_> {
         let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(k);
         let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
         let rows = rows.map_err(flowmap_nn::Error::from)?;
-        let rows = Tensor::from_iter(rows.into_iter().map(|row| row as u32), self.device)?;
+        let rows = Tensor::from_iter(rows.into_iter().map(|row| row as u32), x0.device())?;
         Ok(x0.index_select(&rows, 0)?)
     }
 
@@ -103,6 +108,7 @@ impl Batches<'_> {
             }
             None => None,
         };
-        Ok(OwnedCondition { labels: Some(Tensor::from_vec(labels, n, self.device)?), guidance })
+        let labels = Some(Tensor::from_vec(labels, n, self.device)?);
+        Ok(OwnedCondition { labels, guidance, dropout: None })
     }
 }

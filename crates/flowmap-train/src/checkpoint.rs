@@ -21,6 +21,9 @@ pub struct State {
     pub step: u64,
     /// Steps of the optimizer, fewer than `step` where bad ones were skipped.
     pub optimizer_steps: u64,
+    /// Steps with a loss or gradient that was not finite.
+    #[serde(default)]
+    pub bad_steps: u64,
     /// Updates of the moving averages.
     pub ema_updates: u64,
     /// Seconds of training so far.

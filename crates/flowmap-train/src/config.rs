@@ -3,11 +3,14 @@
 mod conflicts;
 mod layers;
 mod network;
+mod refusal;
 
 use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{Augmentation, DataConfig, DataSet};
+use flowmap_nn::ParamBuilder;
+use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use serde::{Deserialize, Serialize};
@@ -81,6 +84,12 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Samples in a step.
     pub batch: usize,
+    /// Most samples that go through the network at once; the gradients of the parts of a batch add up. 0 to let the device decide.
+    pub micro_batch: usize,
+    /// What becomes of the activations inside the blocks of the network until the backward pass.
+    pub activations: ActivationMemory,
+    /// What the network computes in; its parameters, times and losses are in f32 in any case.
+    pub precision: Precision,
     /// Base learning rate, which the schedule multiplies.
     pub lr: f64,
     /// Gradients are scaled down to this global norm; 0 for no clipping.
@@ -106,6 +115,9 @@ impl Default for TrainConfig {
         Self {
             steps: 10_000,
             batch: 1024,
+            micro_batch: 0,
+            activations: ActivationMemory::Keep,
+            precision: Precision::F32,
             lr: 1e-3,
             clip_norm: 1.0,
             ema: vec![0.999],
@@ -116,6 +128,13 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             max_bad_steps: 20,
         }
+    }
+}
+
+impl TrainConfig {
+    /// The builder of a network that is trained like this.
+    pub(crate) fn prepared(&self, builder: ParamBuilder) -> ParamBuilder {
+        builder.with_activations(self.activations).with_precision(self.precision)
     }
 }
 
@@ -134,11 +153,14 @@ pub struct EvalConfig {
     pub num: usize,
     /// Metrics by name; empty for those that suit the data.
     pub metrics: Vec<String>,
+    /// Scale of classifier-free guidance, as of `flowmap sample --guidance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f64>,
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { steps: vec![1, 2, 4, 8, 16], num: 100_000, metrics: Vec::new() }
+        Self { steps: vec![1, 2, 4, 8, 16], num: 100_000, metrics: Vec::new(), guidance: None }
     }
 }
 
@@ -156,6 +178,10 @@ impl Config {
         range("name", a_name, "a name for a directory", format!("{:?}", self.name))?;
         range("train.steps", train.steps > 0, "at least 1", train.steps.to_string())?;
         range("train.batch", train.batch > 0, "at least 1", train.batch.to_string())?;
+        let has_blocks = !matches!(self.network, NetworkConfig::Mlp(_));
+        let activations_fit = has_blocks || train.activations == ActivationMemory::Keep;
+        let expected = "\"keep\" for a network without blocks";
+        range("train.activations", activations_fit, expected, "\"recompute\"".into())?;
         let lr_fits = train.lr > 0.0 && train.lr.is_finite();
         range("train.lr", lr_fits, "a positive number", train.lr.to_string())?;
         let clip_fits = train.clip_norm >= 0.0 && train.clip_norm.is_finite();
@@ -182,6 +208,11 @@ impl Config {
             format!("{:?}", self.eval.steps),
         )?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
+        if let Some(scale) = self.eval.guidance {
+            range("eval.guidance", scale.is_finite(), "a finite number", scale.to_string())?;
+            range("conditional", self.conditional, "true, which `eval.guidance` needs", "false".into())?;
+            self.guidance.map_or(Ok(()), |trained| trained.check(scale))?;
+        }
         let sigma_fits = self.sigma_data.is_none_or(|sigma| sigma > 0.0 && sigma.is_finite());
         range(
             "sigma_data",

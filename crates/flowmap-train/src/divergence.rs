@@ -6,9 +6,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use candle_core::backprop::GradStore;
 use flowmap_nn::objective::Bin;
 use flowmap_nn::optim::first_not_finite;
-use flowmap_nn::{LossAndGradient, Params};
+use flowmap_nn::{Losses, Params};
 
 use crate::{Checkpoint, Result, RunDir, Trainer};
 
@@ -29,8 +30,8 @@ pub enum Fault {
     Mean,
     /// The gradient, where all losses are finite.
     Gradient {
-        /// The first parameter that has one.
-        parameter: String,
+        /// The first parameter that has one; not known of a step that was read after its end.
+        parameter: Option<String>,
     },
     /// The parameters, a moving average or the state of the optimizer.
     State {
@@ -47,7 +48,8 @@ impl fmt::Display for Fault {
             }
             Self::Mean => f.write_str("every loss is finite, but not their weighed mean"),
             Self::Gradient { parameter } => {
-                write!(f, "all losses are finite, but not the gradient of `{parameter}`")
+                f.write_str("all losses are finite, but not the gradient")?;
+                parameter.as_ref().map_or(Ok(()), |parameter| write!(f, " of `{parameter}`"))
             }
             Self::State { tensor } => write!(f, "`{tensor}` holds a number that is not finite"),
         }
@@ -55,14 +57,16 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// What is wrong with a step, `None` where all is finite; `names` are those of the terms.
+    /// What is wrong with a step, `None` where all is finite; `names` are those of the terms, and of the gradients there
+    /// are none when the step is over.
     pub(crate) fn find(
         names: impl FnOnce() -> Vec<String>,
         params: &Params,
-        found: &LossAndGradient,
+        losses: &Losses,
+        gradients: Option<&GradStore>,
         grad_norm: f64,
     ) -> Result<Option<Self>> {
-        if found.loss.is_finite() && grad_norm.is_finite() {
+        if losses.loss.is_finite() && grad_norm.is_finite() {
             return Ok(None);
         }
         // Where the parameters are gone, the losses that follow say nothing.
@@ -71,16 +75,19 @@ impl Fault {
                 return Ok(Some(Self::State { tensor: name.clone() }));
             }
         }
-        for (term, (name, bins)) in names().into_iter().zip(&found.bins).enumerate() {
+        for (term, (name, bins)) in names().into_iter().zip(&losses.bins).enumerate() {
             if let Some(bin) = bins.first_not_finite() {
                 return Ok(Some(Self::Loss { term, name, bin }));
             }
         }
-        let parameter = first_not_finite(&found.gradients, params)?.map(str::to_owned);
-        Ok(Some(match parameter {
-            Some(parameter) if found.loss.is_finite() => Self::Gradient { parameter },
-            _ => Self::Mean,
-        }))
+        if !losses.loss.is_finite() {
+            return Ok(Some(Self::Mean));
+        }
+        let parameter = match gradients {
+            Some(gradients) => first_not_finite(gradients, params)?.map(str::to_owned),
+            None => None,
+        };
+        Ok(Some(Self::Gradient { parameter }))
     }
 }
 
@@ -177,17 +184,22 @@ mod tests {
             builder.param(name, 2, Init::Zeros).unwrap();
         }
         let params = builder.finish().unwrap();
-        let mut found = LossAndGradient { loss: 1.0, ..LossAndGradient::default() };
+        let mut gradients = GradStore::default();
+        let mut losses = Losses { loss: 1.0, ..Losses::default() };
         for (name, slope) in [("a", 1.0), ("b", f32::INFINITY), ("c", f32::NAN)] {
             let slope = Tensor::new(&[1.0, slope], &Device::Cpu).unwrap();
-            found.gradients.insert(&params.vars()[name], slope);
+            gradients.insert(&params.vars()[name], slope);
         }
         let names = || vec!["lsd".to_owned()];
-        let fault = Fault::find(names, &params, &found, f64::INFINITY).unwrap().unwrap();
-        assert_eq!(fault, Fault::Gradient { parameter: "b".into() });
+        let find =
+            |losses: &Losses, gradients, norm| Fault::find(names, &params, losses, gradients, norm).unwrap();
+        let fault = find(&losses, Some(&gradients), f64::INFINITY).unwrap();
+        assert_eq!(fault, Fault::Gradient { parameter: Some("b".into()) });
         assert_eq!(fault.to_string(), "all losses are finite, but not the gradient of `b`");
-        assert_eq!(Fault::find(names, &params, &found, 1.0).unwrap(), None);
-        found.loss = f64::INFINITY;
-        assert_eq!(Fault::find(names, &params, &found, f64::NAN).unwrap(), Some(Fault::Mean));
+        let fault = find(&losses, None, f64::INFINITY).unwrap();
+        assert_eq!(fault.to_string(), "all losses are finite, but not the gradient");
+        assert_eq!(find(&losses, Some(&gradients), 1.0), None);
+        losses.loss = f64::INFINITY;
+        assert_eq!(find(&losses, Some(&gradients), f64::NAN), Some(Fault::Mean));
     }
 }

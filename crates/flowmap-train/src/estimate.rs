@@ -1,11 +1,13 @@
 //! What a config comes to before anything is made: parameters, operations and memory of a training step.
 //!
-//! flop = B Σ_k share_k (3 on tape + off tape) · 2 · multiplications of a plain pass        (1)
+//! flop = B Σ_k share_k (c on tape + off tape) · 2 · multiplications of a plain pass,  c = 3 or 4        (1)
 //!
-//! A backward pass costs twice its forward pass, and a dual pass twice a plain one.
+//! A backward pass costs twice its forward pass, or three times where blocks compute their activations again,
+//! and a dual pass twice a plain one.
 //! Memory counts the parameters with all that belongs to them, and the activations of the tiles that are under way at once;
 //! code, data and the buffers of kernels are not counted.
 
+use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::objective::Method;
 use flowmap_nn::optim::OptimizerConfig;
 use flowmap_nn::tile_rows;
@@ -14,6 +16,8 @@ use crate::{Config, Outline, Result};
 
 /// Bytes of a number.
 const F32: f64 = 4.0;
+/// Bytes of a number in half precision.
+const BF16: f64 = 2.0;
 
 /// A training step in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +30,14 @@ pub struct Estimate {
     pub flop_per_step: f64,
     /// Bytes of the parameters, their gradients, moments and averages.
     pub parameter_bytes: f64,
-    /// Bytes of the activations that a step holds at once.
+    /// Bytes of the activations that a step holds at once on the CPU.
     pub activation_bytes: f64,
     /// Threads that this is for.
     pub n_threads: usize,
+    /// Bytes of the activations that a step holds at once on another device, where one part of the batch is under way.
+    pub device_activation_bytes: f64,
+    /// Samples of such a part: all of the batch, or `train.micro_batch`.
+    pub device_rows: usize,
 }
 
 impl Estimate {
@@ -53,9 +61,24 @@ impl Estimate {
         }
         let flop_per_sample = outline.cost.flop();
         let batch = config.train.batch as f64;
-        let rows = tile_rows(shape.iter().product()).min(config.train.batch);
+        let device_rows = match config.train.micro_batch {
+            0 => config.train.batch,
+            rows => rows.min(config.train.batch),
+        };
+        let rows = tile_rows(shape.iter().product()).min(device_rows);
         let n_threads = rayon::current_num_threads();
         let n_tiles = n_threads.min(config.train.batch.div_ceil(rows.max(1))) as f64;
+        // Values and their gradients.
+        let numbers_of_row = 2.0 * widest * outline.cost.held(config.train.activations) as f64;
+        // On the CPU operations in bf16 run in f32.
+        let bytes_on_device = match config.train.precision {
+            Precision::F32 => F32,
+            Precision::Bf16 => BF16,
+        };
+        let on_tape_passes = match config.train.activations {
+            ActivationMemory::Keep => 3.0,
+            ActivationMemory::Recompute => 4.0,
+        };
         let n_moments = match config.optimizer {
             OptimizerConfig::Muon { .. } => 1.0,
             _ => 2.0,
@@ -66,10 +89,11 @@ impl Estimate {
             outline,
             n_threads,
             flop_per_sample,
-            flop_per_step: flop_per_sample * batch * (3.0 * on_tape + off_tape),
+            flop_per_step: flop_per_sample * batch * (on_tape_passes * on_tape + off_tape),
             parameter_bytes: F32 * outline.n_parameters as f64 * copies,
-            // Values and their gradients.
-            activation_bytes: 2.0 * F32 * n_tiles * rows as f64 * widest * outline.cost.activations as f64,
+            activation_bytes: F32 * numbers_of_row * n_tiles * rows as f64,
+            device_activation_bytes: bytes_on_device * numbers_of_row * device_rows as f64,
+            device_rows,
         })
     }
 }
@@ -90,5 +114,28 @@ mod tests {
         let expected = estimate.flop_per_sample * config.train.batch as f64 * (0.75 * 3.0 + 0.25 * 7.0);
         assert_eq!(estimate.flop_per_step, expected);
         assert!(estimate.parameter_bytes > 0.0 && estimate.activation_bytes > 0.0);
+    }
+
+    fn of_cifar10(set: &str) -> Estimate {
+        let set = ConfigSource::set(set).unwrap();
+        let config = resolve(&[ConfigSource::preset("cifar10").unwrap(), set]).unwrap();
+        Estimate::new(&config, &[3, 32, 32], 0).unwrap()
+    }
+
+    #[test]
+    fn micro_batch_bounds_the_memory_of_the_activations() {
+        let [whole, eight, one] = [0, 8, 1].map(|n| of_cifar10(&format!("train.micro_batch={n}")));
+        assert_eq!(eight.device_activation_bytes, 8.0 * one.device_activation_bytes);
+        assert_eq!(whole.device_activation_bytes, whole.device_rows as f64 * one.device_activation_bytes);
+        assert!(one.activation_bytes < whole.activation_bytes);
+        assert!(eight.activation_bytes <= whole.activation_bytes);
+    }
+
+    #[test]
+    fn recomputed_activations_take_less_memory_and_one_pass_more() {
+        let [keep, recompute] =
+            ["keep", "recompute"].map(|way| of_cifar10(&format!("train.activations={way}")));
+        assert!(4.0 * recompute.device_activation_bytes < keep.device_activation_bytes);
+        assert!(recompute.flop_per_step > keep.flop_per_step);
     }
 }

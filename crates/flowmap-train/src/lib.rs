@@ -28,7 +28,9 @@ mod run_dir;
 mod run_figures;
 mod run_report;
 mod sampling;
+mod step;
 mod teacher;
+mod train_loop;
 mod trainer;
 
 pub use atomic::{make_dir_with, write_atomically};
@@ -49,5 +51,7 @@ pub use run_dir::RunDir;
 pub use run_figures::{DrawnFigure, draw_figures};
 pub use run_report::{law_table, quality_table, write_report};
 pub use sampling::Sampling;
+pub use step::{Reads, StepReport, UnreadStep};
 pub use teacher::TeacherConfig;
-pub use trainer::{Observer, StepReport, Trainer, train};
+pub use train_loop::{Observer, train};
+pub use trainer::Trainer;

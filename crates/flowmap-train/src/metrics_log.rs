@@ -28,16 +28,20 @@ pub fn term_names(terms: &[Term]) -> Vec<String> {
 pub(crate) struct Since {
     /// The bins of every term, summed over the steps since the line before.
     bins: Vec<BinSums>,
-    /// Seconds of these steps.
-    steps_s: f64,
-    /// Seconds of them that went by waiting for data.
+    /// Seconds of the run at the line before.
+    began_s: f64,
+    /// Seconds since then that went by waiting for data.
     data_wait_s: f64,
 }
 
 impl Since {
-    /// Takes in a step that took `step_s` seconds.
-    pub(crate) fn add(&mut self, report: &StepReport, step_s: f64) {
-        self.steps_s += step_s;
+    /// Nothing yet, `wall_s` seconds into the run.
+    pub(crate) fn new(wall_s: f64) -> Self {
+        Self { began_s: wall_s, ..Self::default() }
+    }
+
+    /// Takes in a step.
+    pub(crate) fn add(&mut self, report: &StepReport) {
         self.data_wait_s += report.data_wait_s;
         self.bins.resize(report.bins.len(), BinSums::default());
         self.bins.iter_mut().zip(&report.bins).for_each(|(sum, step)| sum.add(step));
@@ -76,7 +80,7 @@ impl Since {
         put("bad_steps".into(), json!(report.n_bad));
         put("lr".into(), json!(report.lr));
         put("samples_per_s".into(), json!(samples_per_s));
-        put("data_wait".into(), json!(self.data_wait_s / self.steps_s));
+        put("data_wait".into(), json!(self.data_wait_s / (wall_s - self.began_s)));
         record
     }
 }
@@ -124,9 +128,10 @@ impl RunTime {
     pub fn of(log: &[Record]) -> Self {
         let (mut time, mut waited) = (Self::default(), Some(0.0));
         for record in log {
-            let number = |key: &str| record.get(key).and_then(Value::as_f64);
-            let wall_s = number("wall_s").unwrap_or(time.wall_s);
-            waited = waited.zip(number("data_wait")).map(|(sum, share)| sum + share * (wall_s - time.wall_s));
+            let wall_s = record.get("wall_s").and_then(Value::as_f64).unwrap_or(time.wall_s);
+            // Two lines of the same moment leave no share.
+            let share = record.get("data_wait").map(|share| share.as_f64().unwrap_or(0.0));
+            waited = waited.zip(share).map(|(sum, share)| sum + share * (wall_s - time.wall_s));
             time.wall_s = wall_s;
         }
         time.data_wait = waited.filter(|_| time.wall_s > 0.0).map(|waited| waited / time.wall_s);

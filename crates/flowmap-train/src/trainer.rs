@@ -3,58 +3,20 @@
 //! Step k sees samples k·B .. (k+1)·B of the noise, data and times streams of the seed, and nothing else:
 //! a run that is interrupted and resumed gives the same bits.
 
-use std::time::Instant;
+use std::num::NonZeroUsize;
 
 use candle_core::{DType, Device};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
-use flowmap_nn::objective::{BinSums, Combination};
-use flowmap_nn::optim::{Optimizer, global_norm, norm_on_device};
-use flowmap_nn::{AverageVelocity, Ema, LossAndGradient, ParamBuilder, Params, loss_and_gradient};
+use flowmap_dual::cuda::GradientNorm;
+use flowmap_nn::objective::Combination;
+use flowmap_nn::optim::{Optimizer, gradient_norm};
+use flowmap_nn::{AverageVelocity, Ema, Losses, ParamBuilder, Params, loss_and_gradient};
 
 use crate::batches::{Batches, TrainingBatch};
-use crate::divergence::LastGood;
-use crate::metrics_log::{MetricsLog, Since};
 use crate::model::{FORMAT_VERSION, network_tensors};
-use crate::{Checkpoint, Config, Error, Fault, Model, ModelConfig, Result, RunDir, State, term_names};
-
-/// What a step did.
-#[derive(Clone, Debug)]
-pub struct StepReport {
-    /// The number of steps done, this one included.
-    pub step: u64,
-    /// The loss.
-    pub loss: f64,
-    /// The mean loss of each objective, unweighted; `None` where it got no rows.
-    pub terms: Vec<Option<f64>>,
-    /// The global gradient norm before clipping.
-    pub grad_norm: f64,
-    /// The learning rate.
-    pub lr: f64,
-    /// The losses and tangents of each objective by their times, unweighted.
-    pub bins: Vec<BinSums>,
-    /// What was not finite in loss or gradient; the parameters did not move then.
-    pub fault: Option<Fault>,
-    /// How many steps of the run were like that so far.
-    pub n_bad: u64,
-    /// Seconds that the step waited for a batch: its own, made at once, or the next one, made beside it.
-    pub data_wait_s: f64,
-}
-
-impl StepReport {
-    /// Whether loss and gradient were finite.
-    pub fn is_finite(&self) -> bool {
-        self.fault.is_none()
-    }
-}
-
-/// Someone who watches a run.
-pub trait Observer {
-    /// Called after every step.
-    fn step(&mut self, report: &StepReport, n_steps: u64);
-    /// Called when a stage after the training begins, such as `evaluating`.
-    fn stage(&mut self, name: &str);
-}
+use crate::step::{Numbers, UnreadStep};
+use crate::{Checkpoint, Config, Error, Fault, ModelConfig, Reads, Result, State, StepReport, term_names};
 
 /// A run in memory: network, optimizer, averages and position.
 pub struct Trainer {
@@ -69,8 +31,11 @@ pub struct Trainer {
     optimizer: Box<dyn Optimizer>,
     emas: Vec<Ema>,
     device: Device,
+    reads: Reads,
     step: u64,
-    wall_s: f64,
+    /// Steps that moved nothing, of those that were read.
+    n_bad: u64,
+    pub(crate) wall_s: f64,
     /// The batch of a step to come, made while the step before computed.
     next: Option<(u64, TrainingBatch)>,
 }
@@ -98,6 +63,7 @@ impl Trainer {
         trainer.emas = emas.into_iter().map(resume).collect::<Result<_, flowmap_nn::Error>>()?;
         trainer.follow_target()?;
         trainer.step = state.step;
+        trainer.n_bad = state.bad_steps;
         trainer.wall_s = state.wall_s;
         Ok(trainer)
     }
@@ -120,9 +86,11 @@ impl Trainer {
             (true, n) => n,
         };
         let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
-        let mut builder = builder(&model_config)?;
+        let mut builder = config.train.prepared(builder(&model_config)?);
         let net = model_config.build_network(&mut builder)?;
-        let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
+        let mut objective = Combination::new(config.objective.clone())?
+            .with_learned_weights(&mut builder)?
+            .with_micro_batch(NonZeroUsize::new(config.train.micro_batch));
         let params = builder.finish()?;
         if n_classes > 0 {
             objective = objective.with_null_label(n_classes as u32);
@@ -131,7 +99,8 @@ impl Trainer {
             objective = objective.with_teacher(teacher.build(&config, &model_config, device)?);
         }
         let live = network_tensors(params.tensors());
-        let (teacher, _) = model_config.build(ParamBuilder::frozen(live, DType::F32, device))?;
+        let (teacher, _) =
+            model_config.build(config.train.prepared(ParamBuilder::frozen(live, DType::F32, device)))?;
         let emas = config.train.ema.iter().map(|d| Ema::new(*d, &params)).collect::<Result<_, _>>()?;
         let mut trainer = Self {
             objective,
@@ -144,7 +113,9 @@ impl Trainer {
             params,
             emas,
             device: device.clone(),
+            reads: Reads::on(device),
             step: 0,
+            n_bad: 0,
             wall_s: 0.0,
             next: None,
         };
@@ -157,10 +128,30 @@ impl Trainer {
         let decay = self.config.train.target_ema;
         if let Some(average) = self.emas.iter().find(|ema| decay > 0.0 && ema.decay() == decay) {
             let tensors = network_tensors(average.tensors().clone());
-            let builder = ParamBuilder::frozen(tensors, DType::F32, &self.device);
+            let builder = self.config.train.prepared(ParamBuilder::frozen(tensors, DType::F32, &self.device));
             self.teacher = self.model_config.build(builder)?.0;
         }
         Ok(())
+    }
+
+    /// Reads the numbers of its steps at other times than [`Reads::on`] its device would.
+    pub fn with_reads(self, reads: Reads) -> Self {
+        Self { reads, ..self }
+    }
+
+    /// When [`crate::train`] reads the numbers of a step.
+    pub fn reads(&self) -> Reads {
+        self.reads
+    }
+
+    /// The config.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the network is.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Number of steps done.
@@ -188,11 +179,20 @@ impl Trainer {
         self.data.as_ref()
     }
 
-    /// One step.
+    /// One step, and what it did.
     ///
     /// # Errors
     /// As the networks; a loss or gradient that is not finite is no error here, see [`StepReport::fault`].
     pub fn step(&mut self) -> Result<StepReport> {
+        let step = self.advance()?;
+        self.report(step)
+    }
+
+    /// One step, whose numbers stay where they are with [`Reads::AtLogPoints`]: nothing waits for the device.
+    ///
+    /// # Errors
+    /// As the networks.
+    pub fn advance(&mut self) -> Result<UnreadStep> {
         let (k, train) = (self.step, &self.config.train);
         let first = k.wrapping_mul(train.batch as u64);
         let ready = self.next.take().filter(|(at, _)| *at == k);
@@ -218,31 +218,56 @@ impl Trainer {
         let found = found?;
         self.next = next.transpose()?.map(|batch| (k + 1, batch));
         let max_norm = (train.clip_norm > 0.0).then_some(train.clip_norm);
-        let on_device = norm_on_device(&found.gradients, &self.params, max_norm)?;
-        let grad_norm = match &on_device {
-            Some(norm) => norm.value().map_err(flowmap_nn::Error::from)?,
-            None => global_norm(&found.gradients, &self.params)?,
-        };
         let lr = train.lr * self.config.schedule.factor(k, train.steps);
-        let names = || term_names(&self.config.objective);
-        let fault = Fault::find(names, &self.params, &found, grad_norm)?;
-        let LossAndGradient { loss, terms, bins, gradients } = found;
-        if fault.is_none() {
-            let clip = max_norm.map_or(1.0, |max_norm| (max_norm / grad_norm).min(1.0));
-            match &on_device {
-                // The averages follow the projected weights.
-                _ if self.params.has_spheres() => {
-                    self.optimizer.step(&gradients, lr, clip)?;
-                    self.params.project()?;
-                    self.emas.iter_mut().try_for_each(|ema| ema.update(&self.params))?;
-                }
-                Some(norm) => self.optimizer.step_clipped(&gradients, lr, norm, &mut self.emas)?,
-                None => self.optimizer.step_and_average(&gradients, lr, clip, &mut self.emas)?,
+        let gradients = &found.gradients;
+        let (norm, numbers) = match self.reads {
+            Reads::EachStep => {
+                let norm = gradient_norm(gradients, &self.params, None, max_norm)?;
+                let (losses, grad_norm) = (found.losses.read()?, value(&norm)?);
+                let names = || term_names(&self.config.objective);
+                let fault = Fault::find(names, &self.params, &losses, Some(gradients), grad_norm)?;
+                (norm, Numbers::Read { losses, fault })
+            }
+            Reads::AtLogPoints => {
+                let loss = found.losses.total()?;
+                let norm = gradient_norm(gradients, &self.params, loss.as_ref(), max_norm)?;
+                (norm, Numbers::Unread(found.losses))
+            }
+        };
+        // A norm that is not finite lets the optimizer move nothing.
+        if !matches!(numbers, Numbers::Read { fault: Some(_), .. }) {
+            // The averages follow the projected weights.
+            if self.params.has_spheres() {
+                self.optimizer.step_clipped(gradients, lr, &norm, &mut [])?;
+                self.params.project()?;
+                self.emas.iter_mut().try_for_each(|ema| ema.update(&self.params))?;
+            } else {
+                self.optimizer.step_clipped(gradients, lr, &norm, &mut self.emas)?;
             }
         }
         self.step += 1;
-        let n_bad = self.step - self.optimizer.n_steps();
-        Ok(StepReport { step: self.step, loss, terms, grad_norm, lr, bins, fault, n_bad, data_wait_s })
+        Ok(UnreadStep { step: self.step, lr, norm, numbers, data_wait_s })
+    }
+
+    /// Reads what a step did and counts it if it was bad; for every step once, in their order.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn report(&mut self, step: UnreadStep) -> Result<StepReport> {
+        let UnreadStep { step, lr, norm, numbers, data_wait_s } = step;
+        let grad_norm = value(&norm)?;
+        let (losses, fault) = match numbers {
+            Numbers::Read { losses, fault } => (losses, fault),
+            Numbers::Unread(losses) => {
+                let losses = losses.read()?;
+                let names = || term_names(&self.config.objective);
+                let fault = Fault::find(names, &self.params, &losses, None, grad_norm)?;
+                (losses, fault)
+            }
+        };
+        self.n_bad += u64::from(fault.is_some());
+        let Losses { loss, terms, bins } = losses;
+        Ok(StepReport { step, loss, terms, grad_norm, lr, bins, fault, n_bad: self.n_bad, data_wait_s })
     }
 
     fn batches(&self) -> Batches<'_> {
@@ -263,6 +288,7 @@ impl Trainer {
             format_version: FORMAT_VERSION,
             step: self.step,
             optimizer_steps: self.optimizer.n_steps(),
+            bad_steps: self.n_bad,
             ema_updates: self.emas.first().map_or(0, Ema::n_updates),
             wall_s: self.wall_s,
         };
@@ -276,6 +302,11 @@ impl Trainer {
     }
 }
 
+/// The norm of a gradient as a number.
+fn value(norm: &GradientNorm) -> Result<f64> {
+    Ok(norm.value().map_err(flowmap_nn::Error::from)?)
+}
+
 impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trainer")
@@ -283,61 +314,4 @@ impl std::fmt::Debug for Trainer {
             .field("step", &self.step)
             .finish_non_exhaustive()
     }
-}
-
-/// Trains to the end of the config, with log and checkpoints in `run`, and opens the result.
-///
-/// # Errors
-/// [`Error::Diverged`] after `max_bad_steps` bad steps in a row, or where the state itself is not finite, with the last
-/// good state as the newest checkpoint; [`Error::Io`] where the run cannot be written.
-pub fn train(run: &RunDir, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Model> {
-    let config = trainer.config.clone();
-    let mut log = MetricsLog::open(&run.metrics(), trainer.step)?;
-    let mut logged = (Instant::now(), trainer.step);
-    let mut since = Since::default();
-    let mut good = LastGood::new(run, trainer, config.train.log_every)?;
-    // The first of the bad steps in a row, and how many they are.
-    let mut bad: Option<(u64, Fault, u32)> = None;
-    // A run may be resumed at its end, to draw its figures again.
-    while trainer.step < config.train.steps {
-        good.before_step(trainer)?;
-        let began = Instant::now();
-        let report = trainer.step()?;
-        let step_s = began.elapsed().as_secs_f64();
-        trainer.wall_s += step_s;
-        good.after_step(report.is_finite())?;
-        since.add(&report, step_s);
-        observer.step(&report, config.train.steps);
-        let is_last = report.step == config.train.steps;
-        if report.step % config.train.log_every == 0 || is_last || !report.is_finite() {
-            let speed = (report.step - logged.1) as f64 * config.train.batch as f64
-                / logged.0.elapsed().as_secs_f64();
-            log.write(&since.record(&config, &report, trainer.wall_s, speed))?;
-            logged = (Instant::now(), report.step);
-            since = Since::default();
-        }
-        bad = report.fault.map(|fault| match bad.take() {
-            Some((step, fault, n_bad)) => (step, fault, n_bad + 1),
-            None => (report.step, fault, 1),
-        });
-        let is_due = report.step % config.train.checkpoint_every == 0 || is_last;
-        if is_due && bad.is_none() {
-            let checkpoint = trainer.checkpoint()?;
-            match checkpoint.first_not_finite()? {
-                Some(tensor) => bad = Some((report.step, Fault::State { tensor }, 0)),
-                None => {
-                    run.write_checkpoint(&checkpoint, config.train.keep_checkpoints)?;
-                    good.was_written(report.step);
-                }
-            }
-        }
-        if let Some((step, fault, n_bad)) = &bad
-            && (is_last || *n_bad >= config.train.max_bad_steps || matches!(fault, Fault::State { .. }))
-        {
-            let (step, fault, n_bad) = (*step, fault.clone(), *n_bad);
-            let kept = good.write(run, config.train.keep_checkpoints)?;
-            return Err(Error::Diverged { step, fault, n_bad, kept });
-        }
-    }
-    Model::open(run.path(), crate::Weights::Best, &trainer.device)
 }

@@ -184,6 +184,27 @@ fn run_with_a_teacher_a_coupling_and_learned_weights_goes_on_with_the_same_bits(
 }
 
 #[test]
+fn run_with_dropout_in_micro_batches_goes_on_with_the_same_bits() {
+    let network = "network={ kind = \"edm2_unet\", channels = 8, channel_mult = [1], blocks = 1, attention = [], \
+                   head_channels = 8, dropout = 0.5 }";
+    let more =
+        ["train.steps=4", "train.batch=8", "train.micro_batch=3", "train.activations=recompute", network];
+    let mut sources = vec![ConfigSource::preset("digits-unet").unwrap()];
+    sources.extend(more.iter().map(|set| ConfigSource::set(set).unwrap()));
+    let config = resolve(&sources).unwrap();
+    let mut unbroken = Trainer::new(config.clone(), &Device::Cpu).unwrap();
+    for _ in 0..2 {
+        unbroken.step().unwrap();
+    }
+    let mut resumed = Trainer::resume(config, unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    for _ in 2..4 {
+        let (one, other) = (unbroken.step().unwrap(), resumed.step().unwrap());
+        assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
+        assert_eq!(one.grad_norm.to_bits(), other.grad_norm.to_bits());
+    }
+}
+
+#[test]
 fn learned_weights_are_saved_with_the_run_and_no_part_of_its_model() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(&unusual());

@@ -63,6 +63,40 @@ const NETWORKS: &[Case] = &[
         shape: &[1, 8, 8],
         n_classes: N_CLASSES,
     },
+    Case {
+        name: "dit, rope, qk-norm",
+        preset: "imagenet-latent-meanflow-b4",
+        sets: &[
+            "network.patch=2",
+            "network.depth=2",
+            "network.width=36",
+            "network.heads=3",
+            "network.positions=rope",
+            "network.qk_norm=rms",
+        ],
+        shape: &[4, 8, 8],
+        n_classes: N_CLASSES,
+    },
+    Case {
+        name: "edm2 unet",
+        preset: "cifar10",
+        sets: &[
+            "network.channels=12",
+            "network.channel_mult=[1,2]",
+            "network.blocks=1",
+            "network.attention=[4]",
+            "network.head_channels=6",
+        ],
+        shape: &[3, 8, 8],
+        n_classes: N_CLASSES,
+    },
+    Case {
+        name: "compact unet",
+        preset: "digits-unet",
+        sets: &["network.channels=[16,24]", "network.patch=1"],
+        shape: &[1, 8, 8],
+        n_classes: N_CLASSES,
+    },
 ];
 
 /// Checks every network on `device`.
@@ -98,6 +132,12 @@ impl Case {
             Ok((net, builder.finish()?))
         };
         let (_, fresh) = build(ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
+        // Some networks begin with layers of zeros, behind which every gradient is zero.
+        for (var, key) in fresh.vars().values().zip(9..) {
+            var.set(
+                &(normal(key, var.dims().to_vec(), 0.05)?.to_dtype(DType::F32)? + var.as_detached_tensor())?,
+            )?;
+        }
         let results = |dtype: DType, device: &Device| -> Result<Results> {
             let (net, params) = build(ParamBuilder::trainable(on(&fresh, dtype, device)?, dtype, device))?;
             self.results(net.as_ref(), &params, dtype, device)
@@ -174,7 +214,7 @@ fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
         let found = loss_and_gradient(&objective, &*net, &*live, &params, &batch, &stream, 0)?;
         let gradients =
             params.vars().values().filter_map(|var| found.gradients.get(var)).map(Tensor::detach).collect();
-        Ok(Results { values: vec![Tensor::new(found.loss, &Device::Cpu)?], gradients })
+        Ok(Results { values: vec![Tensor::new(found.losses.read()?.loss, &Device::Cpu)?], gradients })
     };
     results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
 }

@@ -29,6 +29,10 @@ impl Dual {
                 values: values.shape().clone(),
             });
         }
+        if self.is_half_on_cpu() {
+            let (keys, values) = (keys.to_dtype(DType::F32)?, values.to_dtype(DType::F32)?);
+            return self.in_single(|queries| queries.attention(&keys, &values));
+        }
         if ![self, keys, values].into_iter().all(Self::has_fused_attention) {
             return self.composed_attention(keys, values);
         }
@@ -66,6 +70,9 @@ impl Dual {
             }
             _ => return Err(Error::PackedHeads { heads, found: self.shape().clone() }),
         };
+        if self.is_half_on_cpu() {
+            return self.in_single(|x| x.self_attention(heads));
+        }
         if !self.has_fused_attention() {
             return self.composed_self_attention(heads, head_width);
         }
@@ -84,7 +91,12 @@ impl Dual {
     fn composed_attention(&self, keys: &Self, values: &Self) -> Result<Self> {
         let rank = self.dims().len();
         let d = self.dims()[rank - 1] as f64;
-        self.matmul(&keys.t()?)?.scale(d.sqrt().recip())?.softmax(rank - 1)?.matmul(values)
+        let scores = self.matmul(&keys.t()?)?.scale(d.sqrt().recip())?;
+        let weights = match scores.is_half() {
+            true => scores.in_single(|scores| scores.softmax(rank - 1))?,
+            false => scores.softmax(rank - 1)?,
+        };
+        weights.matmul(values)
     }
 
     fn composed_self_attention(&self, heads: usize, head_width: usize) -> Result<Self> {

@@ -12,6 +12,7 @@ impl Dual {
     ///
     /// The kernels are constant in the direction of the tangent.
     /// In f32 on a CPU value and tangent go through one fused pass; elsewhere the composed operations run.
+    /// With x in a half type, kernels in f32 are rounded to it, and their gradients are in f32.
     ///
     /// # Errors
     /// [`Error::ConvolutionShapes`] where images and kernels do not fit, [`Error::ConvolutionWindow`]
@@ -36,14 +37,20 @@ impl Dual {
         stride: usize,
     ) -> Result<Self> {
         self.check_convolution(kernel, bias, padding, stride)?;
+        if self.is_half_on_cpu() {
+            let kernel = self.rounded_weight(kernel)?;
+            let bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
+            return self.in_single(|x| x.convolved(&kernel, bias.as_ref(), padding, stride));
+        }
         let is_fused = [Some(self.primal()), Some(kernel), bias]
             .into_iter()
             .flatten()
             .all(|x| x.dtype() == DType::F32 && x.device().is_cpu());
         if !is_fused {
-            let y = self.map_linear(|x| composed(x, kernel, padding, stride))?;
+            let kernel = self.weight_of_its_type(kernel)?;
+            let y = self.map_linear(|x| composed(x, &kernel, padding, stride))?;
             let Some(bias) = bias else { return Ok(y) };
-            let (primal, tangent) = y.into_parts();
+            let (bias, (primal, tangent)) = (self.weight_of_its_type(bias)?, y.into_parts());
             return Ok(Self::from_parts(primal.broadcast_add(&bias.reshape((1, (), 1, 1))?)?, tangent));
         }
         let (kernel, convolution) = (kernel.contiguous()?, Convolution { padding, stride });

@@ -24,16 +24,22 @@ impl Dual {
     /// `weight` has shape `(out, in)`, `bias` shape `(out,)`; both are constant in the direction of the tangent.
     /// In f32 on a CPU or a CUDA device value and tangent go through one matrix product;
     /// elsewhere the composed operations run.
+    /// With x in a half type, weights in f32 are rounded to it, and their gradients are in f32.
     ///
     /// # Errors
     /// Where the shapes do not fit.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        if self.is_half_on_cpu() {
+            let weight = self.rounded_weight(weight)?;
+            let bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
+            return self.in_single(|x| x.linear(&weight, bias.as_ref()));
+        }
         self.fused_layer(weight, bias, None)?.map_or_else(|| self.composed_linear(weight, bias), Ok)
     }
 
     /// The linear layer by Candle's own operations.
     fn composed_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
-        let weight_t = weight.t()?;
+        let weight_t = self.weight_of_its_type(weight)?.t()?;
         let out_features = weight.dim(0)?;
         let mut dims = self.dims().to_vec();
         let product = |x: &Tensor| -> candle_core::Result<Tensor> {
@@ -45,7 +51,8 @@ impl Dual {
         };
         let mut y = self.map_linear(product)?;
         if let Some(bias) = bias {
-            y = Self::from_parts(y.primal().broadcast_add(bias)?, y.tangent().cloned());
+            let bias = self.weight_of_its_type(bias)?;
+            y = Self::from_parts(y.primal().broadcast_add(&bias)?, y.tangent().cloned());
         }
         if dims.len() == 2 {
             return Ok(y);
@@ -60,10 +67,15 @@ impl Dual {
     ///
     /// In f32 on a CPU or a CUDA device value and tangent go through one matrix product and one fused pass;
     /// elsewhere the composed operations run.
+    /// Half types are as in [`Dual::linear`].
     ///
     /// # Errors
     /// Where the shapes do not fit.
     pub fn linear_activation(&self, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Self> {
+        if self.is_half_on_cpu() {
+            let (weight, bias) = (self.rounded_weight(weight)?, bias.to_dtype(DType::F32)?);
+            return self.in_single(|x| x.linear_activation(&weight, &bias, activation));
+        }
         self.fused_layer(weight, Some(bias), Some(activation))?
             .map_or_else(|| activation.apply(&self.composed_linear(weight, Some(bias))?), Ok)
     }

@@ -3,7 +3,8 @@
 //! n = (x − mean x) / √(var x + eps), the variance over n (not n − 1);  y = f(z), z by [`Modulation`]
 //!
 //! The methods without modulation are composed of Candle's own operations, which is the oracle of the fused kernels;
-//! those with it are fused in f32 on a CPU or a CUDA device, with a hand-written backward pass through value and tangent.
+//! those with it are fused in f32 on a CPU or a CUDA device, with a hand-written backward pass through value and tangent,
+//! and take half types in f32, rounding the result.
 
 use candle_core::DType;
 
@@ -37,6 +38,9 @@ impl Dual {
     /// # Errors
     /// Where the dimension does not exist.
     pub fn unit_magnitude(&self, dim: usize, eps: f64) -> Result<Self> {
+        if self.is_half() {
+            return self.in_single(|x| x.unit_magnitude(dim, eps));
+        }
         self.div(&self.sqr()?.mean_keepdim(dim)?.sqrt()?.shift(eps)?)
     }
 
@@ -81,6 +85,10 @@ impl Dual {
         modulation: Modulation<'_>,
         activation: Option<Activation>,
     ) -> Result<Self> {
+        if self.is_half() {
+            return modulation
+                .in_single(|modulation| self.in_single(|x| x.layer_norm_with(eps, modulation, activation)));
+        }
         match self.fused_rows(Center::Mean, eps, modulation, activation)? {
             Some(y) => Ok(y),
             None => composed(&self.layer_norm(eps)?, Channels::Last, modulation, activation),
@@ -97,6 +105,10 @@ impl Dual {
         modulation: Modulation<'_>,
         activation: Option<Activation>,
     ) -> Result<Self> {
+        if self.is_half() {
+            return modulation
+                .in_single(|modulation| self.in_single(|x| x.rms_norm_with(eps, modulation, activation)));
+        }
         match self.fused_rows(Center::Origin, eps, modulation, activation)? {
             Some(y) => Ok(y),
             None => composed(&self.rms_norm(eps)?, Channels::Last, modulation, activation),
@@ -127,6 +139,11 @@ impl Dual {
         modulation: Modulation<'_>,
         activation: Option<Activation>,
     ) -> Result<Self> {
+        if self.is_half() {
+            return modulation.in_single(|modulation| {
+                self.in_single(|x| x.group_norm_with(groups, eps, modulation, activation))
+            });
+        }
         let (batch, channels) = Channels::Second.sizes(self.dims())?;
         if groups == 0 || channels % groups != 0 {
             return Err(Error::Groups { groups, channels });
@@ -158,6 +175,10 @@ impl Dual {
     /// # Errors
     /// [`Error::OperandShape`] or [`Error::Rank`] where `modulation` does not fit x.
     pub fn modulated(&self, modulation: Modulation<'_>, activation: Option<Activation>) -> Result<Self> {
+        if self.is_half() {
+            return modulation
+                .in_single(|modulation| self.in_single(|x| x.modulated(modulation, activation)));
+        }
         let (batch, channels) = Channels::Second.sizes(self.dims())?;
         modulation.check(Channels::Second, self.dims())?;
         if !self.fits_norm_kernel(modulation) {

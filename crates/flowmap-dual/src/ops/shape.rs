@@ -87,7 +87,7 @@ impl Dual {
     /// # Errors
     /// As Candle.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
-        self.map_linear(|x| x.to_dtype(dtype))
+        self.moved(|x| x.to_dtype(dtype), |x| x.to_dtype(dtype))
     }
 
     /// Joins along dimension `dim`; zeros stand in for missing tangents where any part has one.

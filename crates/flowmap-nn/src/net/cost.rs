@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use super::ActivationMemory;
+
 /// What a plain forward pass of one sample costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
@@ -9,6 +11,10 @@ pub struct Cost {
     pub products: usize,
     /// Numbers that its layers put out and a backward pass needs again.
     pub activations: usize,
+    /// Those that are left of them where blocks compute theirs again: the inputs of blocks, and what is outside of blocks.
+    pub borders: usize,
+    /// The most that one block puts out.
+    pub largest_block: usize,
 }
 
 impl Cost {
@@ -17,9 +23,22 @@ impl Cost {
         2.0 * self.products as f64
     }
 
+    /// Numbers that a backward pass needs at once.
+    pub fn held(self, activations: ActivationMemory) -> usize {
+        match activations {
+            ActivationMemory::Keep => self.activations,
+            ActivationMemory::Recompute => self.borders + self.largest_block,
+        }
+    }
+
     /// A layer of this many multiplications and numbers of output.
     pub(super) fn layer(products: usize, outputs: usize) -> Self {
-        Self { products, activations: outputs }
+        Self { products, activations: outputs, borders: outputs, largest_block: 0 }
+    }
+
+    /// The same for layers that are a block whose inputs are this many numbers.
+    pub(super) fn of_block(self, inputs: usize) -> Self {
+        Self { borders: inputs, largest_block: self.activations, ..self }
     }
 }
 
@@ -27,5 +46,7 @@ impl AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
         self.products += other.products;
         self.activations += other.activations;
+        self.borders += other.borders;
+        self.largest_block = self.largest_block.max(other.largest_block);
     }
 }

@@ -12,6 +12,8 @@
 mod block;
 mod position;
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Modulation};
 use serde::{Deserialize, Serialize};
@@ -21,11 +23,11 @@ use block::{Block, EPS};
 pub use position::Positions;
 use position::Rotation;
 
-use super::Cost;
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::{Linear, glorot};
 use super::patches::Patches;
 use super::time_embedding::{Sinusoids, TimeEmbedder};
+use super::{ActivationMemory, Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Standard deviation of the embeddings of labels at first.
@@ -201,7 +203,9 @@ pub struct Dit {
     r_embedder: TimeEmbedder,
     g_embedder: Option<TimeEmbedder>,
     label_table: Option<Tensor>,
-    blocks: Vec<Block>,
+    activations: ActivationMemory,
+    precision: Precision,
+    blocks: Vec<Arc<Block>>,
     final_modulation: Linear,
     final_linear: Linear,
 }
@@ -254,10 +258,12 @@ impl Dit {
             r_embedder: embedder("r_embedder", builder)?,
             g_embedder,
             label_table,
+            activations: builder.activations(),
+            precision: builder.precision(),
             blocks: (0..config.depth)
                 .map(|i| {
                     let sizes = (width, config.mlp_width(), config.heads);
-                    Block::new(&format!("blocks.{i}"), sizes, config.qk_norm, builder)
+                    Block::new(&format!("blocks.{i}"), sizes, config.qk_norm, builder).map(Arc::new)
                 })
                 .collect::<Result<_>>()?,
             final_modulation: Linear::new(
@@ -307,20 +313,21 @@ impl AverageVelocity for Dit {
         check_shape(&self.shape, x)?;
         let width = self.config.width;
         // SiLU(c) is what every modulation reads.
-        let c = Activation::Silu.apply(&self.condition(s, t, condition)?)?;
-        let tokens = self.patches.tokens(&x.scale(self.sigma_data.recip())?)?;
+        let c = self.precision.inside(&Activation::Silu.apply(&self.condition(s, t, condition)?)?)?;
+        let tokens = self.precision.inside(&self.patches.tokens(&x.scale(self.sigma_data.recip())?)?)?;
         let weight = self.x_weight.reshape((width, self.patches.len()))?;
         let mut h = tokens.linear(&weight, Some(&self.x_bias))?;
         if let Some(pos_embed) = &self.pos_embed {
-            h = h.add(&Dual::from(pos_embed))?;
+            h = h.add(&Dual::from(pos_embed.to_dtype(h.dtype())?))?;
         }
         for block in &self.blocks {
-            h = block.of(&h, &c, self.rotation.as_ref())?;
+            let (block, rotation) = (block.clone(), self.rotation.clone());
+            h = self.activations.run([&h, &c], move |[h, c]| block.of(h, c, rotation.as_ref()))?;
         }
         let modulation = self.final_modulation.of(&c)?;
         let (shift, scale) = (modulation.narrow(1, 0, width)?, modulation.narrow(1, width, width)?);
         let h = h.layer_norm_with(EPS, Modulation::PerSample { scale: &scale, shift: &shift }, None)?;
-        let v = self.patches.images(&self.final_linear.of(&h)?)?;
+        let v = self.patches.images(&self.final_linear.of(&h)?.to_dtype(x.dtype())?)?;
         Ok(v.scale(self.sigma_data)?)
     }
 }

@@ -7,13 +7,15 @@
 //! the length of the jump as the second time, and no preconditioning but σ.
 //! Names and layouts are those of the public models, below `unet.`; the label for "none" adds nothing.
 //! Rows of weights are divided by their magnitude in every pass, and by [`crate::Params::project`] after each update.
-//! Differs from the official code: no dropout. A network that takes the scale w of guidance adds
+//! Dropout as there, before the second convolution of a block, in passes that are given its keys ([`crate::DropoutKeys`]).
+//! Differs from the official code: a network that takes the scale w of guidance adds
 //! W_g p(1 − 1/w) by `emb_g_linear`, of our own.
 
 mod block;
 mod weight;
 
 use std::f64::consts::SQRT_2;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual};
@@ -22,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use block::{Attends, Block, Flavor, Resample};
 use weight::{MP_SILU, MpWeight, mp_cat, mp_sum};
 
-use super::Cost;
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::time_embedding::Sinusoids;
+use super::{ActivationMemory, Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Balance of the two halves of every joint embedding and of a skip connection.
@@ -74,6 +76,8 @@ pub struct Edm2UNetConfig {
     pub attention: Vec<usize>,
     /// Channels of a head of attention.
     pub head_channels: usize,
+    /// Probability that an activation is dropped in a training pass on the diagonal.
+    pub dropout: f64,
 }
 
 /// The keys of a file.
@@ -87,6 +91,8 @@ struct Keys {
     attention: Option<Vec<usize>>,
     #[serde(default = "head_channels")]
     head_channels: usize,
+    #[serde(default)]
+    dropout: f64,
 }
 
 fn head_channels() -> usize {
@@ -102,6 +108,7 @@ impl From<Keys> for Edm2UNetConfig {
             blocks: keys.blocks.unwrap_or(size.blocks),
             attention: keys.attention.unwrap_or(size.attention),
             head_channels: keys.head_channels,
+            dropout: keys.dropout,
         }
     }
 }
@@ -116,6 +123,7 @@ impl Edm2UNetConfig {
             blocks,
             attention: attention.to_vec(),
             head_channels: head_channels(),
+            dropout: 0.0,
         }
     }
 
@@ -133,6 +141,12 @@ impl Edm2UNetConfig {
         range("channel_mult", !levels.is_empty(), "one number for each level", levels.len() as f64)?;
         range("channel_mult", levels.iter().all(|n| *n > 0), "positive numbers", 0.0)?;
         range("blocks", self.blocks > 0, "at least 1", self.blocks as f64)?;
+        range(
+            "dropout",
+            (0.0..1.0).contains(&self.dropout),
+            "a number from 0 to 1, 1 excluded",
+            self.dropout,
+        )?;
         let fits = |width: usize| width < self.head_channels || width.is_multiple_of(self.head_channels);
         let heads_fit = self.head_channels > 0 && levels.iter().all(|mult| fits(self.channels * mult));
         range("head_channels", heads_fit, "a number that divides all channels", self.head_channels as f64)
@@ -156,8 +170,10 @@ pub struct Edm2UNet {
     emb_g: Option<MpWeight>,
     emb_label: Option<MpWeight>,
     conv_in: MpWeight,
-    encoder: Vec<Block>,
-    decoder: Vec<Block>,
+    activations: ActivationMemory,
+    precision: Precision,
+    encoder: Vec<Arc<Block>>,
+    decoder: Vec<Arc<Block>>,
     conv_out: MpWeight,
     out_gain: Tensor,
 }
@@ -204,8 +220,15 @@ impl Edm2UNet {
         let conv_in = MpWeight::new(&format!("{}.weight", name("enc", 0, "conv")), kernel, builder)?;
         let (mut encoder, mut decoder) = (Vec::new(), Vec::new());
         let (mut c, mut skips) = (levels[0], vec![levels[0]]);
-        let mut block = |name: String, sizes, flavor, resample, attends, to: &mut Vec<Block>| -> Result<()> {
-            to.push(Block::new(&name, sizes, n_emb, (flavor, resample), attends, builder)?);
+        let mut block = |name: String, sizes, flavor, resample, attends, to: &mut Vec<_>| -> Result<()> {
+            to.push(Arc::new(Block::new(
+                &name,
+                sizes,
+                n_emb,
+                (flavor, resample),
+                (attends, config.dropout),
+                builder,
+            )?));
             Ok(())
         };
         for (level, &channels) in levels.iter().enumerate() {
@@ -248,6 +271,8 @@ impl Edm2UNet {
             emb_g: emb_g.transpose()?,
             emb_label,
             conv_in,
+            activations: builder.activations(),
+            precision: builder.precision(),
             encoder,
             decoder,
             conv_out: MpWeight::new("unet.out_conv.weight", (image_channels, c, 3, 3), builder)?,
@@ -292,22 +317,27 @@ impl Edm2UNet {
 impl AverageVelocity for Edm2UNet {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         check_shape(&self.shape, x)?;
-        let e = self.embedding(s, t, condition)?;
-        let x = x.scale(self.sigma_data.recip())?;
+        let keys = condition.dropout;
+        let (e, dtype) = (self.precision.inside(&self.embedding(s, t, condition)?)?, x.dtype());
+        let x = self.precision.inside(&x.scale(self.sigma_data.recip())?)?;
         let ones = Dual::constant(x.primal().narrow(1, 0, 1)?.ones_like()?.detach());
         let mut h = Dual::cat(&[x, ones], 1)?.conv2d(&self.conv_in.scaled(1.0)?, 1, 1)?;
         let mut skips = vec![h.clone()];
         for block in &self.encoder {
-            h = block.of(&h, &e)?;
+            let block = block.clone();
+            h = self.activations.run([&h, &e], move |[h, e]| block.of(h, e, keys))?;
             skips.push(h.clone());
         }
         for block in &self.decoder {
-            if let Some(skip) = skips.pop_if(|_| block.joins()) {
-                h = mp_cat(&h, &skip, BALANCE)?;
-            }
-            h = block.of(&h, &e)?;
+            let (block, skip) = (block.clone(), skips.pop_if(|_| block.joins()));
+            h = match &skip {
+                None => self.activations.run([&h, &e], move |[h, e]| block.of(h, e, keys))?,
+                Some(skip) => self
+                    .activations
+                    .run([&h, skip, &e], move |[h, skip, e]| block.of(&mp_cat(h, skip, BALANCE)?, e, keys))?,
+            };
         }
         let kernel = self.conv_out.scaled(self.sigma_data)?.broadcast_mul(&self.out_gain)?;
-        Ok(h.conv2d(&kernel, 1, 1)?)
+        Ok(h.conv2d(&kernel, 1, 1)?.to_dtype(dtype)?)
     }
 }

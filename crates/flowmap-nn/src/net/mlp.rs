@@ -15,8 +15,8 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, DenseLayer, Dual};
 use serde::{Deserialize, Serialize};
 
-use super::Cost;
 use super::conditioning::{Conditioning, check_shape};
+use super::{Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Sizes and options of an [`Mlp`].
@@ -104,6 +104,7 @@ pub struct Mlp {
     shape: Vec<usize>,
     conditioning: Conditioning,
     sigma_data: f64,
+    precision: Precision,
     layers: Vec<Linear>,
     x_frequencies: Option<Tensor>,
     label_embedding: Option<Tensor>,
@@ -153,6 +154,7 @@ impl Mlp {
             shape: shape.to_vec(),
             conditioning,
             sigma_data,
+            precision: builder.precision(),
             layers,
             x_frequencies,
             label_embedding,
@@ -200,7 +202,7 @@ impl AverageVelocity for Mlp {
         let dims = x.dims().to_vec();
         check_shape(&self.shape, x)?;
         let flat = x.reshape(&[dims[0], self.shape.iter().product()])?.scale(self.sigma_data.recip())?;
-        let mut h = self.features(s, t, &flat, condition)?;
+        let mut h = self.precision.inside(&self.features(s, t, &flat, condition)?)?;
         let n_inner = self.layers.len() - 1;
         let mut layers: Vec<_> = self.layers.iter().map(|l| l.with(Some(self.config.activation))).collect();
         if let Some(last) = layers.last_mut() {
@@ -214,6 +216,6 @@ impl AverageVelocity for Mlp {
         } else {
             h = h.layers(&layers)?;
         }
-        Ok(h.scale(self.sigma_data)?.reshape(&dims)?)
+        Ok(h.to_dtype(x.dtype())?.scale(self.sigma_data)?.reshape(&dims)?)
     }
 }

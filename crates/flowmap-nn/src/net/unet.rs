@@ -11,16 +11,18 @@
 
 mod block;
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Modulation};
 use serde::{Deserialize, Serialize};
 
 use block::{Attention, Conv, EPS, ResBlock};
 
-use super::Cost;
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::Linear;
 use super::patches::Patches;
+use super::{ActivationMemory, Cost, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Which blocks see the length t − s of a jump.
@@ -101,13 +103,13 @@ impl UNetConfig {
 #[derive(Clone, Debug)]
 struct Down {
     conv: Conv,
-    blocks: Vec<ResBlock>,
+    blocks: Vec<Arc<ResBlock>>,
 }
 
 /// One level of the decoder: for each block the 1x1 convolution that merges the skip connection, and the block.
 #[derive(Clone, Debug)]
 struct Up {
-    blocks: Vec<(Conv, ResBlock)>,
+    blocks: Vec<(Conv, Arc<ResBlock>)>,
 }
 
 /// The U-Net; see the module for its formula.
@@ -129,9 +131,11 @@ pub struct UNet {
     label_table: Option<Tensor>,
     out_s: Linear,
     out_t: Linear,
+    activations: ActivationMemory,
+    precision: Precision,
     encoder: Vec<Down>,
-    middle: ResBlock,
-    attention: Option<Attention>,
+    middle: Arc<ResBlock>,
+    attention: Option<Arc<Attention>>,
     decoder: Vec<Up>,
     out_weight: Tensor,
     out_bias: Tensor,
@@ -159,6 +163,9 @@ impl UNet {
         check_sides(sizes, config.patch << (levels.len() - 1))?;
         let patches = Patches::new(sizes, config.patch);
         let (n_emb, n_features) = (config.embedding, 1 + config.time_features);
+        let res_block = |name: &str, channels: usize, builder: &mut ParamBuilder| {
+            ResBlock::new(name, channels, n_emb, config.group, builder).map(Arc::new)
+        };
         let embed = |name: &str, builder: &mut ParamBuilder| {
             Linear::new(&format!("embed.{name}"), n_features, n_emb, Init::LecunNormal, builder)
         };
@@ -182,15 +189,15 @@ impl UNet {
             let conv = Conv::new(&format!("{name}.conv"), (c, channels), (side, pad, stride), builder)?;
             c = channels;
             let blocks = (0..config.blocks)
-                .map(|i| ResBlock::new(&format!("{name}.block{i}"), c, n_emb, config.group, builder))
+                .map(|i| res_block(&format!("{name}.block{i}"), c, builder))
                 .collect::<Result<_>>()?;
             skips.extend(std::iter::repeat_n(c, config.blocks));
             encoder.push(Down { conv, blocks });
         }
-        let middle = ResBlock::new("mid.block", c, n_emb, config.group, builder)?;
+        let middle = res_block("mid.block", c, builder)?;
         let attention = match config.heads {
             0 => None,
-            heads => Some(Attention::new("mid.attn", c, heads, config.group, builder)?),
+            heads => Some(Arc::new(Attention::new("mid.attn", c, heads, config.group, builder)?)),
         };
         let mut decoder = Vec::new();
         for (level, &channels) in levels.iter().enumerate().rev() {
@@ -199,7 +206,7 @@ impl UNet {
                 let name = |layer: &str| format!("dec.{level}.{layer}{i}");
                 let c_in = c + skips.pop().unwrap_or_default();
                 let merge = Conv::new(&name("merge"), (c_in, channels), (1, 0, 1), builder)?;
-                blocks.push((merge, ResBlock::new(&name("block"), channels, n_emb, config.group, builder)?));
+                blocks.push((merge, res_block(&name("block"), channels, builder)?));
                 c = channels;
             }
             decoder.push(Up { blocks });
@@ -211,6 +218,8 @@ impl UNet {
             label_table,
             out_s: out("out_s", builder)?,
             out_t: out("out_t", builder)?,
+            activations: builder.activations(),
+            precision: builder.precision(),
             encoder,
             middle,
             attention,
@@ -248,8 +257,9 @@ impl UNet {
         for (i, up) in self.decoder.iter().enumerate() {
             pixels *= if i == 0 { 1 } else { 4 };
             for (merge, block) in &up.blocks {
-                cost += merge.cost(pixels);
-                cost += block.cost(pixels);
+                let mut both = merge.cost(pixels);
+                both += block.cost(pixels);
+                cost += both.of_block(merge.cost(pixels).activations);
             }
         }
         cost += self.out_conv.cost(pixels);
@@ -286,33 +296,42 @@ impl AverageVelocity for UNet {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         check_shape(&self.shape, x)?;
         let (e_s, e_t) = self.embeddings(s, t, condition)?;
-        let mut h = self.patches.folded(&x.scale(self.sigma_data.recip())?)?;
+        let (e_s, e_t) = (self.precision.inside(&e_s)?, self.precision.inside(&e_t)?);
+        let mut h = self.precision.inside(&self.patches.folded(&x.scale(self.sigma_data.recip())?)?)?;
+        let of_block = |block: &Arc<ResBlock>, h: &Dual, e: &Dual| {
+            let block = block.clone();
+            self.activations.run([h, e], move |[h, e]| block.of(h, e))
+        };
         let mut skips = Vec::new();
         for down in &self.encoder {
             h = down.conv.of(&h)?;
             for block in &down.blocks {
-                h = block.of(&h, &e_s)?;
+                h = of_block(block, &h, &e_s)?;
                 skips.push(h.clone());
             }
         }
-        h = self.middle.of(&h, &e_t)?;
-        if let Some(attention) = &self.attention {
-            h = attention.of(&h)?;
+        h = of_block(&self.middle, &h, &e_t)?;
+        if let Some(attention) = self.attention.clone() {
+            h = self.activations.run([&h], move |[h]| attention.of(h))?;
         }
         for (i, up) in self.decoder.iter().enumerate() {
             if i > 0 {
                 h = h.upsample_nearest2d(2)?;
             }
             for (merge, block) in &up.blocks {
-                if let Some(skip) = skips.pop() {
-                    h = Dual::cat(&[h, skip], 1)?;
-                }
-                h = block.of(&merge.of(&h)?, &e_t)?;
+                let (merge, block) = (merge.clone(), block.clone());
+                h = match &skips.pop() {
+                    None => self.activations.run([&h, &e_t], move |[h, e]| block.of(&merge.of(h)?, e))?,
+                    Some(skip) => self.activations.run([&h, skip, &e_t], move |[h, skip, e]| {
+                        block.of(&merge.of(&Dual::cat(&[h.clone(), skip.clone()], 1)?)?, e)
+                    })?,
+                };
             }
         }
         let affine = Modulation::Affine { weight: &self.out_weight, bias: Some(&self.out_bias) };
         let groups = self.out_weight.elem_count() / self.config.group;
         let h = h.group_norm_with(groups, EPS, affine, Some(Activation::Silu))?;
-        Ok(self.patches.unfolded(&self.out_conv.of(&h)?)?.scale(self.sigma_data)?)
+        let v = self.out_conv.of(&h)?.to_dtype(x.dtype())?;
+        Ok(self.patches.unfolded(&v)?.scale(self.sigma_data)?)
     }
 }

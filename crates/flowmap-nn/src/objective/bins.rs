@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
+use flowmap_dual::host;
 
 use crate::{PerSample, Result, Times};
 
@@ -91,6 +92,47 @@ struct Sum {
     tangent: f64,
 }
 
+/// The losses of rows and the norms of their tangents where they were computed, and the bins of the rows.
+#[derive(Clone, Debug)]
+pub struct UnreadRows {
+    bins: Vec<Bin>,
+    losses: Tensor,
+    tangent_norms: Option<Tensor>,
+}
+
+impl UnreadRows {
+    /// Those of `losses`, drawn at `times`, off the tape.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn new(losses: &PerSample, times: &Times) -> Result<Self> {
+        let bin = |(s, t): (&f64, &f64)| Bin::of(*s, *t);
+        let bins = times.s.host().iter().zip(times.t.host()).map(bin).collect();
+        let (losses, tangent_norms) = (losses.tensor().detach(), losses.tangent_norms()?);
+        Ok(Self { bins, losses, tangent_norms })
+    }
+
+    /// Their sums; waits for the device.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn read(&self) -> Result<BinSums> {
+        let mut sums = BinSums::default();
+        for (bin, loss) in self.bins.iter().zip(host::numbers(&self.losses)?) {
+            let sum = &mut sums.0[bin.index()];
+            sum.n_rows += 1;
+            sum.loss += loss;
+        }
+        let Some(norms) = &self.tangent_norms else { return Ok(sums) };
+        for (bin, norm) in self.bins.iter().zip(host::numbers(norms)?) {
+            let sum = &mut sums.0[bin.index()];
+            sum.n_tangents += 1;
+            sum.tangent += norm;
+        }
+        Ok(sums)
+    }
+}
+
 /// Sums of losses and of the norms of tangents, by bin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BinSums([Sum; N_BINS]);
@@ -107,23 +149,7 @@ impl BinSums {
     /// # Errors
     /// As Candle.
     pub fn new(losses: &PerSample, times: &Times) -> Result<Self> {
-        let mut sums = Self::default();
-        let on_host = |x: &Tensor| -> Result<Vec<f64>> {
-            Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
-        };
-        let index = |(s, t): (&f64, &f64)| Bin::of(*s, *t).index();
-        let bins: Vec<usize> = times.s.host().iter().zip(times.t.host()).map(index).collect();
-        for (bin, loss) in bins.iter().zip(on_host(losses.tensor())?) {
-            sums.0[*bin].n_rows += 1;
-            sums.0[*bin].loss += loss;
-        }
-        if let Some(norms) = losses.tangent_norms()? {
-            for (bin, norm) in bins.iter().zip(on_host(&norms)?) {
-                sums.0[*bin].n_tangents += 1;
-                sums.0[*bin].tangent += norm;
-            }
-        }
-        Ok(sums)
+        UnreadRows::new(losses, times)?.read()
     }
 
     /// Adds the sums of other rows.
@@ -157,6 +183,8 @@ impl BinSums {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use candle_core::{DType, Device};
+
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::num::NonZeroUsize;
 
 use candle_core::Tensor;
 use flowmap_core::NoiseStream;
@@ -17,8 +18,8 @@ use flowmap_core::NoiseStream;
 use super::Term;
 use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
 use crate::{
-    AverageVelocity, Batch, Context, Error, FlowMap, OwnedCondition, ParamBuilder, PerSample, Result,
-    Teacher, Times,
+    AverageVelocity, Batch, Condition, Context, DropoutKeys, Error, FlowMap, OwnedCondition, ParamBuilder,
+    PerSample, Result, Teacher, Times,
 };
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
@@ -32,6 +33,7 @@ pub struct Combination {
     learned: Vec<Option<WeightNet>>,
     teacher: Option<Teacher>,
     null_label: Option<u32>,
+    micro_batch: Option<NonZeroUsize>,
 }
 
 /// The value of a [`Combination`] on one batch.
@@ -62,7 +64,7 @@ impl Combination {
             return Err(Error::Shares { found });
         }
         let learned = vec![None; terms.len()];
-        Ok(Self { terms, learned, teacher: None, null_label: None })
+        Ok(Self { terms, learned, teacher: None, null_label: None, micro_batch: None })
     }
 
     /// Makes the networks of the learned weights, whose parameters join those of `builder`.
@@ -96,6 +98,18 @@ impl Combination {
     /// Names the label that stands for "none", for guidance.
     pub fn with_null_label(self, null_label: u32) -> Self {
         Self { null_label: Some(null_label), ..self }
+    }
+
+    /// Lets at most so many rows go through a network at once in [`crate::loss_and_gradient`], which adds up the gradients
+    /// of as many parts as that takes; `None` lets the device decide.
+    /// Loss and gradient are those of the whole batch, up to rounding.
+    pub fn with_micro_batch(self, rows: Option<NonZeroUsize>) -> Self {
+        Self { micro_batch: rows, ..self }
+    }
+
+    /// Most rows that go through a network at once, where there is such a bound.
+    pub fn micro_batch(&self) -> Option<NonZeroUsize> {
+        self.micro_batch
     }
 
     /// The terms.
@@ -177,9 +191,14 @@ impl Combination {
                 .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64)), step))
                 .collect::<Result<Vec<_>>>()?;
             let drawn = Times::new(&drawn, dtype, device)?;
+            // Dropout is on in the model's pass on the diagonal, and off in all others.
+            let mut condition = Condition::from(&rows.condition);
+            if term.objective.is_diagonal() {
+                condition = condition.with_dropout(DropoutKeys::new(times.seed(), first).from_row(start));
+            }
             let losses = term.objective.per_sample_in(
                 &context,
-                FlowMap::given(model, &rows.condition),
+                FlowMap::given(model, condition),
                 FlowMap::given(teacher, &rows.condition),
                 &rows.batch(batch),
                 &drawn,

@@ -170,6 +170,11 @@ impl Objective {
         }
     }
 
+    /// Whether it evaluates the model at s = t alone, the pass for which the papers have dropout on.
+    pub fn is_diagonal(&self) -> bool {
+        matches!(self, Self::FlowMatching {})
+    }
+
     /// The distribution of (s, t) of its paper, which a term has unless told otherwise.
     pub fn default_times(&self) -> TimeDistribution {
         match *self {

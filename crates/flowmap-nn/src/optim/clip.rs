@@ -2,6 +2,7 @@
 //!
 //! g ← g min(1, max_norm / |g|), |g|² = Σ over all parameters
 
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use flowmap_dual::cuda::GradientNorm;
 
@@ -23,30 +24,26 @@ pub fn first_not_finite<'a>(gradients: &GradStore, params: &'a Params) -> Result
     Ok(None)
 }
 
-/// The norm of all gradients and the factor that clips it to `max_norm`, measured and kept by the device, for
-/// [`super::Optimizer::step_clipped`]; `None` where the device has no kernel for it.
+/// The norm of all gradients and the factor that clips it to `max_norm`, for [`super::Optimizer::step_clipped`]: kept by
+/// the device where it has a kernel for that, on the host elsewhere.
+///
+/// With a `loss` that is not finite the norm is not finite either, so that such a step moves nothing.
 ///
 /// # Errors
 /// As the device.
-pub fn norm_on_device(
+pub fn gradient_norm(
     gradients: &GradStore,
     params: &Params,
+    loss: Option<&Tensor>,
     max_norm: Option<f64>,
-) -> Result<Option<GradientNorm>> {
-    let all = params.vars().values().filter_map(|var| gradients.get(var));
-    Ok(GradientNorm::measure(all, max_norm)?)
-}
-
-/// The Euclidean norm of all gradients together, in f64.
-///
-/// # Errors
-/// As Candle.
-pub fn global_norm(gradients: &GradStore, params: &Params) -> Result<f64> {
-    let mut sum = 0.0;
-    for var in params.vars().values() {
-        if let Some(g) = gradients.get(var) {
-            sum += sum_of_squares(g)?;
+) -> Result<GradientNorm> {
+    let nothing = loss.map(|loss| loss.detach().reshape(1)? * 0.0).transpose()?;
+    let all = || params.vars().values().filter_map(|var| gradients.get(var)).chain(&nothing);
+    match GradientNorm::measure(all(), max_norm)? {
+        Some(norm) => Ok(norm),
+        None => {
+            let sum = all().map(sum_of_squares).sum::<Result<f64>>()?;
+            Ok(GradientNorm::known(sum.sqrt(), max_norm))
         }
     }
-    Ok(sum.sqrt())
 }

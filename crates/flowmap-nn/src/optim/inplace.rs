@@ -307,7 +307,7 @@ pub(super) fn sum_of_squares(x: &Tensor) -> Result<f64> {
     match (x.device().is_cpu(), x.dtype()) {
         (true, DType::F32) => sum_with::<f32>(&x, &mut sum)?,
         (true, DType::F64) => sum_with::<f64>(&x, &mut sum)?,
-        _ => sum = x.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?,
+        _ => sum = flowmap_dual::host::number(&x.to_dtype(DType::F32)?.sqr()?.sum_all()?)?,
     }
     Ok(sum)
 }

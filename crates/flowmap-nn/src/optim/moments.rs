@@ -59,9 +59,16 @@ impl Moments {
         averages: &mut [Ema],
         norm: Option<&GradientNorm>,
     ) -> Result<()> {
+        let mut rule = *rule;
+        let mut norm = norm;
+        if let Some(known) = norm.filter(|norm| norm.is_on_host()) {
+            let Some(factor) = known.factor()? else { return Ok(()) };
+            rule.gradient_scale *= factor;
+            norm = None;
+        }
         for Moment { name, theta, first, second } in &self.moments {
             let followers: Vec<_> = averages.iter().filter_map(|ema| ema.follower(name)).collect();
-            step(rule, &Target { theta, first, second }, gradients.get(theta), &followers, norm)?;
+            step(&rule, &Target { theta, first, second }, gradients.get(theta), &followers, norm)?;
         }
         averages.iter_mut().for_each(Ema::count_update);
         Ok(())

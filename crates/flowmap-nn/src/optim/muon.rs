@@ -106,12 +106,10 @@ impl Muon {
 /// NS, eq. (2).
 fn orthogonal(m: &Tensor) -> candle_core::Result<Tensor> {
     let [a, b, c] = COEFFICIENTS;
-    let norm = m.sqr()?.sum_all()?.sqrt()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    if norm == 0.0 {
-        return Ok(m.clone());
-    }
+    // The norm stays on its device; that of a zero matrix is taken as the smallest number.
+    let norm = m.sqr()?.sum_all()?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))?;
     let is_tall = m.dim(0)? > m.dim(1)?;
-    let mut x = (if is_tall { m.t()?.contiguous()? } else { m.clone() } / norm)?;
+    let mut x = (if is_tall { m.t()?.contiguous()? } else { m.clone() }).broadcast_div(&norm)?;
     for _ in 0..N_ITERATIONS {
         let square = x.matmul(&x.t()?)?; // A
         let polynomial = ((&square * b)? + (square.matmul(&square)? * c)?)?;

@@ -49,6 +49,7 @@ pub fn cases() -> Vec<ImageCase> {
         blocks: 1,
         attention: vec![4],
         head_channels: 8,
+        dropout: 0.0,
     };
     let unet = UNetConfig {
         patch: 2,
@@ -126,6 +127,7 @@ impl ImageCase {
                 .conditioning
                 .takes_guidance()
                 .then(|| Tensor::from_vec(scales, n, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()),
+            dropout: None,
         }
     }
 }

@@ -146,6 +146,6 @@ impl Block {
         let linear = [&self.qkv, &self.proj, &self.fc1, &self.fc2].map(Linear::products);
         let products = self.modulation.products() + n * linear.iter().sum::<usize>() + 2 * n * n * width;
         // Two normalised inputs, the packed projections, attention, its projection, the perceptron, two sums.
-        Cost::layer(products, 6 * width + n * (9 * width + mlp_width))
+        Cost::layer(products, 6 * width + n * (9 * width + mlp_width)).of_block(n * width)
     }
 }

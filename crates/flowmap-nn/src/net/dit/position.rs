@@ -72,7 +72,8 @@ impl Rotation {
     pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
         let half = x.dims()[3] / 2;
         let (first, second) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
-        let (cos, sin) = (Dual::from(&self.cos), Dual::from(&self.sin));
+        let table = |table: &Tensor| -> Result<Dual> { Ok(table.to_dtype(x.dtype())?.into()) };
+        let (cos, sin) = (table(&self.cos)?, table(&self.sin)?);
         let left = first.mul(&cos)?.sub(&second.mul(&sin)?)?;
         let right = second.mul(&cos)?.add(&first.mul(&sin)?)?;
         Ok(Dual::cat_last(&[left, right])?)

@@ -1,7 +1,7 @@
 //! A residual block of the magnitude-preserving U-Net, with attention where asked for.
 //!
 //! encoder: x ← pixelnorm(skip(resample x)),  decoder: x ← resample x
-//! y = conv₁(mp_silu(conv₀(mp_silu x) ⊙ (1 + gain W e))),  x ← mp_sum(x or, in a decoder, skip(x), y, 0.3)
+//! y = conv₁(dropout(mp_silu(conv₀(mp_silu x) ⊙ (1 + gain W e)))),  x ← mp_sum(x or, in a decoder, skip(x), y, 0.3)
 //! x ← mp_sum(x, proj(attention(x)), 0.3),  x ← x within ±256
 //!
 //! Queries, keys and values are divided by their magnitudes, head by head.
@@ -13,8 +13,9 @@ use flowmap_dual::{Activation, Dual, Modulation};
 
 use super::super::Cost;
 use super::weight::{MP_SILU, MpWeight, balanced};
+use crate::dropout::Dropout;
 use crate::params::MAGNITUDE_EPS;
-use crate::{Init, ParamBuilder, Result};
+use crate::{DropoutKeys, Init, ParamBuilder, Result};
 
 /// Balance of a residual branch, of attention too.
 const RESIDUAL: f64 = 0.3;
@@ -70,6 +71,7 @@ pub(super) struct Block {
     emb: MpWeight,
     emb_gain: Tensor,
     attention: Option<Attention>,
+    dropout: Dropout,
 }
 
 impl Block {
@@ -79,7 +81,7 @@ impl Block {
         (c_in, c_out): (usize, usize),
         n_emb: usize,
         (flavor, resample): (Flavor, Resample),
-        attends: Attends,
+        (attends, dropout): (Attends, f64),
         builder: &mut ParamBuilder,
     ) -> Result<Self> {
         let below = |layer: &str| format!("{name}.{layer}");
@@ -104,6 +106,7 @@ impl Block {
             emb: MpWeight::new(&below("emb_linear.weight"), (c_out, n_emb), builder)?,
             emb_gain: builder.param(&below("emb_gain"), 1, Init::Zeros)?,
             attention,
+            dropout: Dropout::new(name, dropout),
         })
     }
 
@@ -112,8 +115,8 @@ impl Block {
         self.flavor == Flavor::Joining
     }
 
-    /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)`.
-    pub(super) fn of(&self, x: &Dual, e: &Dual) -> Result<Dual> {
+    /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout where it is on.
+    pub(super) fn of(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
         let mut x = match self.resample {
             Resample::Keep => x.clone(),
             Resample::Up => x.upsample_nearest2d(2)?,
@@ -131,7 +134,10 @@ impl Block {
         let scale = e.linear(&self.emb.scaled(1.0)?.broadcast_mul(&self.emb_gain)?, None)?;
         let shift = Dual::constant(scale.primal().zeros_like()?.detach());
         let modulation = Modulation::PerSample { scale: &scale, shift: &shift };
-        let y = y.modulated(modulation, Some(Activation::Silu))?;
+        let mut y = y.modulated(modulation, Some(Activation::Silu))?;
+        if let Some(mask) = self.dropout.mask(keys, y.dims(), y.dtype(), y.device())? {
+            y = y.mul(&Dual::constant(mask))?;
+        }
         let y = y.conv2d(&self.conv1.scaled(MP_SILU * of_y)?, 1, 1)?;
         x = match &self.skip {
             Some(skip) if self.flavor != Flavor::Encoder => x.conv2d(&skip.scaled(of_x)?, 0, 1)?,
@@ -167,7 +173,9 @@ impl Block {
             cost += attention.proj.cost(pixels);
             cost += Cost::layer(2 * pixels * pixels * width, 4 * pixels * width);
         }
-        cost
+        // What it puts out is the input of the next.
+        let outputs = self.conv1.cost(pixels).activations;
+        cost.of_block(outputs)
     }
 }
 

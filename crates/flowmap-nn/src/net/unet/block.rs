@@ -121,8 +121,9 @@ impl ResBlock {
         cost += self.conv0.cost(pixels);
         cost += self.conv1.cost(pixels);
         // Two normalised inputs and the sum.
-        cost += Cost::layer(0, 3 * pixels * self.norm_weight.elem_count());
-        cost
+        let channels = self.norm_weight.elem_count();
+        cost += Cost::layer(0, 3 * pixels * channels);
+        cost.of_block(pixels * channels)
     }
 }
 
@@ -170,6 +171,6 @@ impl Attention {
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         let channels = self.norm_weight.elem_count();
         let products = pixels * (self.qkv.products() + self.proj.products()) + 2 * pixels * pixels * channels;
-        Cost::layer(products, 7 * pixels * channels)
+        Cost::layer(products, 7 * pixels * channels).of_block(pixels * channels)
     }
 }

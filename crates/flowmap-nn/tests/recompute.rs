@@ -1,0 +1,141 @@
+//! Blocks that compute their activations again: the same numbers, and less on the tape.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/image_nets.rs"]
+mod image_nets;
+
+use candle_core::{DType, Device, Tensor};
+use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_dual::GradientSums;
+use flowmap_nn::net::{ActivationMemory, Dit, DitConfig, DitSize};
+use flowmap_nn::objective::{LsdStop, Objective};
+use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, ParamBuilder, Params, Times};
+use image_nets::{ImageCase, cases, images};
+
+/// Samples of a batch: one for every label.
+const N: usize = 4;
+/// Sums of the same numbers in f64 in another order, relative to the largest of a gradient.
+const ROUNDING: f64 = 1e-12;
+/// The same in f32, where the way back goes through thousands of such sums.
+const SINGLE_ROUNDING: f64 = 1e-5;
+
+fn times(dtype: DType) -> Times {
+    let draw = |i| {
+        let mut noise = NoiseStream::new(1, Stream::Times).at(i);
+        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
+        times.sort_by(f64::total_cmp);
+        flowmap_core::Times::forward(times[0], times[1], times[2]).unwrap()
+    };
+    Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap()
+}
+
+/// The mean LSD loss of one batch, the gradient stopped nowhere: a dual pass, and a plain one behind it.
+fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tensor {
+    let (x0, x1) = (images(N, Stream::Base, dtype), images(N, Stream::Data, dtype));
+    let condition = case.condition(N, dtype);
+    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
+    let map = FlowMap::given(model, &condition);
+    let objective = Objective::Lsd { stop: LsdStop::None };
+    let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));
+    losses.unwrap().mean().unwrap()
+}
+
+fn host(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn trainable(
+    case: &ImageCase,
+    activations: ActivationMemory,
+    dtype: DType,
+) -> (Box<dyn AverageVelocity>, Params) {
+    let builder = ParamBuilder::trainable(case.tensors(), dtype, &Device::Cpu);
+    case.build(builder.with_activations(activations))
+}
+
+/// Where fused layers leave the gradients of weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// In Candle's store.
+    Stored,
+    /// In sums, in place, as in a training step.
+    Summed,
+}
+
+/// Loss and gradients.
+fn step(
+    case: &ImageCase,
+    activations: ActivationMemory,
+    dtype: DType,
+    way: Way,
+) -> (f64, Vec<(String, Vec<f64>)>) {
+    let (model, params) = trainable(case, activations, dtype);
+    let weights = params.vars().values().map(|v| v.as_tensor()).filter(|_| way == Way::Summed);
+    let mut sums = GradientSums::new(weights);
+    let (loss, gradients) = sums.collect(|| {
+        let loss = loss(case, &*model, dtype);
+        let gradients = loss.backward().unwrap();
+        (host(&loss)[0], gradients)
+    });
+    let of = |(name, var): (&String, &candle_core::Var)| {
+        let summed = sums.take(var).unwrap();
+        let gradient = match (summed, gradients.get(var)) {
+            (Some(a), Some(b)) => (a + b).unwrap(),
+            (Some(one), None) => one,
+            (None, Some(one)) => one.clone(),
+            (None, None) => panic!("{}: `{name}` has no gradient", case.name),
+        };
+        (name.clone(), host(&gradient))
+    };
+    (loss, params.vars().iter().map(of).collect())
+}
+
+fn agree(dtype: DType, way: Way, tolerance: f64) {
+    for case in cases() {
+        let (loss, kept) = step(&case, ActivationMemory::Keep, dtype, way);
+        let (again, recomputed) = step(&case, ActivationMemory::Recompute, dtype, way);
+        assert!((loss - again).abs() <= tolerance * loss, "{}: {loss} and {again}", case.name);
+        let largest = kept.iter().flat_map(|(_, g)| g).fold(0.0f64, |max, g| max.max(g.abs()));
+        for ((name, kept), (_, recomputed)) in kept.iter().zip(&recomputed) {
+            let difference = kept.iter().zip(recomputed).fold(0.0f64, |max, (a, b)| max.max((a - b).abs()));
+            assert!(difference < tolerance * largest, "{}: `{name}` off by {difference:e}", case.name);
+        }
+    }
+}
+
+#[test]
+fn recomputed_blocks_give_the_gradients_of_kept_ones() {
+    agree(DType::F64, Way::Stored, ROUNDING);
+    agree(DType::F32, Way::Stored, SINGLE_ROUNDING);
+}
+
+#[test]
+fn recomputed_blocks_add_to_the_sums_of_a_training_step() {
+    agree(DType::F32, Way::Summed, SINGLE_ROUNDING);
+}
+
+#[test]
+fn network_off_the_tape_stays_off_it() {
+    for case in cases() {
+        let builder = ParamBuilder::frozen(case.tensors(), DType::F32, &Device::Cpu);
+        let (model, _) = case.build(builder.with_activations(ActivationMemory::Recompute));
+        assert!(!loss(&case, &*model, DType::F32).track_op(), "{}", case.name);
+    }
+}
+
+/// Numbers of all tensors on the tape of the loss.
+fn on_tape(activations: ActivationMemory) -> usize {
+    let config =
+        DitConfig { depth: 8, width: 32, heads: 2, time_features: 8, ..DitConfig::new(DitSize::S, 2) };
+    let mut builder = ParamBuilder::fresh(1, DType::F32, &Device::Cpu).with_activations(activations);
+    let model = Dit::new(&config, &[2, 8, 8], 0, 1.0, &mut builder).unwrap();
+    let case = cases().into_iter().find(|case| case.conditioning.n_classes() == 0).unwrap();
+    let loss = loss(&case, &model, DType::F32);
+    loss.sorted_nodes().iter().filter(|node| !node.is_variable()).map(|node| node.elem_count()).sum()
+}
+
+#[test]
+fn tape_of_recomputed_blocks_is_several_times_smaller() {
+    let (kept, recomputed) = (on_tape(ActivationMemory::Keep), on_tape(ActivationMemory::Recompute));
+    assert!(4 * recomputed < kept, "{recomputed} numbers instead of {kept}");
+}

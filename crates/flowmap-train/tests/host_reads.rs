@@ -1,0 +1,94 @@
+//! A training reads nothing from its device between log points, and what it reads there is the same.
+//!
+//! One test to a process: reads are counted for all of it.
+#![allow(clippy::unwrap_used)]
+
+use candle_core::Device;
+use flowmap_dual::host;
+use flowmap_train::{
+    Config, ConfigSource, Observer, Reads, RunDir, StepReport, Trainer, read_log, resolve, train,
+};
+
+/// Every objective without a teacher of its own that presets use, by settings on top of `checkerboard`.
+const OBJECTIVES: [&str; 9] = [
+    "lsd",
+    "esd",
+    "psd",
+    "mean_flow",
+    "improved_mean_flow",
+    "shortcut",
+    "consistency",
+    "scm",
+    "flow_matching",
+];
+
+/// A run of a small network, with `more` settings.
+fn config(more: &[&str]) -> Config {
+    let tiny =
+        ["train.steps=20", "train.batch=16", "network.width=8", "network.x_features=0", "train.ema=[0.9]"];
+    let mut sources = vec![ConfigSource::preset("checkerboard").unwrap()];
+    sources.extend(tiny.iter().chain(more).map(|set| ConfigSource::set(set).unwrap()));
+    resolve(&sources).unwrap()
+}
+
+fn trainer(config: Config, reads: Reads) -> Trainer {
+    Trainer::new(config, &Device::Cpu).unwrap().with_reads(reads)
+}
+
+/// Counts the reads before each report.
+#[derive(Default)]
+struct Witness {
+    reports: Vec<(u64, f64, f64)>,
+}
+
+impl Observer for Witness {
+    fn step(&mut self, report: &StepReport, _n_steps: u64) {
+        self.reports.push((report.step, report.loss, report.grad_norm));
+    }
+
+    fn stage(&mut self, _name: &str) {}
+}
+
+#[test]
+fn steps_read_nothing_until_somebody_looks() {
+    for objective in OBJECTIVES {
+        let kind = format!("objective.1.kind={objective}");
+        // sCM is defined for this interpolant alone.
+        let mut trainer = trainer(config(&[&kind, "interpolant=trigonometric"]), Reads::AtLogPoints);
+        let before = host::n_reads();
+        let steps: Vec<_> = (0..5).map(|_| trainer.advance().unwrap()).collect();
+        assert_eq!(host::n_reads(), before, "{objective}");
+        for (step, number) in steps.into_iter().zip(1..) {
+            assert_eq!(trainer.report(step).unwrap().step, number, "{objective}");
+        }
+        assert!(host::n_reads() > before, "{objective}");
+    }
+
+    // Whole runs: the same weights, and the same numbers in the log.
+    let run = |reads| {
+        let (dir, mut witness) = (tempfile::tempdir().unwrap(), Witness::default());
+        let run = RunDir::new(dir.path());
+        let mut trainer = trainer(config(&["train.log_every=7", "train.checkpoint_every=10"]), reads);
+        train(&run, &mut trainer, &mut witness).unwrap();
+        let mut log = read_log(&run.metrics()).unwrap();
+        for record in &mut log {
+            record.retain(|key, _| key != "wall_s" && key != "samples_per_s");
+        }
+        let numbers = |x: &candle_core::Tensor| host::numbers(x).unwrap();
+        let weights: Vec<_> = trainer.params().tensors().values().map(numbers).collect();
+        (log, weights, witness.reports)
+    };
+    assert_eq!(run(Reads::AtLogPoints), run(Reads::EachStep));
+
+    // A bad step is counted later, but moves nothing.
+    let sets = ["train.lr=1e30", "train.max_bad_steps=4", "train.log_every=10", "schedule.warmup=0"];
+    let diverge = |reads| {
+        let (dir, mut witness) = (tempfile::tempdir().unwrap(), Witness::default());
+        let mut trainer = trainer(config(&sets), reads);
+        train(&RunDir::new(dir.path()), &mut trainer, &mut witness).unwrap_err().to_string()
+    };
+    let (late, early) = (diverge(Reads::AtLogPoints), diverge(Reads::EachStep));
+    for words in ["diverged at step 2", "4 steps", "step-0000000"] {
+        assert!(late.contains(words) && early.contains(words), "{late}\n{early}");
+    }
+}
