@@ -4,6 +4,7 @@
 //! a run that is interrupted and resumed gives the same bits.
 
 use std::num::NonZeroUsize;
+use std::time::Instant;
 
 use candle_core::{DType, Device};
 use flowmap_core::{Coupling, NoiseStream, Stream};
