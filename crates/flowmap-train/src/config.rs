@@ -3,6 +3,7 @@
 mod conflicts;
 mod layers;
 mod network;
+mod refusal;
 
 use std::path::Path;
 
@@ -149,11 +150,14 @@ pub struct EvalConfig {
     pub num: usize,
     /// Metrics by name; empty for those that suit the data.
     pub metrics: Vec<String>,
+    /// Scale of classifier-free guidance, as of `flowmap sample --guidance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f64>,
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { steps: vec![1, 2, 4, 8, 16], num: 100_000, metrics: Vec::new() }
+        Self { steps: vec![1, 2, 4, 8, 16], num: 100_000, metrics: Vec::new(), guidance: None }
     }
 }
 
@@ -201,6 +205,11 @@ impl Config {
             format!("{:?}", self.eval.steps),
         )?;
         range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
+        if let Some(scale) = self.eval.guidance {
+            range("eval.guidance", scale.is_finite(), "a finite number", scale.to_string())?;
+            range("conditional", self.conditional, "true, which `eval.guidance` needs", "false".into())?;
+            self.guidance.map_or(Ok(()), |trained| trained.check(scale))?;
+        }
         let sigma_fits = self.sigma_data.is_none_or(|sigma| sigma > 0.0 && sigma.is_finite());
         range(
             "sigma_data",

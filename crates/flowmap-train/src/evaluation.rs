@@ -36,6 +36,9 @@ pub struct Evaluation {
     pub seed: u64,
     /// The sampler, for a model.
     pub sampler: Option<Sampling>,
+    /// The scale of guidance, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f64>,
     /// One row per number of steps; one without for a file of samples.
     pub rows: Vec<StepsRow>,
     /// How far the map is from its own laws, for a model.
@@ -86,6 +89,7 @@ pub fn evaluate(
         num: how.num,
         seed: how.seed,
         sampler: Some(how.sampler),
+        guidance: how.guidance,
         rows,
         laws: Some(LawErrors::of(model, reference, how, device)?),
     })
@@ -108,7 +112,8 @@ impl Config {
     /// How the judgement at the end of the run samples: by the sampler that suits the objectives.
     pub fn generation(&self) -> Generation {
         let seed = self.seed.wrapping_add(EVALUATION_SEED_OFFSET);
-        Generation { sampler: self.sampling(), ..Generation::new(self.eval.num, seed) }
+        let (sampler, guidance) = (self.sampling(), self.eval.guidance);
+        Generation { sampler, guidance, ..Generation::new(self.eval.num, seed) }
     }
 }
 

@@ -65,7 +65,8 @@ pub fn draw_figures(
         Ok(())
     };
     let sampler = evaluation.sampler.unwrap_or_default();
-    let how = Generation { sampler, ..Generation::new(0, evaluation.seed) };
+    let guidance = evaluation.guidance;
+    let how = Generation { sampler, guidance, ..Generation::new(0, evaluation.seed) };
     let shape = &model.config.shape;
     match (&shape[..], reference.data().extent()) {
         ([2], Some(extent)) => {

@@ -94,6 +94,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         num: samples.n_samples().unwrap_or(0) as usize,
         seed: args.seed,
         sampler: None,
+        guidance: None,
         rows: vec![StepsRow { steps: None, metrics: judge(drawn, &reference, &metrics, args.seed)? }],
         laws: None,
     })
