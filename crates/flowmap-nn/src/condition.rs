@@ -66,7 +66,7 @@ impl<'a> Condition<'a> {
         Ok(OwnedCondition {
             labels: self.labels.map(rows).transpose()?,
             guidance: self.guidance.map(rows).transpose()?,
-            dropout: self.dropout.map(|keys| keys.from_row(first)),
+            dropout: self.dropout.map(|keys| keys.starting_at(first)),
         })
     }
 }

@@ -27,7 +27,7 @@ impl DropoutKeys {
     }
 
     /// Those of the rows from `row` on.
-    pub(crate) fn from_row(self, row: usize) -> Self {
+    pub(crate) fn starting_at(self, row: usize) -> Self {
         Self { first: self.first.wrapping_add(row as u64), ..self }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     fn masks_depend_on_seed_row_and_layer_alone() {
         let keys = DropoutKeys::new(1, 40);
         let whole = mask("a", keys, 8);
-        let parts = [mask("a", keys, 3), mask("a", keys.from_row(3), 5)].concat();
+        let parts = [mask("a", keys, 3), mask("a", keys.starting_at(3), 5)].concat();
         assert_eq!(whole, parts);
         assert_ne!(whole, mask("b", keys, 8));
         assert_ne!(whole, mask("a", DropoutKeys::new(2, 40), 8));

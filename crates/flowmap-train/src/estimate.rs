@@ -5,7 +5,7 @@
 //! A backward pass costs twice its forward pass, or three times where blocks compute their activations again,
 //! and a dual pass twice a plain one.
 //! Memory counts the parameters with all that belongs to them, and the activations of the tiles that are under way at once;
-//! code, data and the buffers of kernels are not counted.
+//! code, data, the buffers of kernels and weights rounded to bf16 are not counted.
 
 use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::objective::Method;

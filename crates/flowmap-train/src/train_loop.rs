@@ -38,8 +38,8 @@ pub fn train(run: &RunDir, trainer: &mut Trainer, observer: &mut dyn Observer) -
         unread.push(trainer.advance()?);
         let step = trainer.n_steps();
         let is_last = step == config.train.steps;
-        let is_due = step % config.train.checkpoint_every == 0 || is_last;
-        let is_logged = step % config.train.log_every == 0 || is_last;
+        let is_due = step.is_multiple_of(config.train.checkpoint_every) || is_last;
+        let is_logged = step.is_multiple_of(config.train.log_every) || is_last;
         if trainer.reads() == Reads::AtLogPoints && !is_logged && !is_due {
             trainer.wall_s += began.elapsed().as_secs_f64();
             continue;

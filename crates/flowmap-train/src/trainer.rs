@@ -160,7 +160,7 @@ impl Trainer {
         self.step
     }
 
-    /// Seconds that the steps of [`train`] took so far, resumed ones included.
+    /// Seconds that the steps of [`crate::train`] took so far, resumed ones included.
     pub fn wall_s(&self) -> f64 {
         self.wall_s
     }

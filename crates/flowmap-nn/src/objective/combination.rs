@@ -194,7 +194,7 @@ impl Combination {
             // Dropout is on in the model's pass on the diagonal, and off in all others.
             let mut condition = Condition::from(&rows.condition);
             if term.objective.is_diagonal() {
-                condition = condition.with_dropout(DropoutKeys::new(times.seed(), first).from_row(start));
+                condition = condition.with_dropout(DropoutKeys::new(times.seed(), first).starting_at(start));
             }
             let losses = term.objective.per_sample_in(
                 &context,
