@@ -47,12 +47,16 @@ impl Step {
 ///
 /// Three sets of dependencies are compiled, and one is checked for GPUs: checked ones for clippy and doc, dev ones for tests, doctests
 /// and benches, release ones for the README. Steps that share a set select the same packages, since another selection
-/// unites other features and would compile Candle again.
+/// unites other features and would compile Candle again. What a user would build without Parquet files is checked with them.
 pub fn table(runner: TestRunner) -> Vec<Step> {
     let test = match runner {
-        TestRunner::Nextest => "nextest run --locked --workspace --no-fail-fast",
+        TestRunner::Nextest => {
+            "nextest run --locked --workspace --features flowmap-cli/parquet --no-fail-fast"
+        }
         // Without a list of targets this would run the doctests too, and count them twice.
-        TestRunner::Cargo => "test --locked --workspace --lib --bins --tests --examples --no-fail-fast",
+        TestRunner::Cargo => {
+            "test --locked --workspace --features flowmap-cli/parquet --lib --bins --tests --examples --no-fail-fast"
+        }
     };
     vec![
         Step::cargo("fmt", "fmt --all -- --check"),
@@ -62,22 +66,31 @@ pub fn table(runner: TestRunner) -> Vec<Step> {
             "package",
             "package --locked --workspace --exclude xtask --exclude flowmap-benches --no-verify --allow-dirty",
         ),
-        Step::cargo("clippy", "clippy --locked --workspace --all-targets -- -D warnings"),
+        Step::cargo(
+            "clippy",
+            "clippy --locked --workspace --features flowmap-cli/parquet --all-targets -- -D warnings",
+        ),
         Step {
             name: "doc",
             action: Action::Cargo {
                 // With the examples among the targets, dependencies have the features that clippy checked them with.
-                args: "doc --locked --workspace --no-deps --lib --bins --examples",
+                args: "doc --locked --workspace --features flowmap-cli/parquet --no-deps --lib --bins --examples",
                 env: &[("RUSTDOCFLAGS", "-D warnings")],
             },
         },
         // A fourth set, for features that need Candle again; nothing is compiled but checked.
         Step { name: "gpu-check", action: Action::Task { name: "gpu-check", check: gpu::check } },
         Step::cargo("test", test),
-        Step::cargo("doctest", "test --locked --workspace --doc --no-fail-fast"),
+        Step::cargo(
+            "doctest",
+            "test --locked --workspace --features flowmap-cli/parquet --doc --no-fail-fast",
+        ),
         // In the dev profile all dependencies are there already: the tests have built them.
         // `--bench *` leaves out the unit tests of the libraries, which `--benches` would build too.
-        Step::cargo("bench", "bench --locked --workspace --bench * --no-run --profile dev"),
+        Step::cargo(
+            "bench",
+            "bench --locked --workspace --features flowmap-cli/parquet --bench * --no-run --profile dev",
+        ),
         Step { name: "readme", action: Action::Task { name: "readme", check: readme::check } },
     ]
 }
