@@ -36,7 +36,7 @@ pub struct Evaluation {
     pub seed: u64,
     /// The sampler, for a model.
     pub sampler: Option<Sampling>,
-    /// The scale of guidance, where one was asked for.
+    /// The scale of guidance: the one asked for, or the smallest that the network takes as an input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<f64>,
     /// One row per number of steps; one without for a file of samples.
@@ -89,7 +89,7 @@ pub fn evaluate(
         num: how.num,
         seed: how.seed,
         sampler: Some(how.sampler),
-        guidance: how.guidance,
+        guidance: how.guidance.or(model.config.guidance.map(|trained| trained.min)),
         rows,
         laws: Some(LawErrors::of(model, reference, how, device)?),
     })
