@@ -5,15 +5,12 @@
 mod image_nets;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_core::Stream;
 use flowmap_dual::Dual;
 use flowmap_nn::net::{Conditioning, Edm2Size, Edm2UNet, Edm2UNetConfig, UNet, UNetConfig};
-use flowmap_nn::objective::{LsdStop, Objective};
-use flowmap_nn::{AverageVelocity, Batch, Context, Error, FlowMap, ParamBuilder, Params, Times};
-use image_nets::{ImageCase, SIGMA_DATA, cases, images};
+use flowmap_nn::{AverageVelocity, Error, ParamBuilder, Params};
+use image_nets::{ImageCase, N, SIGMA_DATA, cases, host, images, loss, times};
 
-/// Samples of a batch: one for every label.
-const N: usize = 4;
 /// Steps of a central difference: truncation and rounding are both below 1e-8.
 const STEP: f64 = 1e-5;
 /// Against a central difference, relative to the largest number.
@@ -22,31 +19,6 @@ const DIFFERENCE: f64 = 1e-6;
 const SINGLE: f64 = 1e-4;
 /// The same for gradients of a derivative, which pass through every layer four times.
 const SINGLE_GRADIENT: f64 = 5e-4;
-
-fn times(dtype: DType) -> Times {
-    let draw = |i| {
-        let mut noise = NoiseStream::new(1, Stream::Times).at(i);
-        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
-        times.sort_by(f64::total_cmp);
-        flowmap_core::Times::forward(times[0], times[1], times[2]).unwrap()
-    };
-    Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap()
-}
-
-/// The mean LSD loss of one batch, the gradient stopped nowhere.
-fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tensor {
-    let (x0, x1) = (images(N, Stream::Base, dtype), images(N, Stream::Data, dtype));
-    let condition = case.condition(N, dtype);
-    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
-    let map = FlowMap::given(model, &condition);
-    let objective = Objective::Lsd { stop: LsdStop::None };
-    let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));
-    losses.unwrap().mean().unwrap()
-}
-
-fn host(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
 
 /// The largest difference over the largest number.
 fn relative(found: &[f64], expected: &[f64]) -> f64 {

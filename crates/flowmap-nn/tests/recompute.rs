@@ -4,45 +4,16 @@
 #[path = "support/image_nets.rs"]
 mod image_nets;
 
-use candle_core::{DType, Device, Tensor};
-use flowmap_core::{Linear, NoiseStream, Stream};
+use candle_core::{DType, Device};
 use flowmap_dual::GradientSums;
 use flowmap_nn::net::{ActivationMemory, Dit, DitConfig, DitSize};
-use flowmap_nn::objective::{LsdStop, Objective};
-use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, ParamBuilder, Params, Times};
-use image_nets::{ImageCase, cases, images};
+use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
+use image_nets::{ImageCase, cases, host, loss};
 
-/// Samples of a batch: one for every label.
-const N: usize = 4;
 /// Sums of the same numbers in f64 in another order, relative to the largest of a gradient.
 const ROUNDING: f64 = 1e-12;
 /// The same in f32, where the way back goes through thousands of such sums.
 const SINGLE_ROUNDING: f64 = 1e-5;
-
-fn times(dtype: DType) -> Times {
-    let draw = |i| {
-        let mut noise = NoiseStream::new(1, Stream::Times).at(i);
-        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
-        times.sort_by(f64::total_cmp);
-        flowmap_core::Times::forward(times[0], times[1], times[2]).unwrap()
-    };
-    Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap()
-}
-
-/// The mean LSD loss of one batch, the gradient stopped nowhere: a dual pass, and a plain one behind it.
-fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tensor {
-    let (x0, x1) = (images(N, Stream::Base, dtype), images(N, Stream::Data, dtype));
-    let condition = case.condition(N, dtype);
-    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
-    let map = FlowMap::given(model, &condition);
-    let objective = Objective::Lsd { stop: LsdStop::None };
-    let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));
-    losses.unwrap().mean().unwrap()
-}
-
-fn host(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
 
 fn trainable(
     case: &ImageCase,

@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{NoiseStream, Stream};
+use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{
     Conditioning, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, SecondTime, UNet,
     UNetConfig,
 };
-use flowmap_nn::{AverageVelocity, OwnedCondition, ParamBuilder, Params};
+use flowmap_nn::objective::{LsdStop, Objective};
+use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
 
 const SEED: u64 = 11;
+/// Samples of a batch: one for every label.
+pub const N: usize = 4;
 pub const SIGMA_DATA: f64 = 0.5;
 /// Shape of a sample.
 pub const SHAPE: [usize; 3] = [2, 8, 8];
@@ -142,4 +145,31 @@ pub fn normals(at: u64, dims: &[usize], stream: Stream) -> Tensor {
 /// `n` images.
 pub fn images(n: usize, stream: Stream, dtype: DType) -> Tensor {
     normals(0, &[&[n], &SHAPE[..]].concat(), stream).to_dtype(dtype).unwrap()
+}
+
+/// Times of a batch, s <= u <= t.
+pub fn times(dtype: DType) -> Times {
+    let draw = |i| {
+        let mut noise = NoiseStream::new(1, Stream::Times).at(i);
+        let mut times = [noise.uniform(), noise.uniform(), noise.uniform()];
+        times.sort_by(f64::total_cmp);
+        flowmap_core::Times::forward(times[0], times[1], times[2]).unwrap()
+    };
+    Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap()
+}
+
+/// The mean LSD loss of one batch, the gradient stopped nowhere.
+pub fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tensor {
+    let (x0, x1) = (images(N, Stream::Base, dtype), images(N, Stream::Data, dtype));
+    let condition = case.condition(N, dtype);
+    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
+    let map = FlowMap::given(model, &condition);
+    let objective = Objective::Lsd { stop: LsdStop::None };
+    let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));
+    losses.unwrap().mean().unwrap()
+}
+
+/// All numbers of a tensor.
+pub fn host(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
