@@ -211,7 +211,13 @@ impl Config {
         if let Some(scale) = self.eval.guidance {
             range("eval.guidance", scale.is_finite(), "a finite number", scale.to_string())?;
             range("conditional", self.conditional, "true, which `eval.guidance` needs", "false".into())?;
-            self.guidance.map_or(Ok(()), |trained| trained.check(scale))?;
+            let is_trained = self.guidance.is_none_or(|trained| trained.check(scale).is_ok());
+            range(
+                "eval.guidance",
+                is_trained,
+                "a scale from `guidance.min` to `guidance.max`",
+                scale.to_string(),
+            )?;
         }
         let sigma_fits = self.sigma_data.is_none_or(|sigma| sigma > 0.0 && sigma.is_finite());
         range(
