@@ -100,8 +100,8 @@ mod reader {
     use crate::error::{FormatFault, RecordFault};
     use crate::file::npz::open;
     use crate::image::encoded::{Decoded, OneShape};
-    use crate::image::set::{Labels, Pixels, max_label};
-    use crate::image::shards::shards;
+    use crate::image::set::{Pixels, max_label};
+    use crate::image::shards::{all_or_none, shards};
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
 
@@ -131,16 +131,8 @@ mod reader {
                 self.read_file(&file, &mut images)?;
             }
             let Images { decoded, labels, bad } = images;
-            let Some(shape) = decoded.shape.filter(|_| !labels.is_empty()) else {
-                return Err(Error::Empty { place });
-            };
-            let n_labelled = labels.iter().flatten().count();
-            if n_labelled != 0 && n_labelled != labels.len() {
-                let (expected, found) = (labels.len() as u64, n_labelled as u64);
-                return Err(Error::LabelCount { place, expected, found });
-            }
-            let labels = (n_labelled > 0).then(|| labels.into_iter().flatten().collect());
-            let labels = Labels { labels, classes: self.classes };
+            let labels = all_or_none(&place, labels, self.classes)?;
+            let Some(shape) = decoded.shape else { return Err(Error::Empty { place }) };
             let pixels = Pixels::Bytes(decoded.bytes);
             ImageSet::new(place, shape, pixels, labels, self.flip.into(), bad.into_skipped())
         }

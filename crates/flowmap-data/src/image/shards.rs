@@ -1,8 +1,10 @@
-//! The files that a data set is spread over.
+//! The files that a data set is spread over, and the labels that come with their records.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use super::set::Labels;
 use crate::file::npz::extension;
 use crate::{Error, Result};
 
@@ -24,4 +26,22 @@ pub(crate) fn shards(path: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     }
     shards.sort();
     if shards.is_empty() { Err(Error::Empty { place: path.display().to_string() }) } else { Ok(shards) }
+}
+
+/// The labels of images that were read one by one: of all of them, or of none.
+///
+/// # Errors
+/// No image, or labels of some images alone.
+pub(crate) fn all_or_none(
+    place: &str,
+    labels: Vec<Option<u32>>,
+    classes: Option<NonZeroU32>,
+) -> Result<Labels> {
+    let (expected, found) = (labels.len() as u64, labels.iter().flatten().count() as u64);
+    match found {
+        _ if expected == 0 => Err(Error::Empty { place: place.into() }),
+        0 => Ok(Labels { labels: None, classes }),
+        _ if found < expected => Err(Error::LabelCount { place: place.into(), expected, found }),
+        _ => Ok(Labels { labels: Some(labels.into_iter().flatten().collect()), classes }),
+    }
 }

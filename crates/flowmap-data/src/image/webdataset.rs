@@ -72,8 +72,8 @@ mod reader {
     use crate::file::npz::open;
     use crate::file::tar::Members;
     use crate::image::encoded::{Fit, OneShape};
-    use crate::image::set::{Labels, Pixels, max_label};
-    use crate::image::shards::shards;
+    use crate::image::set::{Pixels, max_label};
+    use crate::image::shards::{all_or_none, shards};
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
 
@@ -128,16 +128,8 @@ mod reader {
                     }
                 }
             }
-            let Some(shape) = images.shape.filter(|_| !labels.is_empty()) else {
-                return Err(Error::Empty { place });
-            };
-            let n_labelled = labels.iter().flatten().count();
-            if n_labelled != 0 && n_labelled != labels.len() {
-                let (expected, found) = (labels.len() as u64, n_labelled as u64);
-                return Err(Error::LabelCount { place, expected, found });
-            }
-            let labels = (n_labelled > 0).then(|| labels.into_iter().flatten().collect());
-            let labels = Labels { labels, classes: self.classes };
+            let labels = all_or_none(&place, labels, self.classes)?;
+            let Some(shape) = images.shape else { return Err(Error::Empty { place }) };
             let skipped = bad.into_skipped();
             ImageSet::new(place, shape, Pixels::Bytes(images.bytes), labels, self.flip.into(), skipped)
         }
