@@ -184,7 +184,7 @@ fn quality(evaluation: &Evaluation, metric: Metric) -> Result<RgbImage> {
     let y: Vec<f64> = measured.iter().map(|m| m.value).collect();
     let floor = measured.first().and_then(|m| m.floor);
     let series = [Series { name: metric.title(), x: &x, y: &y }];
-    Ok(quality_vs_steps("distance to the data", metric.title(), &series, floor, Scale::Log)?)
+    Ok(quality_vs_steps("quality by number of steps", metric.title(), &series, floor, Scale::Log)?)
 }
 
 fn losses(log: &[Record]) -> Result<RgbImage> {
