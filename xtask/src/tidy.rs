@@ -9,6 +9,7 @@ mod licenses;
 mod links;
 mod reads;
 mod references;
+mod sends;
 mod text;
 mod words;
 
@@ -69,6 +70,7 @@ pub fn check() -> Result<()> {
         words::check(source, &mut findings);
         links::check(source, &mut findings);
         reads::check(source, &mut findings);
+        sends::check(source, &mut findings);
     }
     references::check(&sources, &mut findings);
     text::check_exceptions(&sources, &mut findings);

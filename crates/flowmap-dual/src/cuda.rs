@@ -84,7 +84,6 @@ pub struct GradientNorm(Found);
 #[derive(Clone, Debug)]
 enum Found {
     /// On a device, `(2,)` in f64.
-    #[cfg(feature = "cuda")]
     Device(Tensor),
     /// On the host.
     Host([f64; 2]),
@@ -104,6 +103,11 @@ impl GradientNorm {
         Self(Found::Host([norm, max_norm.map_or(1.0, |max_norm| (max_norm / norm).min(1.0))]))
     }
 
+    /// A norm and its factor where a device keeps them, `(2,)` in f64.
+    pub fn kept(both: Tensor) -> Self {
+        Self(Found::Device(both))
+    }
+
     /// Measures gradients without waiting for the device; `None` where it has no kernel for them.
     ///
     /// # Errors
@@ -120,7 +124,7 @@ impl GradientNorm {
         {
             let gradients = gradients.into_iter().map(|g| g.detach().contiguous());
             let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?;
-            Ok(Some(Self(Found::Device(crate::kernel::cuda::measure(&gradients, max_norm)?))))
+            Ok(Some(Self::kept(crate::kernel::cuda::measure(&gradients, max_norm)?)))
         }
         #[cfg(not(feature = "cuda"))]
         {
@@ -151,9 +155,20 @@ impl GradientNorm {
         matches!(self.0, Found::Host(_))
     }
 
+    /// What clips by composed operations on the device, without waiting for it; `None` where the norm is on the host.
+    ///
+    /// # Errors
+    /// As the device.
+    pub fn clip(&self) -> Result<Option<Clip>> {
+        let Found::Device(both) = &self.0 else { return Ok(None) };
+        // 0 x is zero for finite x and NaN for others.
+        let nothing = (both * 0.0)?.sum_all()?;
+        let is_finite = nothing.eq(&nothing.zeros_like()?)?;
+        Ok(Some(Clip { factor: both.narrow(0, 1, 1)?.reshape(())?, is_finite }))
+    }
+
     fn read(&self) -> Result<Vec<f64>> {
         match &self.0 {
-            #[cfg(feature = "cuda")]
             Found::Device(both) => crate::host::numbers(both),
             Found::Host(both) => Ok(both.to_vec()),
         }
@@ -166,6 +181,31 @@ impl GradientNorm {
             Found::Device(both) => Some(both),
             Found::Host(_) => None,
         }
+    }
+}
+
+/// The factor of a [`GradientNorm`] on its device, and whether it may be used.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    factor: Tensor,
+    is_finite: Tensor,
+}
+
+impl Clip {
+    /// The clipped gradient.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn apply(&self, gradient: &Tensor) -> candle_core::Result<Tensor> {
+        gradient.broadcast_mul(&self.factor.to_dtype(gradient.dtype())?)
+    }
+
+    /// `new` where the norm is finite, else `old`.
+    ///
+    /// # Errors
+    /// Where their shapes differ; as Candle.
+    pub fn choose(&self, new: &Tensor, old: &Tensor) -> candle_core::Result<Tensor> {
+        self.is_finite.broadcast_as(new.shape())?.where_cond(new, old)
     }
 }
 

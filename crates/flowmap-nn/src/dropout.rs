@@ -9,6 +9,7 @@
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::cuda::Draws;
+use flowmap_dual::host;
 
 use crate::Result;
 use crate::params::fnv1a;
@@ -65,7 +66,7 @@ impl Dropout {
         let draws = Draws { key: stream.key(), first: keys.first, rows, dim };
         let scale = (1.0 - self.probability).recip();
         if let Some(uniforms) = draws.uniforms(device)? {
-            let kept = uniforms.ge(self.probability)?.to_dtype(dtype)?;
+            let kept = uniforms.ge(&host::filled_like(&uniforms, self.probability)?)?.to_dtype(dtype)?;
             return Ok(Some((kept.reshape(dims)? * scale)?));
         }
         let mut values = Vec::with_capacity(rows * dim);
@@ -74,8 +75,7 @@ impl Dropout {
             let mut number = || if noise.uniform() < self.probability { 0.0 } else { scale as f32 };
             values.extend((0..dim).map(|_| number()));
         }
-        let mask = Tensor::from_vec(values, dims, &Device::Cpu)?;
-        Ok(Some(mask.to_dtype(dtype)?.to_device(device)?))
+        Ok(Some(host::send(values, dims, dtype, device)?))
     }
 }
 

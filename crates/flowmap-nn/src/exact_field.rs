@@ -48,7 +48,7 @@ impl<F: ExactFlow + Send + Sync + 'static> VelocityField for ExactField<F> {
         let (dtype, device) = (x.dtype(), x.device().clone());
         let flat = host::copy(&x.reshape((x.dim(0)?, self.flow.dim()))?)?;
         let velocity = flat.apply_op2(&host::copy(&t.detach())?, VelocityOp(self.flow.clone()))?;
-        Ok(velocity.reshape(x.shape())?.to_device(&device)?.to_dtype(dtype)?)
+        Ok(host::place(&velocity.reshape(x.shape())?, &device)?.to_dtype(dtype)?)
     }
 }
 

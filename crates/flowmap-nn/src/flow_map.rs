@@ -20,17 +20,31 @@ pub trait AverageVelocity: Send + Sync {
     /// # Errors
     /// Where shapes do not fit, or a part of the condition is missing or unexpected.
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual>;
+
+    /// The network that computes all jumps which start at `s`, where that is another one: who knows the time on the host
+    /// spares a device from reading it. `None` where it is this one.
+    fn starting_at(&self, _s: f64) -> Option<&dyn AverageVelocity> {
+        None
+    }
 }
 
 impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         (**self).average_velocity(s, t, x, condition)
     }
+
+    fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
+        (**self).starting_at(s)
+    }
 }
 
 impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         (**self).average_velocity(s, t, x, condition)
+    }
+
+    fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
+        (**self).starting_at(s)
     }
 }
 
@@ -144,6 +158,13 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         let v_st = self.net.average_velocity(s, t, x, self.condition)?;
         let rank = x.dims().len();
         Ok(x.add(&t.sub(s)?.column(rank)?.mul(&v_st)?)?)
+    }
+}
+
+impl<'a> FlowMap<'a, dyn AverageVelocity + 'a> {
+    /// The same for jumps that all start at `s`, see [`AverageVelocity::starting_at`].
+    pub fn starting_at(self, s: f64) -> Self {
+        Self { net: self.net.starting_at(s).unwrap_or(self.net), ..self }
     }
 }
 

@@ -64,7 +64,8 @@ impl<M: AverageVelocity, G: AverageVelocity> AverageVelocity for Autoguided<M, G
 
 /// A guided network for jumps that start in an interval of times, and the plain one for others, (3).
 ///
-/// The rows of a batch may differ in their times; what no row needs is not evaluated, for which the times are read.
+/// The rows of a batch may differ in their times; what no row needs is not evaluated, for which the times are read,
+/// unless all rows start at one time that the host knows ([`AverageVelocity::starting_at`]), as in samplers.
 #[derive(Clone, Debug)]
 pub struct GuidedWithin<M, G> {
     plain: M,
@@ -93,12 +94,16 @@ impl<M: AverageVelocity, G: AverageVelocity> AverageVelocity for GuidedWithin<M,
             return Ok(plain);
         }
         let guided = self.guided.average_velocity(s, t, x, condition)?;
-        let shares = starts.iter().map(|start| f64::from(u8::from(is_within(start))));
+        let shares = starts.iter().map(|start| f64::from(u8::from(is_within(start)))).collect();
         let column = [&[starts.len()][..], &vec![1; x.dims().len() - 1]].concat();
-        let shares =
-            candle_core::Tensor::from_iter(shares, x.device())?.to_dtype(x.dtype())?.reshape(column)?;
+        let shares = host::send(shares, column, x.dtype(), x.device())?;
         let shares = Dual::constant(shares.broadcast_as(x.shape())?.contiguous()?);
         Ok(plain.add(&guided.sub(&plain)?.mul(&shares)?)?)
+    }
+
+    fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
+        let [a, b] = self.interval;
+        Some(if (a..=b).contains(&s) { &self.guided } else { &self.plain })
     }
 }
 

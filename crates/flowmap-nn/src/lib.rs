@@ -17,9 +17,10 @@ pub mod optim;
 mod params;
 mod teacher;
 mod tiles;
+mod times;
 mod unread;
 
-pub use batch::{Batch, TimeColumn, Times};
+pub use batch::Batch;
 pub use condition::{Condition, OwnedCondition};
 pub use dropout::DropoutKeys;
 pub use ema::Ema;
@@ -31,4 +32,5 @@ pub use loss::PerSample;
 pub use params::{Init, ParamBuilder, Params, is_finite};
 pub use teacher::{Context, Teacher, VelocityField};
 pub use tiles::{LossAndGradient, loss_and_gradient, tile_rows};
+pub use times::{TimeColumn, Times};
 pub use unread::{Losses, UnreadLosses};

@@ -66,10 +66,10 @@ where
         _ => 1,
     };
     let n_lanes = n_tiles.min(lanes_that_fit);
+    let drawn = combination.draw(batch, times, first)?;
     let packed = PackedWeights::default();
     let tile = |index| -> Result<LossAndGradient> {
-        let losses =
-            combination.loss_of_tile(model, teacher, batch, times, first, Tile { index, n_tiles })?;
+        let losses = combination.loss_of_tile(model, teacher, batch, &drawn, Tile { index, n_tiles })?;
         let gradients = losses.total.backward()?;
         Ok(LossAndGradient { losses: UnreadLosses::of_tile(&losses)?, gradients })
     };

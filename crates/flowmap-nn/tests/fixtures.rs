@@ -61,7 +61,7 @@ fn check_edm2_unet(fixture: &Fixture, dtype: DType) {
     let labels = fixture.labels("input.label");
     let condition = Condition::from(labels.as_ref());
     let time = |name: &str| fixture.times(name, dtype, |t| t);
-    let times = Times { s: time("input.s"), u: time("input.s"), t: time("input.t") };
+    let times = Times::of(time("input.s"), time("input.s"), time("input.t"));
     let (s, t) = (times.s.tensor(), times.t.tensor());
     let i_s = fixture.tensor("input.i_s", dtype);
 
@@ -120,7 +120,7 @@ fn check_dit(fixture: &Fixture, dtype: DType) {
     let labels = fixture.labels("input.y");
     let condition = Condition::from(labels.as_ref());
     let time = |name: &str| fixture.times(name, dtype, |t| 1.0 - t);
-    let times = Times { s: time("input.t"), u: time("input.t"), t: time("input.r") };
+    let times = Times::of(time("input.t"), time("input.t"), time("input.r"));
     let (s, t) = (times.s.tensor(), times.t.tensor());
     let i_s = fixture.tensor("input.z_t", dtype);
 

@@ -121,7 +121,7 @@ fn check(path: &Path) {
 
     let (x0, x1) = (golden.tensor("input.x0"), golden.tensor("input.x1"));
     let batch = Batch { x0, x1, condition: Condition::default(), interpolant: &interpolant };
-    let times = Times { s: golden.times("input.s"), u: golden.times("input.u"), t: golden.times("input.t") };
+    let times = Times::of(golden.times("input.s"), golden.times("input.u"), golden.times("input.t"));
     // Distillation: the known flow is the second network.
     let known = objective.needs_teacher().then(|| {
         let tensors = golden.network_tensors("teacher.");

@@ -106,7 +106,7 @@ impl Rows {
             guidance: Some(Tensor::new(&scales[..], &Device::Cpu).unwrap()),
             dropout: None,
         };
-        let times = Times { s: time(), u: time(), t: time() };
+        let times = Times::of(time(), time(), time());
         Self { x0: tensor(x0), x1: tensor(x1), condition, labels, scales, times }
     }
 
@@ -243,7 +243,7 @@ fn guided_mean_flow_on_the_diagonal_is_guided_flow_matching() {
     let condition = guided_case().condition(N, DType::F64);
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
     let t = times(N).t;
-    let on_diagonal = Times { s: t.clone(), u: t.clone(), t };
+    let on_diagonal = Times::of(t.clone(), t.clone(), t);
     let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
     let context = Context { null_label: Some(guided_case().null_label()), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&model, &condition), FlowMap::given(&teacher, &condition));

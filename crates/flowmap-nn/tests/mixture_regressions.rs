@@ -168,7 +168,7 @@ fn regression_times() -> Times {
     let (s, t): (Vec<f64>, Vec<f64>) = (0..N_SAMPLES as u64).map(pair).unzip();
     let column = |host| TimeColumn::new(host, DType::F64, &Device::Cpu).unwrap();
     let u = s.iter().map(|s| s + 1.0 / FINE).collect();
-    Times { s: column(s), u: column(u), t: column(t) }
+    Times::of(column(s), column(u), column(t))
 }
 
 /// The losses of a regression at θ and their excess over the conditional variance.

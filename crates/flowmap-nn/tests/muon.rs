@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
+use flowmap_dual::cuda::GradientNorm;
+use flowmap_dual::host;
 use flowmap_nn::optim::{AdamW, Muon, MuonConstants, Optimizer, OptimizerConfig};
 use flowmap_nn::{Ema, Error, Init, ParamBuilder, Params};
 
@@ -225,4 +227,40 @@ fn what_does_not_fit_is_refused_by_name() {
     }
     let half = self::params(DType::BF16);
     assert!(matches!(Muon::new(&half, CONSTANTS), Err(Error::OptimizerDType(DType::BF16))));
+}
+
+#[test]
+fn a_norm_that_a_device_keeps_clips_as_one_on_the_host_and_moves_nothing_where_it_is_not_finite() {
+    let kept = |norm: f64| {
+        let both = [norm, norm.recip().min(1.0)];
+        GradientNorm::kept(Tensor::new(&both, &Device::Cpu).unwrap())
+    };
+    let known = |norm: f64| GradientNorm::known(norm, Some(1.0));
+    let mut builder = ParamBuilder::fresh(3, DType::F64, &Device::Cpu);
+    // Adam's part has a kernel of its own for such a norm, on a device alone.
+    builder.param("layers.0.weight", (17, 9), Init::Normal(1.0)).unwrap();
+    let start = builder.finish().unwrap();
+    let run = |norm: &dyn Fn(f64) -> GradientNorm, sizes: &[f64]| {
+        let copies = start.tensors().into_iter().map(|(name, t)| (name, t.copy().unwrap())).collect();
+        let mut builder = ParamBuilder::trainable(copies, DType::F64, &Device::Cpu);
+        builder.param("layers.0.weight", (17, 9), Init::Zeros).unwrap();
+        let params = builder.finish().unwrap();
+        let mut muon = Muon::new(&params, CONSTANTS).unwrap();
+        let mut averages = [Ema::new(0.9, &params).unwrap()];
+        for (k, size) in (1..).zip(sizes) {
+            let (norm, before) = (norm(*size), host::n_reads());
+            muon.step_clipped(&gradients(&params, k), 0.01, &norm, &mut averages).unwrap();
+            assert_eq!(host::n_reads(), before, "step {k}");
+        }
+        let weight = &params.tensors()["layers.0.weight"];
+        let average = &averages[0].tensors()["layers.0.weight"];
+        [weight, average, &muon.state()["first.layers.0.weight"]].map(values)
+    };
+    for (found, expected) in run(&kept, &[4.0, 0.5]).iter().zip(run(&known, &[4.0, 0.5])) {
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE * b.abs().max(1.0);
+        assert!(found.iter().zip(&expected).all(close), "{found:?}\n{expected:?}");
+    }
+    let before = run(&kept, &[4.0]);
+    assert_ne!(before, run(&kept, &[4.0, 2.0]));
+    assert_eq!(before, run(&kept, &[4.0, f64::NAN, f64::INFINITY]));
 }

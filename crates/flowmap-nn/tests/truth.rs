@@ -157,7 +157,7 @@ fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_
         let stream = NoiseStream::new(SEED, Stream::Times);
         let t: Vec<f64> = (0..N_SAMPLES as u64).map(|i| stream.at(i).uniform()).collect();
         let time = || TimeColumn::new(t.clone(), DType::F64, &Device::Cpu).unwrap();
-        let times = Times { s: time(), u: time(), t: time() };
+        let times = Times::of(time(), time(), time());
         let (x0, x1) = pairs(&truth, N_SAMPLES);
         let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
         let (model, params) = truth.trainable_per_sample(N_SAMPLES);

@@ -215,7 +215,7 @@ fn guidance_mixes_the_target_of_mean_flow() {
     }
     assert!(n_early > 0 && n_early < N, "{n_early} samples before the interval");
     // At t = s the target is the mixed velocity itself.
-    let on_diagonal = Times { s: times.t.clone(), u: times.t.clone(), t: times.t.clone() };
+    let on_diagonal = Times::of(times.t.clone(), times.t.clone(), times.t.clone());
     let guidance = MeanFlowGuidance { omega: 0.7, kappa: 0.6, ..MeanFlowGuidance::default() };
     let found = Objective::GuidedMeanFlow(guidance);
     let found = host(found.per_sample_in(&context, model, teacher, &batch, &on_diagonal).unwrap().tensor());

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
 use flowmap_dual::cuda::Draws;
+use flowmap_dual::host;
 
 use crate::Result;
 
@@ -33,7 +34,7 @@ pub fn base_noise(
         stream.at(first + i as u64).fill_normal_f32(row);
         row.iter_mut().for_each(|v| *v *= sigma as f32);
     }
-    Ok(Tensor::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+    Ok(host::send(values, dims, dtype, device)?)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //!
 //! A batch is a function of (seed, k) and of nothing else, so the next one is made while a step computes.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Shape, Tensor, WithDType};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
+use flowmap_dual::host;
 use flowmap_nn::{Batch, OwnedCondition};
 use flowmap_sample::base_noise;
 
@@ -55,8 +56,8 @@ impl Batches<'_> {
         let mut data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
         let augmenter = self.config.augmentation.checked(shape)?;
         augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
-        let x0 = self.couple(x0, &data, k)?.to_device(self.device)?;
-        let x1 = Tensor::from_vec(data.x, data.shape, self.device)?;
+        let x0 = self.couple(x0, &data, k)?;
+        let x1 = self.send(data.x, data.shape)?;
         let condition = match data.labels.filter(|_| self.config.conditional) {
             Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
             None => OwnedCondition::default(),
@@ -72,7 +73,7 @@ impl Batches<'_> {
                 let (stream, n) = (NoiseStream::new(self.config.seed, Stream::Data), data.shape[0]);
                 let stored = flowmap_data::batch_noise(self.data, &stream, k, n);
                 let stored = stored.ok_or(Error::NoNoise { kind: self.config.data.kind() })?;
-                return Ok(Tensor::from_vec(stored, x0.shape(), x0.device())?);
+                return self.send(stored, x0.shape());
             }
             _ => {}
         }
@@ -82,8 +83,14 @@ impl Batches<'_> {
         let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(k);
         let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
         let rows = rows.map_err(flowmap_nn::Error::from)?;
-        let rows = Tensor::from_iter(rows.into_iter().map(|row| row as u32), x0.device())?;
-        Ok(x0.index_select(&rows, 0)?)
+        let rows: Vec<u32> = rows.into_iter().map(|row| row as u32).collect();
+        let x0 = x0.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+        Ok(host::place(&x0, self.device).map_err(flowmap_nn::Error::from)?)
+    }
+
+    /// Numbers on the device of the run.
+    fn send<T: WithDType>(&self, numbers: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
+        Ok(host::send(numbers, shape, T::DTYPE, self.device).map_err(flowmap_nn::Error::from)?)
     }
 
     /// Replaces some labels by "none", so that the network learns to do without.
@@ -104,11 +111,11 @@ impl Batches<'_> {
             Some(range) => {
                 let null = self.model.n_classes as u32;
                 let scales = range.scales(self.config.seed, first, &labels, null);
-                Some(Tensor::from_vec(scales, n, self.device)?)
+                Some(self.send(scales, n)?)
             }
             None => None,
         };
-        let labels = Some(Tensor::from_vec(labels, n, self.device)?);
+        let labels = Some(self.send(labels, n)?);
         Ok(OwnedCondition { labels, guidance, dropout: None })
     }
 }

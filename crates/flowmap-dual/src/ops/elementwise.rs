@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::host::filled_like;
 use crate::kernel::SinCos;
 use crate::{Dual, Result};
 
@@ -135,7 +136,8 @@ impl Dual {
                 return Ok(self.clone());
             }
         }
-        self.map_elementwise(|x| x.clamp(-bound, bound), |x, _| x.abs()?.le(bound)?.to_dtype(x.dtype()))
+        let clamp = |x: &Tensor| x.maximum(&filled_like(x, -bound)?)?.minimum(&filled_like(x, bound)?);
+        self.map_elementwise(clamp, |x, _| x.abs()?.le(&filled_like(x, bound)?)?.to_dtype(x.dtype()))
     }
 
     /// max(x, 0); the derivative at zero counts as one, as in Candle.
@@ -143,6 +145,6 @@ impl Dual {
     /// # Errors
     /// As Candle.
     pub fn relu(&self) -> Result<Self> {
-        self.map_elementwise(Tensor::relu, |x, _| x.ge(0.0)?.to_dtype(x.dtype()))
+        self.map_elementwise(Tensor::relu, |x, _| x.ge(&filled_like(x, 0.0)?)?.to_dtype(x.dtype()))
     }
 }

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LearnedWeightConfig, PositionalWeightConfig, WeightNet};
+use crate::times::JumpFn;
 use crate::{Error, PerSample, Result, Times};
 
 /// Widths below this count as this, so that a negative power stays finite.
@@ -56,6 +57,11 @@ impl TimeWeight {
         }
     }
 
+    /// The weight of a jump of this width by a power of it.
+    pub(crate) fn of_width(width: f64, power: f64) -> f64 {
+        if power < 0.0 { width.max(SMALLEST_WIDTH).powf(power) } else { width.powf(power) }
+    }
+
     /// The weighed losses; `learned` is the network of a learned weight, `term` its index in messages.
     ///
     /// # Errors
@@ -69,13 +75,7 @@ impl TimeWeight {
     ) -> Result<PerSample> {
         match *self {
             Self::Constant {} => Ok(losses),
-            Self::Width { power } => {
-                let power = |width: f64| match width {
-                    width if power < 0.0 => width.max(SMALLEST_WIDTH).powf(power),
-                    width => width.powf(power),
-                };
-                losses.times(&times.map_width(power)?)
-            }
+            Self::Width { power } => losses.times(&times.map(JumpFn::Width(power))?),
             Self::Learned(_) | Self::LearnedPositional(_) => {
                 learned.ok_or(Error::NoLearnedWeight { term })?.apply(&losses, times)
             }

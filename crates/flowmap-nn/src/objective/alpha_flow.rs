@@ -11,8 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{TimeColumn, as_column};
+use crate::batch::as_column;
 use crate::objective::{MeanFlowVelocity, mean_flow};
+use crate::times::{At, JumpFn};
 use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
 
 /// Choices of [`alpha_flow`]: how α falls from 1 to 0 over the steps.
@@ -88,9 +89,9 @@ where
     let target = if alpha == 1.0 {
         di_s
     } else {
-        let u = TimeColumn::between(&times.s, &times.t, alpha)?;
-        let straight = di_s.broadcast_mul(&as_column(&(u.tensor() - s)?, i_s.rank())?)?;
-        let v_ut = teacher.average_velocity(u.tensor(), t, &(i_s + straight)?)?;
+        let u = times.map(JumpFn::Part { to: At::T, part: alpha })?;
+        let straight = di_s.broadcast_mul(&as_column(&(&u - s)?, i_s.rank())?)?;
+        let v_ut = teacher.average_velocity(&u, t, &(i_s + straight)?)?;
         ((di_s * alpha)? + (v_ut * (1.0 - alpha))?)? // α İ_s + (1 − α) v_{u,t}(x_u)
     };
     PerSample::squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip()) // (1)

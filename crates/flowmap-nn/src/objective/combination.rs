@@ -14,9 +14,11 @@ use std::num::NonZeroUsize;
 
 use candle_core::Tensor;
 use flowmap_core::NoiseStream;
+use rayon::prelude::*;
 
 use super::Term;
 use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
+use crate::times::{Block, TimeTable};
 use crate::{
     AverageVelocity, Batch, Condition, Context, DropoutKeys, Error, FlowMap, OwnedCondition, ParamBuilder,
     PerSample, Result, Teacher, Times,
@@ -24,6 +26,8 @@ use crate::{
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
 const SHARE_TOLERANCE: f64 = 2e-3;
+/// Rows whose times a thread draws at least: fewer take less time than to share them.
+const ROWS_A_TASK: usize = 256;
 
 /// A weighted combination of objectives; see the module for its formula.
 #[derive(Clone, Debug)]
@@ -146,7 +150,28 @@ impl Combination {
         M: AverageVelocity + ?Sized,
         T: AverageVelocity + ?Sized,
     {
-        self.loss_of_tile(model, teacher, batch, times, first, Tile { index: 0, n_tiles: 1 })
+        let drawn = self.draw(batch, times, first)?;
+        self.loss_of_tile(model, teacher, batch, &drawn, Tile { index: 0, n_tiles: 1 })
+    }
+
+    /// Draws the times of all rows and sends them with what the terms take of them, in one piece.
+    ///
+    /// # Errors
+    /// As the device.
+    pub(crate) fn draw(&self, batch: &Batch<'_>, times: &NoiseStream, first: u64) -> Result<Drawn> {
+        let n_total = batch.x0.dim(0)?;
+        // The batch is the same size in every step, so its first row tells the step.
+        let step = first / (n_total as u64).max(1);
+        let mut start = 0;
+        let mut blocks = Vec::with_capacity(self.terms.len());
+        for (term, n_rows) in self.terms.iter().zip(self.rows(n_total)) {
+            let rows = (start..start + n_rows).into_par_iter().with_min_len(ROWS_A_TASK);
+            let draw = |row: usize| term.draw(&mut times.at(first.wrapping_add(row as u64)), step);
+            blocks.push(Block { times: rows.map(draw).collect::<Result<_>>()?, columns: term.columns(step) });
+            start += n_rows;
+        }
+        let table = TimeTable::new(blocks, batch.interpolant, batch.x0.dtype(), batch.x0.device())?;
+        Ok(Drawn { table, step, dropout: DropoutKeys::new(times.seed(), first) })
     }
 
     /// The part of the loss (1) that a tile of the batch contributes: the parts of all tiles sum to the loss.
@@ -160,8 +185,7 @@ impl Combination {
         model: &M,
         teacher: &T,
         batch: &Batch<'_>,
-        times: &NoiseStream,
-        first: u64,
+        drawn: &Drawn,
         tile: Tile,
     ) -> Result<CombinationLoss>
     where
@@ -174,9 +198,8 @@ impl Combination {
         let mut total: Option<Tensor> = None;
         let mut terms = Vec::with_capacity(self.terms.len());
         let mut watched = Vec::with_capacity(self.terms.len());
-        // The batch is the same size in every step, so its first row tells the step.
-        let step = first / (n_total as u64).max(1);
-        let context = Context { teacher: self.teacher.as_ref(), step, null_label: self.null_label };
+        let Drawn { table, step, dropout } = drawn;
+        let context = Context { teacher: self.teacher.as_ref(), step: *step, null_label: self.null_label };
         for (k, (term, n_term)) in self.terms.iter().zip(self.rows(n_total)).enumerate() {
             let part = tile.part_of(n_term);
             let (start, n_rows) = (term_start + part.start, part.len());
@@ -187,29 +210,26 @@ impl Combination {
                 continue;
             }
             let rows = Rows::new(batch, start, n_rows)?;
-            let drawn = (start..start + n_rows)
-                .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64)), step))
-                .collect::<Result<Vec<_>>>()?;
-            let drawn = Times::new(&drawn, dtype, device)?;
+            let times = table.rows(k, part)?;
             // Dropout is on in the model's pass on the diagonal, and off in all others.
             let mut condition = Condition::from(&rows.condition);
             if term.objective.is_diagonal() {
-                condition = condition.with_dropout(DropoutKeys::new(times.seed(), first).starting_at(start));
+                condition = condition.with_dropout(dropout.starting_at(start));
             }
             let losses = term.objective.per_sample_in(
                 &context,
                 FlowMap::given(model, condition),
                 FlowMap::given(teacher, &rows.condition),
                 &rows.batch(batch),
-                &drawn,
+                &times,
             )?;
             let seen = losses.detach();
             let logged = losses.mean()?.detach();
             terms.push(Some((logged * (n_rows as f64 / n_term as f64))?));
             let losses = term.norm.apply(losses)?;
-            let losses = term.time_weight.apply(losses, &drawn, self.learned[k].as_ref(), k)?;
+            let losses = term.time_weight.apply(losses, &times, self.learned[k].as_ref(), k)?;
             let part = (losses.mean()? * (term.weight * n_rows as f64 / n_total as f64))?;
-            watched.push(Some((seen, drawn)));
+            watched.push(Some((seen, times)));
             total = Some(match total {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -221,6 +241,14 @@ impl Combination {
         };
         Ok(CombinationLoss { total, terms, rows: watched })
     }
+}
+
+/// What is random in a loss beside its batch.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    table: TimeTable,
+    step: u64,
+    dropout: DropoutKeys,
 }
 
 /// One of the equal parts of a batch.

@@ -14,6 +14,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::objective::OdeSolver;
+use crate::times::At;
 use crate::{AverageVelocity, Batch, Condition, Context, FlowMap, PerSample, Result, Times};
 
 /// Where the second point of a pair on one trajectory comes from.
@@ -45,13 +46,20 @@ impl Trajectory {
         context: &Context<'_>,
         condition: Condition<'_>,
     ) -> Result<Tensor> {
-        let solver = match self {
-            Self::Data => return batch.i(&times.u),
-            Self::Euler => OdeSolver::Euler,
-            Self::Heun => OdeSolver::Heun,
-            Self::Rk4 => OdeSolver::Rk4,
-        };
-        solver.solve(context.known()?, &times.s, &times.u, i_s, condition, 1)
+        match self.solver() {
+            None => batch.i(&times.u),
+            Some(solver) => solver.solve(context.known()?, times, At::U, i_s, condition, 1),
+        }
+    }
+
+    /// The solver of the teacher's equation, `None` for points of the data.
+    pub(super) fn solver(self) -> Option<OdeSolver> {
+        match self {
+            Self::Data => None,
+            Self::Euler => Some(OdeSolver::Euler),
+            Self::Heun => Some(OdeSolver::Heun),
+            Self::Rk4 => Some(OdeSolver::Rk4),
+        }
     }
 }
 

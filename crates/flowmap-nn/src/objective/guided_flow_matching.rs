@@ -24,8 +24,8 @@
 use candle_core::Tensor;
 
 use super::flow_matching;
-use crate::batch::{TimeColumn, as_column};
-use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
+use crate::batch::as_column;
+use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, TimeColumn, Times};
 
 /// The flow matching loss of each sample at time `times.t`, guided where the model is given scales of guidance.
 ///

@@ -9,10 +9,12 @@
 //! Where the label is hidden (∅), and where s lies outside of `interval`, ṽ_s = İ_s.
 //! Cost: Mean Flow, and two plain forwards off the tape.
 
+use flowmap_dual::host::filled_like;
 use serde::{Deserialize, Serialize};
 
 use super::mean_flow::mean_flow_along;
 use crate::batch::as_column;
+use crate::times::TimeFn;
 use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
 
 /// ω and κ of the mixed target.
@@ -75,7 +77,7 @@ where
     let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
     let v_class = teacher.velocity(s, &i_s)?;
     let v_null = teacher.with_condition(&hidden).velocity(s, &i_s)?;
-    let MeanFlowGuidance { omega, kappa, interval: [first, last] } = *guidance;
+    let MeanFlowGuidance { omega, kappa, interval } = *guidance;
     let mixed = match model.condition().guidance {
         None => (((&di_s * omega)? + (v_class * kappa)?)? + (v_null * (1.0 - omega - kappa))?)?, // (1)
         Some(w) => {
@@ -84,8 +86,10 @@ where
             ((di_s.broadcast_mul(&omega)? + (v_class * kappa)?)? + v_null.broadcast_mul(&rest)?)?
         }
     };
-    let is_within = times.s.map(|s| f64::from((first..=last).contains(&s)))?.ne(0.0)?;
-    let is_guided = as_column(&(labels.ne(null_label)? * is_within)?, i_s.rank())?;
+    let is_within = times.s.map(TimeFn::Within(interval), batch.interpolant)?;
+    let is_within = is_within.ne(&filled_like(&is_within, 0.0)?)?;
+    let has_label = labels.ne(&filled_like(labels, null_label.into())?)?;
+    let is_guided = as_column(&(has_label * is_within)?, i_s.rank())?;
     let v_s = is_guided.broadcast_as(di_s.shape())?.where_cond(&mixed, &di_s)?.detach();
     mean_flow_along(model, teacher, i_s, v_s, times) // (2)
 }

@@ -7,6 +7,7 @@
 //! Cost: one plain forward; `n_steps` times the stages of the solver evaluations of the teacher.
 
 use crate::objective::OdeSolver;
+use crate::times::At;
 use crate::{AverageVelocity, Batch, FlowMap, PerSample, Result, Teacher, Times};
 
 /// The map distillation loss of each sample, with `n_steps` steps of `solver`.
@@ -26,6 +27,6 @@ where
 {
     let i_s = batch.i(&times.s)?;
     let x_st = model.jump(times.s.tensor(), times.t.tensor(), &i_s)?;
-    let phi_st = solver.solve(q, &times.s, &times.t, &i_s, model.condition(), n_steps)?;
+    let phi_st = solver.solve(q, times, At::T, &i_s, model.condition(), n_steps)?;
     PerSample::squared_norm(&(x_st - phi_st.detach())?) // (1)
 }

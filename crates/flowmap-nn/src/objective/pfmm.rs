@@ -6,7 +6,7 @@
 //! With K = 2 the middle time is that of the batch; with more steps they are equally long.
 //! Cost: one plain forward, K of the teacher; no derivative. Needs a teacher whose flow map is known.
 
-use crate::batch::TimeColumn;
+use crate::times::{At, JumpFn};
 use crate::{AverageVelocity, Batch, FlowMap, PerSample, Result, Teacher, Times};
 
 /// The PFMM loss of each sample, with `n_steps` jumps of the teacher.
@@ -26,15 +26,20 @@ where
     let i_s = batch.i(&times.s)?;
     let x_st = model.jump(times.s.tensor(), times.t.tensor(), &i_s)?;
     let mut x = i_s;
-    let mut from = times.s.clone();
+    let mut from = times.s.tensor().clone();
     for step in 1..=n_steps {
         let to = match (step, n_steps) {
-            (1, 2) => times.u.clone(),
-            (step, n) if step == n => times.t.clone(),
-            (step, n) => TimeColumn::between(&times.s, &times.t, f64::from(step) / f64::from(n))?,
+            (1, 2) => times.u.tensor().clone(),
+            (step, n) if step == n => times.t.tensor().clone(),
+            (step, n) => times.map(part_way(step, n))?,
         };
-        x = q.jump(from.tensor(), to.tensor(), &x, model.condition())?;
+        x = q.jump(&from, &to, &x, model.condition())?;
         from = to;
     }
     PerSample::squared_norm(&(x_st - x.detach())?) // (1)
+}
+
+/// The end of jump number `step` of `n` equal ones.
+pub(super) fn part_way(step: u32, n: u32) -> JumpFn {
+    JumpFn::Part { to: At::T, part: f64::from(step) / f64::from(n) }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::align_your_flow::toward;
 use crate::batch::as_column;
+use crate::times::TimeFn;
 use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
 
 /// How far an interpolant may be from the trigonometric one.
@@ -75,6 +76,32 @@ impl Scm {
     }
 }
 
+/// A coefficient of (1) and (2), a function of s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrigFlow {
+    /// cos τ.
+    Cos,
+    /// c_v.
+    Velocity,
+    /// c_x.
+    Point,
+}
+
+impl TrigFlow {
+    pub(super) const ALL: [Self; 3] = [Self::Cos, Self::Velocity, Self::Point];
+
+    /// Its value at a time s.
+    pub(crate) fn at(self, s: f64) -> f64 {
+        let tau = FRAC_PI_2 * (1.0 - s);
+        match self {
+            Self::Cos => tau.cos(),
+            Self::Velocity if tau > 0.0 => tau / FRAC_PI_2 / tau.sin(),
+            Self::Velocity => 1.0 / FRAC_PI_2,
+            Self::Point => (0.5 * tau).tan(),
+        }
+    }
+}
+
 /// The sCM loss of each sample; `teacher` is the model off the tape.
 ///
 /// # Errors
@@ -96,11 +123,10 @@ where
     let one = s.ones_like()?;
     let i_s = batch.i(&times.s)?;
     let dim: usize = i_s.dims().iter().skip(1).product();
-    let column = |f: &dyn Fn(f64) -> f64| as_column(&times.s.map(|s| f(FRAC_PI_2 * (1.0 - s)))?, i_s.rank());
-    let cos = column(&f64::cos)?;
+    let column = |f| as_column(&times.s.map(TimeFn::TrigFlow(f), batch.interpolant)?, i_s.rank());
+    let cos = column(TrigFlow::Cos)?;
     let big_f = |v_s1: &Tensor| -> Result<Tensor> {
-        let c_v = column(&|tau| if tau > 0.0 { tau / FRAC_PI_2 / tau.sin() } else { 1.0 / FRAC_PI_2 })?;
-        let c_x = column(&|tau| (0.5 * tau).tan())?;
+        let (c_v, c_x) = (column(TrigFlow::Velocity)?, column(TrigFlow::Point)?);
         Ok((v_s1.broadcast_mul(&c_v)? + i_s.broadcast_mul(&c_x)?)?.neg()?) // (1)
     };
     let velocity = match choices.velocity {

@@ -12,12 +12,61 @@
 //! The clipping of the target to ±4 of the authors' code is the option `clip`.
 
 use candle_core::Tensor;
+use flowmap_dual::host::filled_like;
 
-use crate::batch::{TimeColumn, as_column};
+use crate::batch::as_column;
+use crate::times::JumpFn;
 use crate::{AverageVelocity, Batch, FlowMap, PerSample, Result, Times};
 
 /// How much wider than the smallest width a step must be to have half steps of its own, up to rounding.
 const WIDER: f64 = 1.0 + 1e-9;
+
+/// A time of the two half steps of a jump from s to t.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HalfStep {
+    /// Where the first ends and the second starts, u.
+    Middle,
+    /// The end of the first for the network: u, or s for the smallest width, d = 0.
+    FirstEnd {
+        /// One over the smallest width.
+        n_steps: u32,
+    },
+    /// The end of the second for the network: t, or u for the smallest width.
+    SecondEnd {
+        /// One over the smallest width.
+        n_steps: u32,
+    },
+}
+
+impl HalfStep {
+    /// Those of [`shortcut`].
+    pub(super) fn all(n_steps: u32) -> [Self; 3] {
+        [Self::Middle, Self::FirstEnd { n_steps }, Self::SecondEnd { n_steps }]
+    }
+
+    /// The time for a jump from `s` to `t`.
+    pub(crate) fn at(self, s: f64, t: f64) -> f64 {
+        let middle = 0.5 * (s + t);
+        let is_wide = |n_steps: u32| (t - s) * f64::from(n_steps) > WIDER;
+        match self {
+            Self::Middle => middle,
+            Self::FirstEnd { n_steps } => {
+                if is_wide(n_steps) {
+                    middle
+                } else {
+                    s
+                }
+            }
+            Self::SecondEnd { n_steps } => {
+                if is_wide(n_steps) {
+                    t
+                } else {
+                    middle
+                }
+            }
+        }
+    }
+}
 
 /// The shortcut loss of each sample; `clip` bounds every number of the target by its absolute value.
 ///
@@ -41,7 +90,7 @@ where
     let v_st = model.average_velocity(times.s.tensor(), times.t.tensor(), &i_s)?;
     let target = two_half_steps(teacher, &i_s, times, n_steps)?;
     let target = match clip {
-        Some(clip) => target.clamp(-clip, clip)?,
+        Some(clip) => target.maximum(&filled_like(&target, -clip)?)?.minimum(&filled_like(&target, clip)?)?,
         None => target,
     };
     PerSample::squared_norm(&(v_st - target.detach())?) // (1)
@@ -52,18 +101,11 @@ fn two_half_steps<M>(model: FlowMap<'_, M>, x: &Tensor, times: &Times, n_steps: 
 where
     M: AverageVelocity + ?Sized,
 {
-    let (s, t) = (&times.s, &times.t);
-    let like = |host: Vec<f64>| TimeColumn::new(host, s.tensor().dtype(), s.tensor().device());
-    let pair = |f: &dyn Fn(f64, f64) -> f64| s.host().iter().zip(t.host()).map(|(s, t)| f(*s, *t)).collect();
-    let u = like(pair(&|s, t| 0.5 * (s + t)))?;
-    // Where a half step ends for the network: at its end, or at its start for the smallest width, d = 0.
-    let is_wide = |s: f64, t: f64| (t - s) * f64::from(n_steps) > WIDER;
-    let first_end = like(pair(&|s, t| if is_wide(s, t) { 0.5 * (s + t) } else { s }))?;
-    let second_end = like(pair(&|s, t| if is_wide(s, t) { t } else { 0.5 * (s + t) }))?;
-
-    let v_su = model.average_velocity(s.tensor(), first_end.tensor(), x)?;
-    let half = as_column(&(u.tensor() - s.tensor())?, x.rank())?;
+    let [u, first_end, second_end] = HalfStep::all(n_steps).map(|time| times.map(JumpFn::HalfStep(time)));
+    let (s, u) = (times.s.tensor(), u?);
+    let v_su = model.average_velocity(s, &first_end?, x)?;
+    let half = as_column(&(&u - s)?, x.rank())?;
     let x_su = (x + v_su.broadcast_mul(&half)?)?;
-    let v_ut = model.average_velocity(u.tensor(), second_end.tensor(), &x_su)?;
+    let v_ut = model.average_velocity(&u, &second_end?, &x_su)?;
     Ok(((v_su + v_ut)? * 0.5)?)
 }

@@ -11,8 +11,9 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{TimeColumn, as_column};
-use crate::{Condition, Result, Teacher};
+use crate::batch::as_column;
+use crate::times::{At, JumpFn};
+use crate::{Condition, Result, Teacher, Times};
 
 /// A solver of fixed steps for the teacher's equation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,27 +30,26 @@ pub enum OdeSolver {
 }
 
 impl OdeSolver {
-    /// The solution at `t` that is `x` at `s`, in `n_steps` equal steps.
+    /// The solution at the end `to` that is `x` at s, in `n_steps` equal steps.
     ///
     /// # Errors
     /// As the teacher.
-    pub fn solve(
+    pub(super) fn solve(
         self,
         q: &Teacher,
-        s: &TimeColumn,
-        t: &TimeColumn,
+        times: &Times,
+        to: At,
         x: &Tensor,
         condition: Condition<'_>,
         n_steps: u32,
     ) -> Result<Tensor> {
-        let n = f64::from(n_steps.max(1));
         let mut x = x.detach();
         for step in 0..n_steps.max(1) {
-            let at = |part: f64| TimeColumn::between(s, t, (f64::from(step) + part) / n);
-            let (start, middle, end) = (at(0.0)?, at(0.5)?, at(1.0)?);
-            let h = as_column(&(end.tensor() - start.tensor())?, x.rank())?;
-            let k = |time: &TimeColumn, x: &Tensor| -> Result<Tensor> {
-                Ok(q.velocity(time.tensor(), x, condition)?.detach())
+            let at = |part: f64| times.map(part_way(to, step, part, n_steps));
+            let (start, end) = (at(0.0)?, at(1.0)?);
+            let h = as_column(&(&end - &start)?, x.rank())?;
+            let k = |time: &Tensor, x: &Tensor| -> Result<Tensor> {
+                Ok(q.velocity(time, x, condition)?.detach())
             };
             let moved =
                 |k: &Tensor, part: f64| -> Result<Tensor> { Ok((&x + (k.broadcast_mul(&h)? * part)?)?) };
@@ -61,6 +61,7 @@ impl OdeSolver {
                     moved(&(k_1 + k_2)?, 0.5)?
                 }
                 Self::Rk4 => {
+                    let middle = at(0.5)?;
                     let k_2 = k(&middle, &moved(&k_1, 0.5)?)?;
                     let k_3 = k(&middle, &moved(&k_2, 0.5)?)?;
                     let k_4 = k(&end, &moved(&k_3, 1.0)?)?;
@@ -70,4 +71,19 @@ impl OdeSolver {
         }
         Ok(x)
     }
+
+    /// The times that [`OdeSolver::solve`] takes on its way.
+    pub(super) fn times(self, to: At, n_steps: u32) -> Vec<JumpFn> {
+        let parts: &[f64] = match self {
+            Self::Euler | Self::Heun => &[0.0, 1.0],
+            Self::Rk4 => &[0.0, 0.5, 1.0],
+        };
+        let steps = 0..n_steps.max(1);
+        steps.flat_map(|step| parts.iter().map(move |part| part_way(to, step, *part, n_steps))).collect()
+    }
+}
+
+/// The time a part of a step after the steps before it, of `n_steps` in all.
+fn part_way(to: At, step: u32, part: f64, n_steps: u32) -> JumpFn {
+    JumpFn::Part { to, part: (f64::from(step) + part) / f64::from(n_steps.max(1)) }
 }

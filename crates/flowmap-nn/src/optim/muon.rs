@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
+use flowmap_dual::cuda::{Clip, GradientNorm};
+use flowmap_dual::host::filled_like;
 use rayon::prelude::*;
 
 use super::Optimizer;
@@ -107,7 +109,8 @@ impl Muon {
 fn orthogonal(m: &Tensor) -> candle_core::Result<Tensor> {
     let [a, b, c] = COEFFICIENTS;
     // The norm stays on its device; that of a zero matrix is taken as the smallest number.
-    let norm = m.sqr()?.sum_all()?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))?;
+    let norm = m.sqr()?.sum_all()?.sqrt()?;
+    let norm = norm.maximum(&filled_like(&norm, f32::MIN_POSITIVE.into())?)?;
     let is_tall = m.dim(0)? > m.dim(1)?;
     let mut x = (if is_tall { m.t()?.contiguous()? } else { m.clone() }).broadcast_div(&norm)?;
     for _ in 0..N_ITERATIONS {
@@ -119,15 +122,71 @@ fn orthogonal(m: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 impl Matrix {
-    /// Moves the matrix by (1); the momentum takes its new value.
-    fn step(&self, gradient: &Tensor, rate: f64, keep: f64, momentum: f64) -> candle_core::Result<()> {
+    /// Moves the matrix by (1); the momentum takes its new value. With a clip that is not finite nothing changes.
+    fn step(
+        &self,
+        gradient: &Tensor,
+        rate: f64,
+        keep: f64,
+        momentum: f64,
+        clip: Option<&Clip>,
+    ) -> candle_core::Result<()> {
         let m = ((&self.momentum * momentum)? + gradient)?;
         let direction = (gradient + (&m * momentum)?)?.flatten_from(1)?;
         let (d_out, d_in) = direction.dims2()?;
         let rate = rate * 0.2 * (d_out.max(d_in) as f64).sqrt();
         let update = (orthogonal(&direction)?.reshape(self.theta.shape())? * rate)?;
+        let theta = self.theta.as_detached_tensor();
+        let moved = ((&theta * keep)? - update)?;
+        let (m, moved) = match clip {
+            None => (m, moved),
+            Some(clip) => (clip.choose(&m, &self.momentum)?, clip.choose(&moved, &theta)?),
+        };
         self.momentum.slice_set(&m, 0, 0)?;
-        self.theta.set(&((self.theta.as_detached_tensor() * keep)? - update)?)
+        self.theta.set(&moved)
+    }
+
+    /// Moves an average toward the matrix, as [`lerp`] does; with a clip that is not finite it stays.
+    fn follow(&self, average: &Tensor, decay: f64, clip: Option<&Clip>) -> Result<()> {
+        let Some(clip) = clip else { return lerp(average, &self.theta, decay) };
+        let moved = ((average * decay)? + (self.theta.as_detached_tensor() * (1.0 - decay))?)?;
+        // A copy: what is written must not be what is read.
+        Ok(average.slice_set(&clip.choose(&moved, &average.copy()?)?, 0, 0)?)
+    }
+}
+
+impl Muon {
+    /// One update, clipped by a norm that a device keeps where there is one.
+    fn advance(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        gradient_scale: f64,
+        averages: &mut [Ema],
+        norm: Option<&GradientNorm>,
+    ) -> Result<()> {
+        let MuonConstants { momentum, weight_decay, adam: (beta1, beta2, eps) } = self.constants;
+        let keep = 1.0 - lr * weight_decay;
+        let clip = norm.map(GradientNorm::clip).transpose()?.flatten();
+        let step = |matrix: &Matrix| -> Result<()> {
+            let Some(gradient) = gradients.get(&matrix.theta) else { return Ok(()) };
+            let gradient = match &clip {
+                None => (gradient.detach() * gradient_scale)?,
+                Some(clip) => clip.apply(&gradient.detach())?,
+            };
+            Ok(matrix.step(&gradient, lr, keep, momentum, clip.as_ref())?)
+        };
+        self.matrices.par_iter().map(step).collect::<Result<()>>()?;
+        for matrix in &self.matrices {
+            for (average, decay) in averages.iter().filter_map(|ema| ema.follower(&matrix.name)) {
+                matrix.follow(average, decay, clip.as_ref())?;
+            }
+        }
+        let k = self.rest.next_step();
+        let (bias1, bias2) = (1.0 - beta1.powf(k), 1.0 - beta2.powf(k));
+        let root = Some(bias2.sqrt());
+        let rule = Rule { beta1, beta2, gradient_scale, rate: lr / bias1, root, eps, keep };
+        self.rest.step(&rule, gradients, averages, norm) // counts the update of the averages
     }
 }
 
@@ -139,23 +198,23 @@ impl Optimizer for Muon {
         gradient_scale: f64,
         averages: &mut [Ema],
     ) -> Result<()> {
-        let MuonConstants { momentum, weight_decay, adam: (beta1, beta2, eps) } = self.constants;
-        let keep = 1.0 - lr * weight_decay;
-        let step = |matrix: &Matrix| -> Result<()> {
-            let Some(gradient) = gradients.get(&matrix.theta) else { return Ok(()) };
-            Ok(matrix.step(&(gradient.detach() * gradient_scale)?, lr, keep, momentum)?)
-        };
-        self.matrices.par_iter().map(step).collect::<Result<()>>()?;
-        for Matrix { name, theta, .. } in &self.matrices {
-            for (average, decay) in averages.iter().filter_map(|ema| ema.follower(name)) {
-                lerp(average, theta, decay)?;
-            }
+        self.advance(gradients, lr, gradient_scale, averages, None)
+    }
+
+    fn step_clipped(
+        &mut self,
+        gradients: &GradStore,
+        lr: f64,
+        norm: &GradientNorm,
+        averages: &mut [Ema],
+    ) -> Result<()> {
+        if !norm.is_on_host() {
+            return self.advance(gradients, lr, 1.0, averages, Some(norm));
         }
-        let k = self.rest.next_step();
-        let (bias1, bias2) = (1.0 - beta1.powf(k), 1.0 - beta2.powf(k));
-        let root = Some(bias2.sqrt());
-        let rule = Rule { beta1, beta2, gradient_scale, rate: lr / bias1, root, eps, keep };
-        self.rest.step(&rule, gradients, averages, None) // counts the update of the averages
+        match norm.factor()? {
+            Some(factor) => self.advance(gradients, lr, factor, averages, None),
+            None => Ok(()),
+        }
     }
 
     fn n_steps(&self) -> u64 {

@@ -23,7 +23,7 @@ impl Sampler for FlowMapJump {
         t: f64,
         x: &Tensor,
     ) -> Result<Tensor> {
-        Ok(model.jump(&time_column(s, x)?, &time_column(t, x)?, x)?)
+        Ok(model.starting_at(s).jump(&time_column(s, x)?, &time_column(t, x)?, x)?)
     }
 
     fn evaluations_per_step(&self) -> usize {

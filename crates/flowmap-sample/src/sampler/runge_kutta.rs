@@ -42,7 +42,8 @@ impl Sampler for RungeKutta {
         let mut k: Vec<Tensor> = Vec::with_capacity(c.len());
         for (c_i, a_i) in c.iter().zip(a) {
             let x_i = advance(x, h, a_i, &k)?;
-            k.push(model.velocity(&time_column(s + c_i * h, x)?, &x_i)?);
+            let t_i = s + c_i * h;
+            k.push(model.starting_at(t_i).velocity(&time_column(t_i, x)?, &x_i)?);
         }
         advance(x, h, w, &k)
     }

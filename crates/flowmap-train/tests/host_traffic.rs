@@ -1,6 +1,7 @@
-//! A training reads nothing from its device between log points, and what it reads there is the same.
+//! A training reads nothing from its device between log points, and what it reads there is the same; a step sends its
+//! batch and one table of times.
 //!
-//! One test to a process: reads are counted for all of it.
+//! One test to a process: what goes to the device and back is counted for all of it.
 #![allow(clippy::unwrap_used)]
 
 use candle_core::Device;
@@ -21,6 +22,26 @@ const OBJECTIVES: [&str; 9] = [
     "scm",
     "flow_matching",
 ];
+
+/// Noise and points of a step on a device that does not draw the noise itself, as a CUDA device does.
+const BATCH: u64 = 2;
+/// The times of all rows and all that follows from them.
+const TABLE: u64 = 1;
+
+/// Noise and points in no order that the host would make.
+const INDEPENDENT: [&str; 1] = ["coupling={ kind = \"independent\" }"];
+
+/// Sends of a step, after the first.
+fn sends_of_a_step(sets: &[&str]) -> u64 {
+    const N_STEPS: u64 = 4;
+    let mut trainer = trainer(config(sets), Reads::AtLogPoints);
+    trainer.advance().unwrap();
+    let before = host::n_sends();
+    (0..N_STEPS).for_each(|_| drop(trainer.advance().unwrap()));
+    let sends = host::n_sends() - before;
+    assert!(sends.is_multiple_of(N_STEPS), "{sends} sends in {N_STEPS} steps");
+    sends / N_STEPS
+}
 
 /// A run of a small network, with `more` settings.
 fn config(more: &[&str]) -> Config {
@@ -50,7 +71,24 @@ impl Observer for Witness {
 }
 
 #[test]
-fn steps_read_nothing_until_somebody_looks() {
+fn steps_read_nothing_until_somebody_looks_and_send_their_batch_and_one_table() {
+    for objective in OBJECTIVES {
+        let kind = format!("objective.1.kind={objective}");
+        let sets = [kind.as_str(), "interpolant=trigonometric"];
+        let sets = [&sets[..], &INDEPENDENT].concat();
+        assert_eq!(sends_of_a_step(&sets), BATCH + TABLE, "{objective}");
+        let tiles = [&sets[..], &["train.micro_batch=3"]].concat();
+        assert_eq!(sends_of_a_step(&tiles), BATCH + TABLE, "{objective} in tiles");
+    }
+    let labels = ["data.kind=moons", "conditional=true", "train.label_dropout=0.3", INDEPENDENT[0]];
+    assert_eq!(sends_of_a_step(&labels), BATCH + 1 + TABLE, "labels");
+    let scales = [&labels[..], &["guidance.max=4.0"]].concat();
+    assert_eq!(sends_of_a_step(&scales), BATCH + 2 + TABLE, "labels and scales of guidance");
+    let muon = ["optimizer.kind=muon", INDEPENDENT[0]];
+    assert_eq!(sends_of_a_step(&muon), BATCH + TABLE, "Muon");
+    // The noise is drawn on the host, which counts here as a place like any other, and sent in its order.
+    assert_eq!(sends_of_a_step(&["coupling={ kind = \"optimal_transport\" }"]), BATCH + 1 + TABLE, "coupled");
+
     for objective in OBJECTIVES {
         let kind = format!("objective.1.kind={objective}");
         // sCM is defined for this interpolant alone.
