@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::loss::TimeWeight;
-use crate::objective::{HalfStep, TrigFlow};
+use crate::objective::{StepFn, TrigFlow};
 
 /// A function of one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,8 +60,8 @@ pub(crate) enum JumpFn {
         /// How far.
         part: f64,
     },
-    /// A time of the half steps of shortcut models.
-    HalfStep(HalfStep),
+    /// One of shortcut models.
+    Step(StepFn),
 }
 
 impl JumpFn {
@@ -72,7 +72,7 @@ impl JumpFn {
             Self::Gamma => 0.0,
             Self::Width(power) => TimeWeight::of_width(t - s, power),
             Self::Part { to, part } => s + part * (to.of(jump) - s),
-            Self::HalfStep(time) => time.at(s, t),
+            Self::Step(f) => f.at(s, t),
         }
     }
 }

@@ -21,7 +21,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_dual::Dual;
 use flowmap_nn::objective::{
     AlignYourFlow, AyfLaw, EmdStop, FmmLaw, LmdStop, MeanFlowVelocity, Objective, OdeSolver, PsdForm,
-    PsdStop, Scm, ScmVelocity, Trajectory,
+    PsdStop, Scm, ScmVelocity, Shortcut, Trajectory,
 };
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, Context, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn,
@@ -240,7 +240,7 @@ fn maps_of_a_mixture_have_no_semigroup_residual() {
         for objective in [
             Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
             Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
-            Objective::Shortcut { n_steps: 1 << 31, clip: None },
+            Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
             Objective::Pfmm { n_steps: 2 },
             Objective::Pfmm { n_steps: 3 },
         ] {

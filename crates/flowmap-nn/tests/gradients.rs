@@ -10,7 +10,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::{
     AlphaFlow, EsdStop, FmmLaw, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Scm, ScmVelocity,
-    Trajectory,
+    Shortcut, Trajectory,
 };
 use flowmap_nn::{Batch, Context, FlowMap, ParamBuilder, Params, Times};
 use mlps::{Case, cases, normals};
@@ -32,7 +32,7 @@ const STOPPED: [Objective; 12] = [
     Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
     Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
     Objective::ImprovedMeanFlow {},
-    Objective::Shortcut { n_steps: 8, clip: None },
+    Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER }),
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Esd { stop: EsdStop::Advection },
     Objective::Esd { stop: EsdStop::Velocity },

@@ -39,7 +39,7 @@ const BARE_SCD: Scm = Scm { velocity: ScmVelocity::Teacher, warmup: 0, norm_offs
 /// Everything whose residual is zero at the truth.
 const RESIDUALS: [Objective; 24] = [
     Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
-    Objective::Shortcut { n_steps: 1 << 31, clip: None },
+    Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Lsd { stop: LsdStop::None },
     Objective::Esd { stop: EsdStop::Advection },

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
-use flowmap_nn::objective::{AlignYourFlow, Objective, PsdForm, PsdStop};
+use flowmap_nn::objective::{AlignYourFlow, Objective, PsdForm, PsdStop, Shortcut};
 use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, Result, Teacher, Times};
 use measure::{SEED, inner_times, max_abs};
 
@@ -74,7 +74,7 @@ fn shortcut_is_at_rest_at_eulers_method_in_twice_its_steps() {
     };
     let triples: Vec<_> = (0..N as u64).map(triple).collect();
     let times = Times::new(&triples, DType::F64, &Device::Cpu).unwrap();
-    let shortcut = Objective::Shortcut { n_steps: N_STEPS, clip: None };
+    let shortcut = Objective::Shortcut(Shortcut { n_steps: N_STEPS, ..Shortcut::PAPER });
     let of = |steps_in_one| losses(shortcut, &EulersMethod { steps_in_one }, None, &times);
     let at_rest = of(f64::from(2 * N_STEPS));
     assert!(at_rest < ZERO_LOSS, "loss {at_rest:e}");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use flowmap_nn::objective::{
     AlignYourFlow, AlphaFlow, EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowVelocity, Objective,
-    OdeSolver, PsdForm, PsdStop, Scm, Trajectory,
+    OdeSolver, PsdForm, PsdStop, Scm, Shortcut, Trajectory,
 };
 use flowmap_nn::{Batch, Condition, Context, FlowMap, PerSample, Teacher, TimeColumn, Times};
 use gaussian_net::Truth;
@@ -56,7 +56,7 @@ fn objectives_that_take_a_derivative_pass_it_on() {
         (Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher }, false),
         (Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, true),
         (Objective::ImprovedMeanFlow {}, true),
-        (Objective::Shortcut { n_steps: 8, clip: None }, false),
+        (Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER }), false),
         // At this step α is 0.
         (Objective::AlphaFlow(AlphaFlow::default()), true),
         (Objective::AlphaFlow(AlphaFlow { begin: 2_000_000, end: 3_000_000, ..AlphaFlow::default() }), false),

@@ -17,7 +17,7 @@ mod truths;
 use candle_core::{DType, Device};
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop};
+use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Shortcut};
 use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Params, TimeColumn, Times};
 use gaussian_net::Truth;
 use path::Path;
@@ -32,7 +32,7 @@ const ZERO_GRADIENT: f64 = 1e-11;
 const CLOSED_FORM: f64 = 1e-11;
 const SELF_DISTILLATION: [Objective; 11] = [
     Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
-    Objective::Shortcut { n_steps: 1 << 31, clip: None },
+    Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
     Objective::Lsd { stop: LsdStop::Teacher },
     Objective::Lsd { stop: LsdStop::None },
     Objective::Esd { stop: EsdStop::Advection },

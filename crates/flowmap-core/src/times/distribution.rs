@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Jump, dyadic, fixed_end, log_tangent, logit_normal, logit_width, uniform};
+use super::{Jump, dyadic, fixed_end, grid, log_tangent, logit_normal, logit_width, uniform};
 use crate::{Noise, Result};
 
 /// A distribution of pairs of times (s, t), 0 ≤ s ≤ t ≤ 1.
@@ -36,6 +36,11 @@ pub enum TimeDistribution {
         /// One over the smallest width; a power of two.
         n_steps: u32,
     },
+    /// A step of an even grid, all equally likely (the flow matching of the code of shortcut models).
+    Grid {
+        /// Number of steps of the grid, at least 1.
+        n_steps: u32,
+    },
     /// t = 1 and s uniform (consistency models).
     FixedEnd {},
     /// A width whose logit is normal, and a start that is uniform where it fits (Align Your Flow).
@@ -65,7 +70,7 @@ impl TimeDistribution {
     ///
     /// # Errors
     /// [`Error::Parameter`](crate::Error::Parameter) for a mean that is not finite, a deviation that is not
-    /// positive, or a count that is not a power of two.
+    /// positive, or a count that is zero or, where it must be one, not a power of two.
     pub fn validate(&self) -> Result<()> {
         match *self {
             Self::Uniform {} | Self::FixedEnd {} => Ok(()),
@@ -73,6 +78,7 @@ impl TimeDistribution {
             | Self::LogitWidth { mean, std }
             | Self::LogTangent { mean, std } => logit_normal::validate(mean, std),
             Self::Dyadic { n_steps } => dyadic::validate(n_steps),
+            Self::Grid { n_steps } => grid::validate(n_steps),
         }
     }
 
@@ -82,6 +88,7 @@ impl TimeDistribution {
             Self::Uniform {} => uniform::draw(noise),
             Self::LogitNormal { mean, std } => logit_normal::draw(mean, std, noise),
             Self::Dyadic { n_steps } => dyadic::draw(n_steps, noise),
+            Self::Grid { n_steps } => grid::draw(n_steps, noise),
             Self::FixedEnd {} => fixed_end::draw(noise),
             Self::LogitWidth { mean, std } => logit_width::draw(mean, std, noise),
             Self::LogTangent { mean, std } => log_tangent::draw(mean, std, noise),
@@ -104,6 +111,7 @@ mod tests {
                 TimeDistribution::LogitNormal { mean: -0.4, std: 1.0 },
             ),
             ("kind = \"dyadic\"\nn_steps = 128\n", TimeDistribution::Dyadic { n_steps: 128 }),
+            ("kind = \"grid\"\nn_steps = 128\n", TimeDistribution::Grid { n_steps: 128 }),
             ("kind = \"fixed_end\"\n", TimeDistribution::FixedEnd {}),
             (
                 "kind = \"logit_width\"\nmean = -0.8\nstd = 1.0\n",

@@ -7,6 +7,7 @@ mod diagonal;
 mod distribution;
 mod dyadic;
 mod fixed_end;
+mod grid;
 mod jump;
 mod log_tangent;
 mod logit_normal;

@@ -3,7 +3,8 @@
 //! A column that is missing here is sent by itself: the test `host_traffic` of flowmap-train counts.
 
 use super::{
-    AlphaFlow, HalfStep, MeanFlowVelocity, Objective, Scm, ScmVelocity, Term, Trajectory, TrigFlow, pfmm,
+    AlphaFlow, MeanFlowVelocity, Objective, Scm, ScmVelocity, Shortcut, SmallestStep, Term, Trajectory,
+    TrigFlow, pfmm,
 };
 use crate::loss::TimeWeight;
 use crate::times::{At, Column, JumpFn, TimeFn};
@@ -44,7 +45,7 @@ impl Objective {
                 [i(At::S), di(At::S)].concat()
             }
             Self::Psd { .. } => with(&i(At::S), [JumpFn::Gamma]),
-            Self::Shortcut { n_steps, .. } => with(&i(At::S), HalfStep::all(n_steps).map(JumpFn::HalfStep)),
+            Self::Shortcut(choices) => shortcut(choices),
             Self::GuidedMeanFlow(guidance) => {
                 let within = Column::Of(At::S, TimeFn::Within(guidance.interval));
                 [&i(At::S)[..], &di(At::S), &[within]].concat()
@@ -90,5 +91,13 @@ fn scm(choices: Scm) -> Vec<Column> {
     match choices.velocity {
         ScmVelocity::Data => [&i(At::S)[..], &di(At::S), &own].concat(),
         ScmVelocity::Teacher => [&i(At::S)[..], &own].concat(),
+    }
+}
+
+fn shortcut(choices: Shortcut) -> Vec<Column> {
+    let own = choices.step_fns().into_iter().map(JumpFn::Step);
+    match choices.smallest {
+        SmallestStep::Velocity => with(&i(At::S), own),
+        SmallestStep::Data => with(&[i(At::S), di(At::S)].concat(), own),
     }
 }

@@ -5,14 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AlignYourFlow, AlphaFlow, EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowGuidance, MeanFlowVelocity,
-    OdeSolver, PsdForm, PsdStop, Scm, Trajectory, align_your_flow, alpha_flow, consistency, ctm, emd, esd,
-    fmm, guided_flow_matching, guided_mean_flow, improved_mean_flow, lmd, lsd, map_distillation, mean_flow,
-    pfmm, psd, scm, shortcut, tvm,
+    OdeSolver, PsdForm, PsdStop, Scm, Shortcut, SmallestStep, Trajectory, align_your_flow, alpha_flow,
+    consistency, ctm, emd, esd, fmm, guided_flow_matching, guided_mean_flow, improved_mean_flow, lmd, lsd,
+    map_distillation, mean_flow, pfmm, psd, scm, shortcut, tvm,
 };
 use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
 
-/// The grid of shortcut models, that of their paper.
-const SHORTCUT_STEPS: u32 = 128;
 /// The time between the points of consistency models: 18 steps are the start of theirs, 150 its end.
 const CONSISTENCY_STEPS: u32 = 64;
 
@@ -53,14 +51,7 @@ pub enum Objective {
     /// Improved Mean Flow, a regression on the velocity.
     ImprovedMeanFlow {},
     /// Shortcut models.
-    Shortcut {
-        /// One over the smallest width; its half steps are taken with the velocity.
-        #[serde(default = "shortcut_steps")]
-        n_steps: u32,
-        /// Bound on the absolute value of every number of the target.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        clip: Option<f64>,
-    },
+    Shortcut(Shortcut),
     /// Mean Flow with guidance in its target.
     GuidedMeanFlow(MeanFlowGuidance),
     /// α-Flow, from trajectory flow matching to Mean Flow.
@@ -124,10 +115,6 @@ pub enum Objective {
     },
 }
 
-fn shortcut_steps() -> u32 {
-    SHORTCUT_STEPS
-}
-
 fn consistency_steps() -> u32 {
     CONSISTENCY_STEPS
 }
@@ -154,7 +141,7 @@ impl Objective {
             Self::Psd { .. } => "psd",
             Self::MeanFlow { .. } => "mean_flow",
             Self::ImprovedMeanFlow {} => "improved_mean_flow",
-            Self::Shortcut { .. } => "shortcut",
+            Self::Shortcut(_) => "shortcut",
             Self::GuidedMeanFlow(_) => "guided_mean_flow",
             Self::AlphaFlow(_) => "alpha_flow",
             Self::Tvm {} => "tvm",
@@ -184,7 +171,7 @@ impl Objective {
             | Self::AlphaFlow(_) => TimeDistribution::LogitNormal { mean: 0.4, std: 1.0 },
             Self::Consistency { .. } => TimeDistribution::FixedEnd {},
             Self::Scm(_) => TimeDistribution::LogTangent { mean: -0.3, std: 1.4 },
-            Self::Shortcut { n_steps, .. } => TimeDistribution::Dyadic { n_steps },
+            Self::Shortcut(Shortcut { n_steps, .. }) => TimeDistribution::Dyadic { n_steps },
             _ => TimeDistribution::Uniform {},
         }
     }
@@ -232,7 +219,7 @@ impl Objective {
             "lsd",
             "esd",
             "psd",
-            "shortcut",
+            "shortcut with smallest = \"velocity\" and no guidance",
             "tvm",
             "guided_mean_flow",
             "mean_flow with velocity = \"model\"",
@@ -242,7 +229,7 @@ impl Objective {
             | Self::Lsd { .. }
             | Self::Esd { .. }
             | Self::Psd { .. }
-            | Self::Shortcut { .. }
+            | Self::Shortcut(Shortcut { smallest: SmallestStep::Velocity, guidance: None, .. })
             | Self::Tvm {}
             | Self::GuidedMeanFlow(_)
             | Self::MeanFlow { velocity: MeanFlowVelocity::Model } => Ok(()),
@@ -256,10 +243,7 @@ impl Objective {
     /// [`Error::OutOfRange`] with the key at fault.
     pub fn validate(&self) -> Result<()> {
         match *self {
-            Self::Shortcut { n_steps, clip } => {
-                TimeDistribution::Dyadic { n_steps }.validate()?;
-                positive("clip", clip.unwrap_or(1.0))
-            }
+            Self::Shortcut(choices) => choices.validate(),
             Self::GuidedMeanFlow(guidance) => guidance.validate(),
             Self::AlphaFlow(choices) => choices.validate(),
             Self::Scm(choices) => choices.validate(),
@@ -320,7 +304,7 @@ impl Objective {
             Self::Psd { form, stop } => psd(model, teacher, batch, times, form, stop),
             Self::MeanFlow { velocity } => mean_flow(model, teacher, batch, times, velocity),
             Self::ImprovedMeanFlow {} => improved_mean_flow(model, teacher, batch, times),
-            Self::Shortcut { n_steps, clip } => shortcut(model, teacher, batch, times, n_steps, clip),
+            Self::Shortcut(ref choices) => shortcut(model, teacher, batch, times, context, choices),
             Self::GuidedMeanFlow(ref guidance) => {
                 guided_mean_flow(model, teacher, batch, times, context, guidance)
             }
@@ -343,12 +327,4 @@ impl Objective {
             }
         }
     }
-}
-
-/// Refuses what is not positive and finite.
-fn positive(key: &'static str, found: f64) -> Result<()> {
-    if found > 0.0 && found.is_finite() {
-        return Ok(());
-    }
-    Err(Error::OutOfRange { key, expected: "a positive number", found })
 }

@@ -3,7 +3,7 @@
 use flowmap_core::{MiddleTime, Noise, TimeDistribution};
 use serde::{Deserialize, Serialize};
 
-use super::Objective;
+use super::{Objective, Shortcut, SmallestStep};
 use crate::loss::{Norm, TimeWeight};
 use crate::{Error, Result};
 
@@ -105,9 +105,17 @@ impl Term {
         self.objective.validate()?;
         // Two numbers that say the same thing must agree.
         let said_twice = match (&self.objective, self.times, self.middle) {
-            (Objective::Shortcut { n_steps, .. }, TimeDistribution::Dyadic { n_steps: other }, _) => {
-                Some((*n_steps, other, "the same number as in `times`"))
+            // What flow matching learns need not be learned from two half steps.
+            (Objective::Shortcut(choices), TimeDistribution::Dyadic { n_steps: half }, _)
+                if choices.smallest == SmallestStep::Data && half == choices.n_steps / 2 =>
+            {
+                None
             }
+            (
+                Objective::Shortcut(Shortcut { n_steps, .. }),
+                TimeDistribution::Dyadic { n_steps: other } | TimeDistribution::Grid { n_steps: other },
+                _,
+            ) => Some((*n_steps, other, "the same number as in `times`")),
             (Objective::Consistency { n_steps, .. }, _, MiddleTime::Ahead { n_steps: other }) => {
                 Some((*n_steps, other, "the same number as in `middle`"))
             }

@@ -35,5 +35,5 @@ where
 
 /// One where s ≠ t and zero elsewhere, `(B,)`.
 fn off_diagonal(times: &Times) -> Result<Tensor> {
-    Ok(times.s.tensor().ne(times.t.tensor())?)
+    Ok(times.s.tensor().broadcast_ne(times.t.tensor())?)
 }

@@ -4,7 +4,7 @@
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{Augmentation, DataConfig};
-use flowmap_nn::objective::Objective;
+use flowmap_nn::objective::{Objective, Shortcut};
 
 use super::Config;
 use crate::{Error, Result, TeacherConfig};
@@ -41,6 +41,13 @@ impl Config {
                 range("conditional", self.conditional, expected, "false".into())?;
                 let dropout = self.train.label_dropout;
                 let expected = "a positive number, since the objective `guided_mean_flow` guides away from hidden labels";
+                range("train.label_dropout", dropout > 0.0, expected, dropout.to_string())
+            }
+            Objective::Shortcut(Shortcut { guidance: Some(_), .. }) => {
+                let expected = "`true`, since the objective `shortcut` with `guidance` guides toward labels";
+                range("conditional", self.conditional, expected, "false".into())?;
+                let dropout = self.train.label_dropout;
+                let expected = "a positive number, since the objective `shortcut` with `guidance` guides away from hidden labels";
                 range("train.label_dropout", dropout > 0.0, expected, dropout.to_string())
             }
             _ => Ok(()),
@@ -116,6 +123,14 @@ mod tests {
         let shown = [GUIDED, "train.label_dropout=0.0"];
         refuses("digits", &shown, "train.label_dropout", &["--set train.label_dropout=0.0", "found 0"]);
         assert!(set("digits", &[GUIDED]).is_ok());
+        let shortcut = ["objective.1.kind=shortcut", "objective.1.guidance=1.5"];
+        refuses("checkerboard", &shortcut, "conditional", &["`shortcut` with `guidance`", "found false"]);
+        let shown = [&shortcut[..], &["train.label_dropout=0.0"]].concat();
+        refuses("digits", &shown, "train.label_dropout", &["`shortcut` with `guidance`", "found 0"]);
+        assert!(set("digits", &shortcut).is_ok());
+        // Its scale cannot be an input as well.
+        let message = set("digits", &[shortcut[0], shortcut[1], "guidance.max=3"]).unwrap_err().to_string();
+        assert!(message.contains("`shortcut`"), "{message}");
     }
 
     #[test]
