@@ -8,7 +8,6 @@
 //! code, data, the buffers of kernels and weights rounded to bf16 are not counted.
 
 use flowmap_nn::net::{ActivationMemory, Precision};
-use flowmap_nn::objective::Method;
 use flowmap_nn::optim::OptimizerConfig;
 use flowmap_nn::tile_rows;
 
@@ -54,7 +53,7 @@ impl Estimate {
         let outline = config.network.outline(shape, conditioning)?;
         let (mut on_tape, mut off_tape, mut widest) = (0.0, 0.0, 0.0f64);
         for term in &config.objective {
-            let passes = Method::named(term.objective.name()).map(Method::passes).unwrap_or_default();
+            let passes = term.passes();
             on_tape += term.share * passes.on_tape;
             off_tape += term.share * passes.off_tape;
             widest = widest.max(passes.on_tape);
@@ -114,6 +113,14 @@ mod tests {
         let expected = estimate.flop_per_sample * config.train.batch as f64 * (0.75 * 3.0 + 0.25 * 7.0);
         assert_eq!(estimate.flop_per_step, expected);
         assert!(estimate.parameter_bytes > 0.0 && estimate.activation_bytes > 0.0);
+    }
+
+    #[test]
+    fn bootstrapped_rows_of_shortcut_models_cost_four_passes_off_the_tape_with_guidance() {
+        let config = resolve(&[ConfigSource::preset("imagenet-latent-shortcut-b").unwrap()]).unwrap();
+        let estimate = Estimate::new(&config, &[4, 32, 32], 1000).unwrap();
+        let expected = estimate.flop_per_sample * config.train.batch as f64 * (3.0 + 0.125 * 4.0);
+        assert_eq!(estimate.flop_per_step, expected);
     }
 
     fn of_cifar10(set: &str) -> Estimate {

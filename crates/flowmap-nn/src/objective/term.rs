@@ -3,7 +3,7 @@
 use flowmap_core::{MiddleTime, Noise, TimeDistribution};
 use serde::{Deserialize, Serialize};
 
-use super::{Objective, Shortcut, SmallestStep};
+use super::{Method, Objective, Passes, Shortcut, SmallestStep};
 use crate::loss::{Norm, TimeWeight};
 use crate::{Error, Result};
 
@@ -126,6 +126,22 @@ impl Term {
                 Err(Error::OutOfRange { key: "n_steps", expected, found: n_steps.into() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Network evaluations a row: those of the method, or of the choices that change them.
+    pub fn passes(&self) -> Passes {
+        let passes = Method::named(self.objective.name()).map(Method::passes).unwrap_or_default();
+        match (&self.objective, self.times) {
+            // Every row has its target from the data.
+            (
+                Objective::Shortcut(Shortcut { smallest: SmallestStep::Data, .. }),
+                TimeDistribution::Grid { .. },
+            ) => Passes { off_tape: 0.0, ..passes },
+            (Objective::Shortcut(Shortcut { guidance: Some(_), .. }), _) => {
+                Passes { off_tape: 2.0 * passes.off_tape, ..passes }
+            }
+            _ => passes,
         }
     }
 
