@@ -90,6 +90,7 @@ fn run(args: &Args) -> Result<usize> {
             "sampler" => samplers::check(&device, &mut report),
             "training" => {
                 training::check_first_steps(&device, &mut report);
+                training::check_traffic(&device, &mut report);
                 match is_full {
                     true => training::check_end(&device, &mut report),
                     false => report.skip(part, "end of the preset", SHORT),

@@ -1,15 +1,17 @@
 //! The preset `checkerboard`, trained on the device and on the CPU from the same seed.
 //!
+//! Nothing is read from the device meanwhile, and no more sent to it than a batch and its times.
 //! The first steps agree to rounding; later ones drift apart, and the ends are compared by the KL of their samples.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
+use flowmap_dual::host;
 use flowmap_train::{
-    Config, ConfigSource, Generation, Metric, Observer, Reference, RunDir, StepReport, Trainer, evaluate,
-    resolve, train,
+    Config, ConfigSource, Generation, Metric, Observer, Reads, Reference, RunDir, StepReport, Trainer,
+    evaluate, resolve, train,
 };
 use serde_json::json;
 
@@ -29,23 +31,64 @@ const N_SAMPLES: usize = 100_000;
 /// How far apart the KLs may be: those of seeds are, with the same settings.
 const KL: f64 = 0.03;
 
-fn preset() -> Result<Config> {
-    Ok(resolve(&[ConfigSource::preset("checkerboard")?])?)
+/// The preset with more settings.
+fn preset(sets: &[&str]) -> Result<Config> {
+    let mut sources = vec![ConfigSource::preset("checkerboard")?];
+    for set in sets {
+        sources.push(ConfigSource::set(set)?);
+    }
+    Ok(resolve(&sources)?)
 }
 
 /// Compares the losses of the first steps.
 pub fn check_first_steps(device: &Device, report: &mut Report) {
-    report.add_error(PART, format!("losses of {N_FIRST} steps"), first_steps(device), FIRST_STEPS);
+    for optimizer in ["adamw", "muon"] {
+        let case = format!("losses of {N_FIRST} steps, {optimizer}");
+        report.add_error(PART, case, first_steps(device, optimizer), FIRST_STEPS);
+    }
 }
 
-fn first_steps(device: &Device) -> Result<f64> {
+fn first_steps(device: &Device, optimizer: &str) -> Result<f64> {
+    let optimizer = format!("optimizer.kind={optimizer}");
     let losses = |device: &Device| -> Result<Vec<f64>> {
-        let mut trainer = Trainer::new(preset()?, device)?;
+        let mut trainer = Trainer::new(preset(&[&optimizer])?, device)?;
         (0..N_FIRST).map(|_| Ok(trainer.step()?.loss)).collect()
     };
     let (found, expected) = (losses(device)?, losses(&Device::Cpu)?);
     let distance = |(a, b): (&f64, &f64)| (a - b).abs() / b.abs();
     Ok(found.iter().zip(&expected).map(distance).fold(0.0, f64::max))
+}
+
+/// Counts what goes between the host and the device in steps that nobody looks at.
+pub fn check_traffic(device: &Device, report: &mut Report) {
+    let both = traffic(device);
+    let count = |f: fn(&(u64, u64)) -> u64| match &both {
+        Ok(both) => Ok(f(both) as f64),
+        Err(error) => Err(anyhow!("{error:#}")),
+    };
+    report.add_error(PART, format!("reads of {N_FIRST} steps"), count(|both| both.0), 0.0);
+    report.add_error(PART, format!("sends of {N_FIRST} steps, beyond"), count(|both| both.1), 0.0);
+}
+
+/// Reads, and sends beyond points and times, and beyond noise where the device does not draw it.
+fn traffic(device: &Device) -> Result<(u64, u64)> {
+    let independent = "coupling={ kind = \"independent\" }";
+    let sends_of_a_step = if device.is_cuda() { 2 } else { 3 };
+    for optimizer in ["optimizer.kind=adamw", "optimizer.kind=muon"] {
+        let config = preset(&[independent, optimizer])?;
+        let mut trainer = Trainer::new(config, device)?.with_reads(Reads::AtLogPoints);
+        trainer.advance()?;
+        let (reads, sends) = (host::n_reads(), host::n_sends());
+        for _ in 0..N_FIRST {
+            trainer.advance()?;
+        }
+        let expected = sends_of_a_step * N_FIRST as u64;
+        let found = (host::n_reads() - reads, (host::n_sends() - sends).abs_diff(expected));
+        if found != (0, 0) {
+            return Ok(found);
+        }
+    }
+    Ok((0, 0))
 }
 
 /// Trains the whole preset on both, and compares where they end.
@@ -87,7 +130,7 @@ fn ends(device: &Device, folder: &Path) -> Result<Row> {
 
 /// The exact KL of each number of jumps after training, and the seconds that it took.
 fn kl_of_preset(device: &Device, folder: PathBuf) -> Result<(Vec<f64>, f64)> {
-    let config = preset()?;
+    let config = preset(&[])?;
     let run = RunDir::new(&folder);
     run.create(&config)?;
     let mut trainer = Trainer::new(config.clone(), device)?;
