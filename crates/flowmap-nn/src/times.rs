@@ -16,6 +16,9 @@ use crate::Result;
 use crate::loss::TimeWeight;
 use crate::objective::{StepFn, TrigFlow};
 
+/// Numbers that a thread computes at least: who waits for a thread with fewer waits longer than it computes.
+const NUMBERS_A_TASK: usize = 1 << 11;
+
 /// A function of one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum TimeFn {
@@ -216,7 +219,10 @@ impl Block {
     fn fill(&self, numbers: &mut [f64], interpolant: &dyn Interpolant) {
         let columns = [At::S, At::U, At::T].map(Err).into_iter().chain(self.columns.iter().copied().map(Ok));
         let columns: Vec<Result<Column, At>> = columns.collect();
-        numbers.par_chunks_mut(self.times.len().max(1)).zip(columns).for_each(|(numbers, column)| {
+        let n_rows = self.times.len().max(1);
+        let columns =
+            numbers.par_chunks_mut(n_rows).zip(columns).with_min_len(NUMBERS_A_TASK.div_ceil(n_rows));
+        columns.for_each(|(numbers, column)| {
             for (number, times) in numbers.iter_mut().zip(&self.times) {
                 let jump = [times.s(), times.u(), times.t()];
                 *number = match column {
