@@ -5,13 +5,16 @@
 //! G⁻¹ = S(s)⁻¹ R(φ) · R(−ψ) diag(1/q, q) R(ψ) · T(−c),   s = 2^(0.2 n₁), q = 2^(0.2 n₂), c = (W n₃, H n₄)/8        (1)
 //!
 //! with n_i ~ N(0, 1), φ ~ U[−π, π], and ψ ~ U[−π, π] or 0, each with probability ½. Each of the four, and before them
-//! the mirror image top to bottom, takes place with probability `probability`, independently of the others.
+//! the mirror images left to right and top to bottom, takes place with probability `probability`, independently of the others.
+//!
+//! What was done comes as labels for the network: of each part that may take place, in this order,
+//!
+//! mirrored, mirrored (0 or 1), n₁, (cos φ − 1, sin φ), (n₂ cos ψ, n₂ sin ψ), (n₃, n₄), zeros where it did not
 //!
 //! Karras, Aittala, Aila, Laine 2022, arXiv:2206.00364, appendix F.2 and table 6, with the constants of the authors' code.
 //! Differs from the paper:
-//! - the network is not told what was done, where EDM's gets nine numbers of it as an input, so a small share of
-//!   augmented images is part of the law that is learned;
-//! - the mirror image left to right is the option `flip` of the data, which EDM always takes;
+//! - the mirror image left to right is left out unless `x_flip` asks for it, since the option `flip` of the data makes one
+//!   that the network is not told of; EDM's takes place always, which is `x_flip` 1e8;
 //! - values between pixels are bicubic (Catmull-Rom), where EDM resamples twice as fine with wavelet filters.
 
 use std::f64::consts::PI;
@@ -28,6 +31,8 @@ const PROBABILITY: f64 = 0.12;
 const LOG_SCALE_STD: f64 = 0.2;
 /// Probability that anisotropic scaling is along turned axes.
 const TURNED: f64 = 0.5;
+/// Labels of all parts.
+const N_LABELS: usize = 9;
 /// Standard deviation of the translation, in widths and heights of the image.
 const TRANSLATION_STD: f64 = 0.125;
 
@@ -67,6 +72,8 @@ impl Default for Augmentation {
 pub struct EdmAugmentation {
     /// Probability of each part.
     pub probability: f64,
+    /// Multiplies the probability of a mirror image left to right, which half of the images chosen for it become.
+    pub x_flip: f64,
     /// Multiplies the probability of a mirror image top to bottom, which half of the images chosen for it become.
     pub y_flip: f64,
     /// Multiplies the probability of a change of scale.
@@ -83,6 +90,7 @@ impl Default for EdmAugmentation {
     fn default() -> Self {
         Self {
             probability: PROBABILITY,
+            x_flip: 0.0,
             y_flip: 1.0,
             scale: 1.0,
             rotation: 1.0,
@@ -103,6 +111,7 @@ impl Augmentation {
             return refuse("probability", "a number from 0 to 1", config.probability.to_string());
         }
         for (key, multiplier) in [
+            ("x_flip", config.x_flip),
             ("y_flip", config.y_flip),
             ("scale", config.scale),
             ("rotation", config.rotation),
@@ -114,6 +123,14 @@ impl Augmentation {
             }
         }
         Ok(())
+    }
+
+    /// How many labels tell what was done to an image.
+    pub fn n_labels(&self) -> usize {
+        match self {
+            Self::None {} => 0,
+            Self::Edm(config) => config.has_labels().iter().filter(|has| **has).count(),
+        }
     }
 
     /// The augmentation of samples of `shape`.
@@ -132,6 +149,17 @@ impl Augmentation {
     }
 }
 
+impl EdmAugmentation {
+    /// Which of all labels are there: those of the parts that may take place.
+    fn has_labels(&self) -> [bool; N_LABELS] {
+        let [x_flip, y_flip] = [self.x_flip, self.y_flip];
+        let [scale, rotation] = [self.scale, self.rotation];
+        let [anisotropy, translation] = [self.anisotropy, self.translation];
+        [x_flip, y_flip, scale, rotation, rotation, anisotropy, anisotropy, translation, translation]
+            .map(|multiplier| multiplier > 0.0)
+    }
+}
+
 fn refuse<T>(key: &str, expected: &'static str, found: String) -> Result<T> {
     Err(Error::Config { key: format!("augmentation.{key}"), expected, found })
 }
@@ -144,23 +172,36 @@ pub struct Augmenter {
 }
 
 impl Augmenter {
+    /// How many labels tell what was done to an image.
+    pub fn n_labels(&self) -> usize {
+        self.config.map_or(0, |config| Augmentation::Edm(config).n_labels())
+    }
+
     /// Augments the images `x` `(B, C, H, W)`, row-major, in place; image i by the noise at `first + i`.
-    pub fn apply(&self, stream: &NoiseStream, first: u64, x: &mut [f32]) {
-        let Some(config) = &self.config else { return };
+    /// Returns the labels of what was done to each, `(B, n_labels)`.
+    pub fn apply(&self, stream: &NoiseStream, first: u64, x: &mut [f32]) -> Vec<f32> {
+        let Some(config) = &self.config else { return Vec::new() };
         let image = self.shape.iter().product::<usize>().max(1);
-        x.par_chunks_exact_mut(image).enumerate().for_each(|(row, image)| {
+        let has_labels = config.has_labels();
+        let augment = |(row, image): (usize, &mut [f32])| {
             let drawn = Drawn::new(config, self.shape, &mut stream.at(first.wrapping_add(row as u64)));
             drawn.apply(self.shape, image);
-        });
+            let labels = drawn.labels.into_iter().zip(has_labels);
+            labels.filter(|(_, has)| *has).map(|(label, _)| label as f32).collect::<Vec<_>>()
+        };
+        x.par_chunks_exact_mut(image).enumerate().flat_map_iter(augment).collect()
     }
 }
 
 /// What is done to one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Drawn {
+    x_flip: bool,
     y_flip: bool,
     /// G⁻¹ (1), x to the right and y down, or `None` for the identity.
     inverse: Option<Affine>,
+    /// All labels.
+    labels: [f64; N_LABELS],
 }
 
 /// p ↦ A p + b.
@@ -181,18 +222,23 @@ impl Drawn {
         let (phi, psi) = (angle(), angle());
         let is_turned = noise.uniform() < TURNED;
         let mut normal = |is_used: bool| Some(noise.normal()).filter(|_| is_used).unwrap_or(0.0);
-        let s = (LOG_SCALE_STD * normal(scale)).exp2();
-        let q = (LOG_SCALE_STD * normal(anisotropy)).exp2();
-        let [c_x, c_y] = [width, height].map(|side| TRANSLATION_STD * side as f64 * normal(translation));
-        if !(scale || rotation || anisotropy || translation) {
-            return Self { y_flip, inverse: None };
-        }
+        let [n_1, n_2, n_3, n_4] = [scale, anisotropy, translation, translation].map(&mut normal);
+        let x_flip = noise.uniform() < config.x_flip * config.probability && noise.below(2) == 1;
         let phi = if rotation { phi } else { 0.0 };
         let psi = if is_turned { psi } else { 0.0 };
+        let [of_x, of_y] = [x_flip, y_flip].map(|is_mirrored| f64::from(u8::from(is_mirrored)));
+        let (turned, stretched) = (phi.sin_cos(), psi.sin_cos());
+        let labels =
+            [of_x, of_y, n_1, turned.1 - 1.0, turned.0, n_2 * stretched.1, n_2 * stretched.0, n_3, n_4];
+        if !(scale || rotation || anisotropy || translation) {
+            return Self { x_flip, y_flip, inverse: None, labels };
+        }
+        let [s, q] = [n_1, n_2].map(|n| (LOG_SCALE_STD * n).exp2());
+        let [c_x, c_y] = [(width, n_3), (height, n_4)].map(|(side, n)| TRANSLATION_STD * side as f64 * n);
         let stretch = product(product(turn(-psi), [[q.recip(), 0.0], [0.0, q]]), turn(psi));
         let a = product(turn(phi), stretch).map(|row| row.map(|value| value / s));
         let b = a.map(|row| -(row[0] * c_x + row[1] * c_y));
-        Self { y_flip, inverse: Some(Affine { a, b }) }
+        Self { x_flip, y_flip, inverse: Some(Affine { a, b }), labels }
     }
 
     fn apply(&self, [_, height, width]: [usize; 3], image: &mut [f32]) {
@@ -200,6 +246,9 @@ impl Drawn {
             return;
         }
         for plane in image.chunks_exact_mut(height * width) {
+            if self.x_flip {
+                plane.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+            }
             if self.y_flip {
                 for row in 0..height / 2 {
                     let (above, below) = plane.split_at_mut((height - 1 - row) * width);
@@ -278,6 +327,7 @@ mod tests {
     /// Pixels are f32, and the arithmetic between them is f64.
     const ROUNDING: f32 = 1e-6;
     const SQUARE: [usize; 3] = [1, 16, 16];
+    const IDENTITY: Drawn = Drawn { x_flip: false, y_flip: false, inverse: None, labels: [0.0; N_LABELS] };
 
     fn stream() -> NoiseStream {
         NoiseStream::new(5, Stream::Augmentation)
@@ -313,7 +363,7 @@ mod tests {
         let half = EdmAugmentation { rotation: 0.0, scale: 0.0, anisotropy: 0.0, ..always() };
         mean_is(0.5, 0.5, drawn(&EdmAugmentation { probability: 0.5, ..half }).map(is_moved));
         let none = EdmAugmentation { probability: 0.0, ..always() };
-        assert!(drawn(&none).all(|drawn| drawn == Drawn { y_flip: false, inverse: None }));
+        assert!(drawn(&none).all(|drawn| drawn == IDENTITY));
     }
 
     #[test]
@@ -336,6 +386,45 @@ mod tests {
         let cos = |drawn: Drawn| drawn.inverse.unwrap().a[0][0];
         mean_is(0.0, 0.5f64.sqrt(), drawn(&turn).map(cos));
         mean_is(0.5, 0.125f64.sqrt(), drawn(&turn).map(|drawn| cos(drawn).powi(2)));
+    }
+
+    #[test]
+    fn labels_tell_what_was_done() {
+        let everything = EdmAugmentation { x_flip: 1e8, ..always() };
+        for drawn in drawn(&everything).take(100) {
+            let [mirrored_x, mirrored_y, n_1, cos, sin, x, y, n_3, n_4] = drawn.labels;
+            assert_eq!((mirrored_x == 1.0, mirrored_y == 1.0), (drawn.x_flip, drawn.y_flip));
+            // G⁻¹ made of the labels, which leave open whether n₂ is negative or ψ turned by half.
+            let (phi, psi, q) = (sin.atan2(cos + 1.0), y.atan2(x), (0.2 * x.hypot(y)).exp2());
+            let found = drawn.inverse.unwrap();
+            let is_made = |q: f64| {
+                let stretch = product(product(turn(-psi), [[q.recip(), 0.0], [0.0, q]]), turn(psi));
+                let a = product(turn(phi), stretch).map(|row| row.map(|value| value / (0.2 * n_1).exp2()));
+                a.iter().flatten().zip(found.a.iter().flatten()).all(|(a, found)| (a - found).abs() < 1e-12)
+            };
+            assert!(is_made(q) || is_made(q.recip()), "{drawn:?}");
+            let b = found.a.map(|row| -2.0 * (row[0] * n_3 + row[1] * n_4));
+            assert!(b.iter().zip(found.b).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
+        // Half of all images are mirrored by EDM's multiplier, whatever the probability.
+        let of_edm = EdmAugmentation { x_flip: 1e8, ..EdmAugmentation::default() };
+        mean_is(0.5, 0.5, drawn(&of_edm).map(|drawn| drawn.labels[0]));
+    }
+
+    #[test]
+    fn network_is_told_of_the_parts_that_may_take_place() {
+        let mean_flow = EdmAugmentation { x_flip: 1e8, y_flip: 0.0, rotation: 0.0, ..always() };
+        let augmentation = Augmentation::Edm(mean_flow);
+        assert_eq!((augmentation.n_labels(), Augmentation::default().n_labels()), (6, 0));
+        assert_eq!(Augmentation::Edm(EdmAugmentation { x_flip: 1e8, ..always() }).n_labels(), 9);
+        let mut images = vec![0.5f32; 3 * 256];
+        let labels = augmentation.checked(&SQUARE).unwrap().apply(&stream(), 7, &mut images);
+        let expected = (7..10).flat_map(|i| {
+            let [x_flip, _, n_1, _, _, x, y, n_3, n_4] =
+                Drawn::new(&mean_flow, SQUARE, &mut stream().at(i)).labels;
+            [x_flip, n_1, x, y, n_3, n_4].map(|label| label as f32)
+        });
+        assert_eq!(labels, expected.collect::<Vec<_>>());
     }
 
     #[test]
@@ -398,10 +487,12 @@ mod tests {
     }
 
     #[test]
-    fn mirror_image_is_top_to_bottom() {
+    fn mirror_images_are_top_to_bottom_and_left_to_right() {
         let mut image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        Drawn { y_flip: true, inverse: None }.apply([1, 3, 2], &mut image);
+        Drawn { y_flip: true, ..IDENTITY }.apply([1, 3, 2], &mut image);
         assert_eq!(image, [5.0, 6.0, 3.0, 4.0, 1.0, 2.0]);
+        Drawn { x_flip: true, ..IDENTITY }.apply([1, 3, 2], &mut image);
+        assert_eq!(image, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
     }
 
     #[test]

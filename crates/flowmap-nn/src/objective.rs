@@ -57,5 +57,5 @@ pub use psd::{PsdForm, PsdStop, psd};
 pub use scm::{Scm, ScmVelocity, scm};
 pub use shortcut::shortcut;
 pub use solver::OdeSolver;
-pub use term::Term;
+pub use term::{DropoutPasses, Term};
 pub use tvm::tvm;

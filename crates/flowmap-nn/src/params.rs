@@ -21,6 +21,9 @@ pub enum Init {
     Normal(f64),
     /// Normal with variance 1/fan_in, LeCun and others 1998, with fan_in the product of all sizes but the first.
     LecunNormal,
+    /// Uniform with variance 2/(fan_in + fan_out), Glorot and Bengio 2010, times this factor,
+    /// with fan_in the product of all sizes but the first, and fan_out that of all but the second.
+    XavierUniform(f64),
 }
 
 /// The parameters of a network by name, in alphabetical order.
@@ -305,15 +308,23 @@ pub(crate) fn refuse_rest(rest: BTreeMap<String, Tensor>) -> Result<()> {
 /// The starting value of the parameter `name`.
 fn draw(seed: u64, name: &str, shape: Shape, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
     let fan_in: usize = shape.dims().iter().skip(1).product();
-    let std = match init {
+    let mut noise = NoiseStream::new(seed, Stream::Init).at(fnv1a(name));
+    let mut values = vec![0f64; shape.elem_count()];
+    let mut normal = |std: f64| {
+        noise.fill_normal(&mut values);
+        values.iter_mut().for_each(|v| *v *= std);
+    };
+    match init {
         Init::Zeros => return Ok(Tensor::zeros(shape, dtype, device)?),
         Init::Ones => return Ok(Tensor::ones(shape, dtype, device)?),
-        Init::Normal(std) => std,
-        Init::LecunNormal => (fan_in.max(1) as f64).sqrt().recip(),
-    };
-    let mut values = vec![0f64; shape.elem_count()];
-    NoiseStream::new(seed, Stream::Init).at(fnv1a(name)).fill_normal(&mut values);
-    values.iter_mut().for_each(|v| *v *= std);
+        Init::Normal(std) => normal(std),
+        Init::LecunNormal => normal((fan_in.max(1) as f64).sqrt().recip()),
+        Init::XavierUniform(factor) => {
+            let fan_out: usize = shape.dims().iter().take(1).chain(shape.dims().iter().skip(2)).product();
+            let bound = factor * (6.0 / (fan_in + fan_out).max(1) as f64).sqrt();
+            values.iter_mut().for_each(|v| *v = bound * (2.0 * noise.uniform() - 1.0));
+        }
+    }
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
 }
 

@@ -54,13 +54,16 @@ impl Batches<'_> {
         let x0 = base_noise(&base, first, n, shape, self.model.sigma_data, DType::F32, place)?;
         let mut data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
         let augmenter = self.config.augmentation.checked(shape)?;
-        augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
+        let told = augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
         let x0 = self.couple(x0, &data, k)?.to_device(self.device)?;
         let x1 = Tensor::from_vec(data.x, data.shape, self.device)?;
-        let condition = match data.labels.filter(|_| self.config.conditional) {
+        let mut condition = match data.labels.filter(|_| self.config.conditional) {
             Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
             None => OwnedCondition::default(),
         };
+        if self.config.network.augment_dim() > 0 {
+            condition.augment = Some(Tensor::from_vec(told, (n, augmenter.n_labels()), self.device)?);
+        }
         Ok(TrainingBatch { x0, x1, condition })
     }
 
@@ -109,6 +112,6 @@ impl Batches<'_> {
             None => None,
         };
         let labels = Some(Tensor::from_vec(labels, n, self.device)?);
-        Ok(OwnedCondition { labels, guidance, dropout: None })
+        Ok(OwnedCondition { labels, guidance, ..OwnedCondition::default() })
     }
 }

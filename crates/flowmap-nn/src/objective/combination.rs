@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use candle_core::Tensor;
 use flowmap_core::NoiseStream;
 
-use super::Term;
+use super::{DropoutPasses, Term};
 use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
 use crate::{
     AverageVelocity, Batch, Condition, Context, DropoutKeys, Error, FlowMap, OwnedCondition, ParamBuilder,
@@ -191,15 +191,17 @@ impl Combination {
                 .map(|row| term.draw(&mut times.at(first.wrapping_add(row as u64)), step))
                 .collect::<Result<Vec<_>>>()?;
             let drawn = Times::new(&drawn, dtype, device)?;
-            // Dropout is on in the model's pass on the diagonal, and off in all others.
-            let mut condition = Condition::from(&rows.condition);
-            if term.objective.is_diagonal() {
-                condition = condition.with_dropout(DropoutKeys::new(times.seed(), first).starting_at(start));
-            }
+            let plain = Condition::from(&rows.condition);
+            let dropping = plain.with_dropout(DropoutKeys::new(times.seed(), first).starting_at(start));
+            let (of_model, of_teacher) = match term.dropout {
+                DropoutPasses::Diagonal if term.objective.is_diagonal() => (dropping, plain),
+                DropoutPasses::Diagonal => (plain, plain),
+                DropoutPasses::All => (dropping, dropping),
+            };
             let losses = term.objective.per_sample_in(
                 &context,
-                FlowMap::given(model, condition),
-                FlowMap::given(teacher, &rows.condition),
+                FlowMap::given(model, of_model),
+                FlowMap::given(teacher, of_teacher),
                 &rows.batch(batch),
                 &drawn,
             )?;
