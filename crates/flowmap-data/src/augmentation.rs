@@ -12,13 +12,15 @@
 //! mirrored, mirrored (0 or 1), n₁, (cos φ − 1, sin φ), (n₂ cos ψ, n₂ sin ψ), (n₃, n₄), zeros where it did not
 //!
 //! Karras, Aittala, Aila, Laine 2022, arXiv:2206.00364, appendix F.2 and table 6, with the constants of the authors' code.
-//! Differs from the paper:
-//! - the mirror image left to right is left out unless `x_flip` asks for it, since the option `flip` of the data makes one
-//!   that the network is not told of; EDM's takes place always, which is `x_flip` 1e8;
-//! - values between pixels are bicubic (Catmull-Rom), where EDM resamples twice as fine with wavelet filters.
+//! Values between pixels are as there, by wavelets (`affine.rs`).
+//! Differs from the paper: the mirror image left to right is left out unless `x_flip` asks for it, since the option `flip`
+//! of the data makes one that the network is not told of; EDM's takes place always, which is `x_flip` 1e8.
+
+mod affine;
 
 use std::f64::consts::PI;
 
+use affine::{Affine, product, turn};
 use flowmap_core::{Noise, NoiseStream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -204,13 +206,6 @@ struct Drawn {
     labels: [f64; N_LABELS],
 }
 
-/// p ↦ A p + b.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Affine {
-    a: [[f64; 2]; 2],
-    b: [f64; 2],
-}
-
 impl Drawn {
     /// Draws every number, used or not, so that no option changes what another one does.
     fn new(config: &EdmAugmentation, [_, height, width]: [usize; 3], noise: &mut Noise) -> Self {
@@ -262,58 +257,6 @@ impl Drawn {
     }
 }
 
-impl Affine {
-    /// Sets each pixel p of a plane to its value at A p + b, p from the middle of the plane.
-    fn resample(&self, height: usize, width: usize, plane: &mut [f32]) {
-        let source = plane.to_vec();
-        let middle = [width, height].map(|side| 0.5 * (side as f64 - 1.0));
-        for (row, line) in plane.chunks_exact_mut(width).enumerate() {
-            for (column, pixel) in line.iter_mut().enumerate() {
-                let p = [column as f64 - middle[0], row as f64 - middle[1]];
-                let at = |i: usize| self.a[i][0] * p[0] + self.a[i][1] * p[1] + self.b[i] + middle[i];
-                let (columns, rows) = (taps(at(0), width), taps(at(1), height));
-                let of_row = |row: usize| -> f64 {
-                    columns
-                        .iter()
-                        .map(|(column, weight)| weight * f64::from(source[row * width + column]))
-                        .sum()
-                };
-                *pixel = rows.iter().map(|(row, weight)| weight * of_row(*row)).sum::<f64>() as f32;
-            }
-        }
-    }
-}
-
-/// The four pixels about a place on a line of `n`, with the weights of Catmull and Rom's cubic.
-///
-/// Beyond its ends the line is continued by its mirror image about the last pixel.
-fn taps(at: f64, n: usize) -> [(usize, f64); 4] {
-    let floor = at.floor();
-    let t = at - floor;
-    let weights = [
-        t * (-0.5 + t * (1.0 - 0.5 * t)),
-        1.0 + t * t * (-2.5 + 1.5 * t),
-        t * (0.5 + t * (2.0 - 1.5 * t)),
-        t * t * (-0.5 + 0.5 * t),
-    ];
-    let period = (2 * (n as i64 - 1)).max(1);
-    let mirrored = |place: i64| {
-        let place = place.rem_euclid(period);
-        place.min(period - place).min(n as i64 - 1) as usize
-    };
-    std::array::from_fn(|i| (mirrored((floor as i64).saturating_add(i as i64 - 1)), weights[i]))
-}
-
-/// R(θ), which turns x toward y.
-fn turn(angle: f64) -> [[f64; 2]; 2] {
-    let (sin, cos) = angle.sin_cos();
-    [[cos, -sin], [sin, cos]]
-}
-
-fn product(a: [[f64; 2]; 2], b: [[f64; 2]; 2]) -> [[f64; 2]; 2] {
-    a.map(|row| [0, 1].map(|j| row[0] * b[0][j] + row[1] * b[1][j]))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -324,8 +267,6 @@ mod tests {
     /// Draws for the statistics; moments agree to this many standard errors.
     const N_DRAWS: u64 = 20_000;
     const N_STANDARD_ERRORS: f64 = 4.0;
-    /// Pixels are f32, and the arithmetic between them is f64.
-    const ROUNDING: f32 = 1e-6;
     const SQUARE: [usize; 3] = [1, 16, 16];
     const IDENTITY: Drawn = Drawn { x_flip: false, y_flip: false, inverse: None, labels: [0.0; N_LABELS] };
 
@@ -345,12 +286,6 @@ mod tests {
 
     fn always() -> EdmAugmentation {
         EdmAugmentation { probability: 1.0, ..EdmAugmentation::default() }
-    }
-
-    fn resampled(a: [[f64; 2]; 2], b: [f64; 2], height: usize, width: usize, plane: &[f32]) -> Vec<f32> {
-        let mut plane = plane.to_vec();
-        Affine { a, b }.resample(height, width, &mut plane);
-        plane
     }
 
     #[test]
@@ -434,39 +369,6 @@ mod tests {
             let (with, without) = (with.inverse.unwrap(), without.inverse.unwrap());
             let determinant = |m: &Affine| m.a[0][0] * m.a[1][1] - m.a[0][1] * m.a[1][0];
             assert!((determinant(&with) / determinant(&without) - 1.0).abs() < 1e-12);
-        }
-    }
-
-    #[test]
-    fn whole_pixels_move_exactly_and_edges_are_mirrored() {
-        let one = [[1.0, 0.0], [0.0, 1.0]];
-        let plane = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        assert_eq!(resampled(one, [0.0, 0.0], 2, 3, &plane), plane);
-        assert_eq!(resampled(one, [1.0, 0.0], 2, 3, &plane), [2.0, 3.0, 2.0, 5.0, 6.0, 5.0]);
-        assert_eq!(resampled(one, [0.0, -1.0], 2, 3, &plane), [4.0, 5.0, 6.0, 1.0, 2.0, 3.0]);
-        assert_eq!(resampled(one, [-7.0, 0.0], 2, 3, &plane), [2.0, 3.0, 2.0, 5.0, 6.0, 5.0]);
-        assert_eq!(resampled(one, [3.0, 3.0], 1, 1, &[7.0]), [7.0]);
-    }
-
-    #[test]
-    fn quarter_turn_permutes_the_pixels_of_a_square() {
-        let plane: Vec<f32> = (0..9).map(|i| i as f32).collect();
-        let turned = resampled(turn(0.5 * PI), [0.0, 0.0], 3, 3, &plane);
-        let expected = [2.0, 5.0, 8.0, 1.0, 4.0, 7.0, 0.0, 3.0, 6.0];
-        assert!(turned.iter().zip(expected).all(|(a, b)| (a - b).abs() < 10.0 * ROUNDING), "{turned:?}");
-    }
-
-    #[test]
-    fn slopes_between_pixels_are_kept() {
-        // Catmull and Rom's cubic is exact for what is linear, away from the mirrored edges.
-        let ramp = |x: f64, y: f64| (0.02 * x - 0.03 * y) as f32;
-        let plane: Vec<f32> = (0..256).map(|i| ramp((i % 16) as f64 - 7.5, (i / 16) as f64 - 7.5)).collect();
-        let (a, b) = (turn(0.3).map(|row| row.map(|value| 0.8 * value)), [0.25, -0.5]);
-        let turned = resampled(a, b, 16, 16, &plane);
-        for (row, column) in [(4, 5), (7, 8), (10, 6), (11, 11)] {
-            let (x, y) = (column as f64 - 7.5, row as f64 - 7.5);
-            let at = |i: usize| a[i][0] * x + a[i][1] * y + b[i];
-            assert!((turned[row * 16 + column] - ramp(at(0), at(1))).abs() < ROUNDING, "{row} {column}");
         }
     }
 
