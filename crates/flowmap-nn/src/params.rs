@@ -370,6 +370,19 @@ mod tests {
     }
 
     #[test]
+    fn xavier_weights_are_uniform_with_the_variance_of_both_fans() {
+        let mut builder = ParamBuilder::fresh(3, DType::F64, &Device::Cpu);
+        let weight = builder.param("w", (20, 30, 3, 3), Init::XavierUniform(0.5)).unwrap();
+        let values = weight.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let bound = 0.5 * (6.0f64 / (9.0 * 50.0)).sqrt();
+        let (n, largest) = (values.len() as f64, values.iter().fold(0.0f64, |max, w| max.max(w.abs())));
+        assert!(largest <= bound && largest > 0.999 * bound, "{largest} of {bound}");
+        // The standard error of a second moment b²/3 is b² √(4/45/n).
+        let square = values.iter().map(|w| w * w).sum::<f64>() / n / bound.powi(2);
+        assert!((square - 1.0 / 3.0).abs() < 4.0 * (4.0 / 45.0 / n).sqrt(), "{square}");
+    }
+
+    #[test]
     fn frozen_network_follows_updates_of_its_source() {
         let device = Device::Cpu;
         let params = build(ParamBuilder::fresh(1, DType::F32, &device)).unwrap();

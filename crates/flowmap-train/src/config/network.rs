@@ -158,6 +158,15 @@ mod tests {
         assert_eq!(n_parameters(&NetworkConfig::DdpmPpUNet(told), &[3, 32, 32], 0), 55_932_419);
     }
 
+    /// PyTorch's counter of operations on the public network: 42,391,312,384, two for each multiplication.
+    #[test]
+    fn ddpmpp_unet_for_cifar10_costs_what_pytorch_counts() {
+        let config = DdpmPpUNetConfig { augment_dim: 6, ..DdpmPpUNetConfig::new(DdpmPpSize::Cifar10) };
+        let outline = NetworkConfig::DdpmPpUNet(config).outline(&[3, 32, 32], 0).unwrap();
+        // Changes of resolution are products with matrices here.
+        assert!((outline.cost.flop() / 42_391_312_384.0 - 1.0).abs() < 0.005, "{}", outline.cost.flop());
+    }
+
     /// DiT-XL/2 has 675,129,632 numbers with its table of positions (294,912) and its learned variance (18,448);
     /// the embedding of a second time adds 1,624,320.
     #[test]
