@@ -53,6 +53,11 @@ impl<'a> Condition<'a> {
         Self { dropout: Some(keys), ..self }
     }
 
+    /// The same for a pass without dropout.
+    pub fn without_dropout(self) -> Self {
+        Self { dropout: None, ..self }
+    }
+
     /// No label, no guidance and no dropout, (∅, w = 1), for the same samples, augmented as they are; `null_label` is the label that stands for "none".
     ///
     /// # Errors

@@ -5,13 +5,18 @@
 mod image_nets;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_dual::Dual;
 use flowmap_nn::net::{ActivationMemory, DdpmPpUNetConfig, Edm2UNetConfig};
-use flowmap_nn::objective::{Combination, DropoutPasses, LsdStop, MeanFlowVelocity, Objective, Term};
-use flowmap_nn::{AverageVelocity, Batch, Condition, DropoutKeys, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::objective::{
+    Combination, DropoutPasses, LmdStop, LsdStop, MeanFlowVelocity, Objective, Term,
+};
+use flowmap_nn::{
+    AverageVelocity, Batch, Condition, DropoutKeys, ParamBuilder, Params, Teacher, loss_and_gradient,
+};
 use image_nets::{ImageCase, Kind, cases, images};
 
 /// Samples of a batch.
@@ -119,6 +124,19 @@ fn mean_flow_with_dropout_is_that_of_one_pass_with_one_mask() {
         let squares = (v_st - target).unwrap().sqr().unwrap().sum_all().unwrap();
         let expected = squares.to_scalar::<f64>().unwrap() / N as f64;
         assert!((found - expected).abs() < ROUNDING * expected, "{found} and {expected}");
+    }
+}
+
+#[test]
+fn teacher_to_distill_from_drops_nothing() {
+    for case in 0..2 {
+        let net = build(case, 0.0, ActivationMemory::Keep);
+        let loss = |dropout| {
+            let (teacher, _) = build(case, dropout, ActivationMemory::Keep);
+            let lmd = combination(Objective::Lmd { stop: LmdStop::Teacher }, DropoutPasses::All);
+            step(&lmd.with_teacher(Teacher::Map(Arc::new(teacher))), &net)
+        };
+        assert_eq!(loss(0.5), loss(0.0));
     }
 }
 
