@@ -46,6 +46,9 @@ impl Dual {
         let tokens = self.primal().elem_count() / (batch * channels).max(1);
         let ((x, x_parts), (y, y_parts), (gate, gate_parts)) = (input(self)?, input(y)?, input(gate)?);
         let parts: [Parts; 3] = [x_parts, y_parts, gate_parts];
-        output(apply3(&x, &y, &gate, Gate::new(batch, tokens, channels, parts))?, x_parts.or(y_parts).or(gate_parts))
+        output(
+            apply3(&x, &y, &gate, Gate::new(batch, tokens, channels, parts))?,
+            x_parts.or(y_parts).or(gate_parts),
+        )
     }
 }
