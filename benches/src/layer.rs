@@ -7,7 +7,7 @@
 use anyhow::Result;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
-use flowmap_dual::{Dual, GradientSums, PackedWeights};
+use flowmap_dual::{Dual, GradientSums, PackedWeights, gradient_of};
 use rayon::prelude::*;
 
 /// Tiles of a batch: each is large enough for matrix products at full speed.
@@ -160,11 +160,16 @@ impl Layer {
             Pass::Plain | Pass::Backward => Ok(Dual::constant(tensor(x))),
             Pass::Dual | Pass::DualBackward => Dual::new(tensor(x), direction.clone()),
         });
-        let y = (self.spec.apply)(&inputs.collect::<Result<Vec<_>, _>>()?, &params)?;
-        Ok(match pass {
-            Pass::Plain | Pass::Dual => GradStore::default(),
-            Pass::Backward => y.primal().backward()?,
-            Pass::DualBackward => (y.primal() + y.tangent_or_zeros()?)?.backward()?,
-        })
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let y = || (self.spec.apply)(&inputs, &params);
+        let backward = |sum: fn(Dual) -> flowmap_dual::Result<Tensor>| {
+            gradient_of(|| Ok::<_, flowmap_dual::Error>((sum(y()?)?, ())))
+        };
+        let (gradients, ()) = match pass {
+            Pass::Plain | Pass::Dual => y().map(|_| Default::default()),
+            Pass::Backward => backward(|y| Ok(y.primal().clone())),
+            Pass::DualBackward => backward(|y| Ok((y.primal() + y.tangent_or_zeros()?)?)),
+        }?;
+        Ok(gradients)
     }
 }

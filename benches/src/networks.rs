@@ -7,7 +7,9 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_dual::{Dual, PackedWeights};
-use flowmap_nn::net::{DitConfig, DitSize, Edm2Size, Edm2UNetConfig, SecondTime, UNetConfig};
+use flowmap_nn::net::{
+    DdpmPpSize, DdpmPpUNetConfig, DitConfig, DitSize, Edm2Size, Edm2UNetConfig, SecondTime, UNetConfig,
+};
 use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{AdamW, Optimizer};
 use flowmap_nn::{AverageVelocity, Batch, Condition, ParamBuilder, Params, loss_and_gradient, tile_rows};
@@ -63,6 +65,12 @@ pub const NETWORKS: &[NetworkSpec] = &[
         shape: [1, 28, 28],
         batch: 32,
         config: || NetworkConfig::Edm2UNet(Edm2UNetConfig::new(Edm2Size::Tiny)),
+    },
+    NetworkSpec {
+        name: "ddpmpp_unet",
+        shape: [1, 28, 28],
+        batch: 32,
+        config: || NetworkConfig::DdpmPpUNet(DdpmPpUNetConfig::new(DdpmPpSize::Tiny)),
     },
 ];
 

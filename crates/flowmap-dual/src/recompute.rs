@@ -20,6 +20,7 @@ use candle_core::{
     Shape, Storage, Tensor, Var, bail,
 };
 
+use crate::gradient::{gradient_of, on_candles_tape};
 use crate::kernel::is_wanted;
 use crate::{Dual, Error, Result};
 
@@ -54,7 +55,7 @@ impl Dual {
         E: From<Error> + std::error::Error + Send + Sync + 'static,
     {
         let detached = inputs.map(Self::detach);
-        let y = block(detached.each_ref())?;
+        let y = on_candles_tape(|| block(detached.each_ref()))?;
         let block = move |inputs: [&Self; N]| block(inputs).map_err(candle_core::Error::wrap);
         Ok(Recomputed::on_tape(inputs, detached, &y, Box::new(block))?)
     }
@@ -182,10 +183,12 @@ impl<const N: usize> CustomOp1 for Recomputed<N> {
             });
             inputs.push(again.map_err(candle_core::Error::wrap)?);
         }
-        let y = (self.block)(std::array::from_fn(|i| &inputs[i]))?;
-        let y = y.joined().map_err(candle_core::Error::wrap)?;
-        // The gradient of Σ y ȳ in y is ȳ itself.
-        let mut found = (y * gradient.detach())?.sum_all()?.backward()?;
+        let loss = || {
+            let y = (self.block)(std::array::from_fn(|i| &inputs[i]))?.joined()?;
+            // The gradient of Σ y ȳ in y is ȳ itself.
+            Ok::<_, Error>(((y * gradient.detach())?.sum_all()?, ()))
+        };
+        let (mut found, ()) = gradient_of(loss).map_err(candle_core::Error::wrap)?;
         let leaves = variables.iter().chain(&self.weights);
         *lock(&self.gradients) = leaves.map(|leaf| found.remove(leaf).map(|g| g.detach())).collect();
         Ok(Some(end.zeros_like()?))

@@ -1,4 +1,5 @@
-//! What a network is told beside times and points: labels, the scale of guidance, and the keys of dropout.
+//! What a network is told beside times and points: labels, the scale of guidance, how an image was augmented, and the
+//! keys of dropout.
 
 use candle_core::Tensor;
 
@@ -24,6 +25,9 @@ pub struct Condition<'a> {
     pub labels: Option<&'a Tensor>,
     /// Scales w of classifier-free guidance, `(B,)`, for a network that takes them as an input.
     pub guidance: Option<&'a Tensor>,
+    /// How each image was augmented, `(B, n)`, zeros for not at all, as they stand for where there are none.
+    /// Networks that take no such labels pass over them.
+    pub augment: Option<&'a Tensor>,
     /// Keys of the masks of dropout; none for a pass without dropout.
     pub dropout: Option<DropoutKeys>,
 }
@@ -39,12 +43,22 @@ impl<'a> Condition<'a> {
         Self { guidance: Some(guidance), ..self }
     }
 
+    /// The same with labels `(B, n)` of how each image was augmented.
+    pub fn with_augment(self, augment: &'a Tensor) -> Self {
+        Self { augment: Some(augment), ..self }
+    }
+
     /// The same for a pass with dropout, whose masks are drawn from `keys`.
     pub fn with_dropout(self, keys: DropoutKeys) -> Self {
         Self { dropout: Some(keys), ..self }
     }
 
-    /// No label, no guidance and no dropout, (∅, w = 1), for the same samples; `null_label` is the label that stands for "none".
+    /// The same for a pass without dropout.
+    pub fn without_dropout(self) -> Self {
+        Self { dropout: None, ..self }
+    }
+
+    /// No label, no guidance and no dropout, (∅, w = 1), for the same samples, augmented as they are; `null_label` is the label that stands for "none".
     ///
     /// # Errors
     /// [`Error::Labels`] where there are no labels to hide.
@@ -54,7 +68,7 @@ impl<'a> Condition<'a> {
         };
         let null = Tensor::full(null_label, labels.shape(), labels.device())?;
         let guidance = self.guidance.map(Tensor::ones_like).transpose()?;
-        Ok(OwnedCondition { labels: Some(null), guidance, dropout: None })
+        Ok(OwnedCondition { labels: Some(null), guidance, augment: self.augment.cloned(), dropout: None })
     }
 
     /// The condition of the samples `first..first + n`.
@@ -66,6 +80,7 @@ impl<'a> Condition<'a> {
         Ok(OwnedCondition {
             labels: self.labels.map(rows).transpose()?,
             guidance: self.guidance.map(rows).transpose()?,
+            augment: self.augment.map(rows).transpose()?,
             dropout: self.dropout.map(|keys| keys.starting_at(first)),
         })
     }
@@ -79,8 +94,13 @@ impl<'a> From<Option<&'a Tensor>> for Condition<'a> {
 
 impl<'a> From<&'a OwnedCondition> for Condition<'a> {
     fn from(owned: &'a OwnedCondition) -> Self {
-        let OwnedCondition { labels, guidance, dropout } = owned;
-        Self { labels: labels.as_ref(), guidance: guidance.as_ref(), dropout: *dropout }
+        let OwnedCondition { labels, guidance, augment, dropout } = owned;
+        Self {
+            labels: labels.as_ref(),
+            guidance: guidance.as_ref(),
+            augment: augment.as_ref(),
+            dropout: *dropout,
+        }
     }
 }
 
@@ -91,6 +111,8 @@ pub struct OwnedCondition {
     pub labels: Option<Tensor>,
     /// Scales w of classifier-free guidance, `(B,)`.
     pub guidance: Option<Tensor>,
+    /// How each image was augmented, `(B, n)`.
+    pub augment: Option<Tensor>,
     /// Keys of the masks of dropout.
     pub dropout: Option<DropoutKeys>,
 }

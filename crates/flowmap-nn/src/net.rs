@@ -2,7 +2,9 @@
 
 mod activation_memory;
 mod conditioning;
+mod conv;
 mod cost;
+mod ddpmpp_unet;
 mod dit;
 mod edm2_unet;
 mod linear;
@@ -16,6 +18,7 @@ mod unet;
 pub use activation_memory::ActivationMemory;
 pub use conditioning::Conditioning;
 pub use cost::Cost;
+pub use ddpmpp_unet::{DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig};
 pub use dit::{Dit, DitConfig, DitSize, Positions, QkNorm};
 pub use edm2_unet::{Edm2Size, Edm2UNet, Edm2UNetConfig};
 pub use mlp::{Mlp, MlpConfig};

@@ -60,5 +60,5 @@ pub use scm::{Scm, ScmVelocity, scm};
 pub(crate) use shortcut::StepFn;
 pub use shortcut::{Shortcut, SmallestStep, shortcut};
 pub use solver::OdeSolver;
-pub use term::Term;
+pub use term::{DropoutPasses, Term};
 pub use tvm::tvm;

@@ -21,6 +21,9 @@ pub enum Init {
     Normal(f64),
     /// Normal with variance 1/fan_in, LeCun and others 1998, with fan_in the product of all sizes but the first.
     LecunNormal,
+    /// Uniform with variance 2/(fan_in + fan_out), Glorot and Bengio 2010, times this factor,
+    /// with fan_in the product of all sizes but the first, and fan_out that of all but the second.
+    XavierUniform(f64),
 }
 
 /// The parameters of a network by name, in alphabetical order.
@@ -305,15 +308,23 @@ pub(crate) fn refuse_rest(rest: BTreeMap<String, Tensor>) -> Result<()> {
 /// The starting value of the parameter `name`.
 fn draw(seed: u64, name: &str, shape: Shape, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
     let fan_in: usize = shape.dims().iter().skip(1).product();
-    let std = match init {
+    let mut noise = NoiseStream::new(seed, Stream::Init).at(fnv1a(name));
+    let mut values = vec![0f64; shape.elem_count()];
+    let mut normal = |std: f64| {
+        noise.fill_normal(&mut values);
+        values.iter_mut().for_each(|v| *v *= std);
+    };
+    match init {
         Init::Zeros => return Ok(Tensor::zeros(shape, dtype, device)?),
         Init::Ones => return Ok(Tensor::ones(shape, dtype, device)?),
-        Init::Normal(std) => std,
-        Init::LecunNormal => (fan_in.max(1) as f64).sqrt().recip(),
-    };
-    let mut values = vec![0f64; shape.elem_count()];
-    NoiseStream::new(seed, Stream::Init).at(fnv1a(name)).fill_normal(&mut values);
-    values.iter_mut().for_each(|v| *v *= std);
+        Init::Normal(std) => normal(std),
+        Init::LecunNormal => normal((fan_in.max(1) as f64).sqrt().recip()),
+        Init::XavierUniform(factor) => {
+            let fan_out: usize = shape.dims().iter().take(1).chain(shape.dims().iter().skip(2)).product();
+            let bound = factor * (6.0 / (fan_in + fan_out).max(1) as f64).sqrt();
+            values.iter_mut().for_each(|v| *v = bound * (2.0 * noise.uniform() - 1.0));
+        }
+    }
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
 }
 
@@ -356,6 +367,19 @@ mod tests {
         let mut extra = good;
         extra.insert("x".into(), Tensor::zeros(1, DType::F32, &device).unwrap());
         assert!(reload(extra).unwrap_err().to_string().starts_with("unexpected tensor `x`"));
+    }
+
+    #[test]
+    fn xavier_weights_are_uniform_with_the_variance_of_both_fans() {
+        let mut builder = ParamBuilder::fresh(3, DType::F64, &Device::Cpu);
+        let weight = builder.param("w", (20, 30, 3, 3), Init::XavierUniform(0.5)).unwrap();
+        let values = weight.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let bound = 0.5 * (6.0f64 / (9.0 * 50.0)).sqrt();
+        let (n, largest) = (values.len() as f64, values.iter().fold(0.0f64, |max, w| max.max(w.abs())));
+        assert!(largest <= bound && largest > 0.999 * bound, "{largest} of {bound}");
+        // The standard error of a second moment b²/3 is b² √(4/45/n).
+        let square = values.iter().map(|w| w * w).sum::<f64>() / n / bound.powi(2);
+        assert!((square - 1.0 / 3.0).abs() < 4.0 * (4.0 / 45.0 / n).sqrt(), "{square}");
     }
 
     #[test]

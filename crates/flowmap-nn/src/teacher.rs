@@ -38,7 +38,7 @@ pub trait VelocityField {
 pub enum Teacher {
     /// Its velocity is known, and nothing else.
     Field(Arc<dyn VelocityField + Send + Sync>),
-    /// Its flow map is known, and its velocity is the diagonal v_{t,t}: a trained network.
+    /// Its flow map is known, and its velocity is the diagonal v_{t,t}: a trained network, without its dropout.
     Map(Arc<dyn AverageVelocity + Send + Sync>),
 }
 
@@ -50,7 +50,7 @@ impl Teacher {
     pub fn velocity(&self, t: &Tensor, x: &Tensor, condition: Condition<'_>) -> Result<Tensor> {
         match self {
             Self::Field(field) => field.velocity(t, x, condition),
-            Self::Map(net) => FlowMap::given(net.as_ref(), condition).velocity(t, x),
+            Self::Map(net) => FlowMap::given(net.as_ref(), condition.without_dropout()).velocity(t, x),
         }
     }
 
@@ -61,7 +61,7 @@ impl Teacher {
     pub fn jump(&self, s: &Tensor, t: &Tensor, x: &Tensor, condition: Condition<'_>) -> Result<Tensor> {
         match self {
             Self::Field(_) => Err(Error::NoTeacher { expected: "a flow map", found: "a velocity field" }),
-            Self::Map(net) => FlowMap::given(net.as_ref(), condition).jump(s, t, x),
+            Self::Map(net) => FlowMap::given(net.as_ref(), condition.without_dropout()).jump(s, t, x),
         }
     }
 }

@@ -10,11 +10,11 @@ use std::num::NonZeroUsize;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
-use flowmap_dual::{GradientSums, PackedWeights};
+use flowmap_dual::{GradientSums, PackedWeights, gradient_of};
 use rayon::prelude::*;
 
 use crate::objective::{Combination, Tile};
-use crate::{AverageVelocity, Batch, Params, Result, UnreadLosses};
+use crate::{AverageVelocity, Batch, Error, Params, Result, UnreadLosses};
 
 /// Most rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
 const TILE_ROWS: usize = 256;
@@ -69,8 +69,11 @@ where
     let drawn = combination.draw(batch, times, first)?;
     let packed = PackedWeights::default();
     let tile = |index| -> Result<LossAndGradient> {
-        let losses = combination.loss_of_tile(model, teacher, batch, &drawn, Tile { index, n_tiles })?;
-        let gradients = losses.total.backward()?;
+        let (gradients, losses) = gradient_of(|| {
+            let tile = Tile { index, n_tiles };
+            let losses = combination.loss_of_tile(model, teacher, batch, &drawn, tile)?;
+            Ok::<_, Error>((losses.total.clone(), losses))
+        })?;
         Ok(LossAndGradient { losses: UnreadLosses::of_tile(&losses)?, gradients })
     };
     let lane = |lane: usize| -> Result<(LossAndGradient, GradientSums)> {

@@ -12,7 +12,10 @@ use fixture::{Fixture, paths};
 use flowmap_core::Linear;
 use flowmap_dual::Dual;
 use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
-use flowmap_nn::net::{Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, ReversedTime};
+use flowmap_nn::net::{
+    DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions,
+    QkNorm, ReversedTime,
+};
 use flowmap_nn::objective::{LsdStop, MeanFlowVelocity, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, ParamBuilder, Params, Times};
 
@@ -136,12 +139,67 @@ fn check_dit(fixture: &Fixture, dtype: DType) {
     fixture.check_gradients("", &mean_flow, &params, tolerance);
 }
 
+fn ddpmpp_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (ReversedTime<DdpmPpUNet>, Params) {
+    let filter = fixture.list("resample_filter").into_iter().map(|f| f as f64);
+    let config = DdpmPpUNetConfig {
+        channels: fixture.number("model_channels"),
+        channel_mult: fixture.list("channel_mult"),
+        blocks: fixture.number("num_blocks"),
+        attention: fixture.list("attn_resolutions"),
+        noise_mult: fixture.number("channel_mult_noise"),
+        filter: filter.collect(),
+        augment_dim: fixture.number("augment_dim"),
+        ..DdpmPpUNetConfig::new(DdpmPpSize::Tiny)
+    };
+    let side = fixture.number("img_resolution");
+    let shape = [fixture.number("img_channels"), side, side];
+    let net = DdpmPpUNet::new(&config, &shape, 0, 1.0, &mut builder).unwrap();
+    (ReversedTime(net), builder.finish().unwrap())
+}
+
+/// Their time runs as that of the transformer; r moves the end alone, so that ∂_r u is ∂_t v.
+fn check_ddpmpp_unet(fixture: &Fixture, dtype: DType) {
+    let tolerance = if dtype == DType::F64 { DOUBLE } else { SINGLE };
+    let tensors = fixture.params("param.");
+    let (net, params) = ddpmpp_unet(fixture, ParamBuilder::trainable(tensors, dtype, &Device::Cpu));
+    let (teacher, _) = ddpmpp_unet(fixture, ParamBuilder::frozen(params.tensors(), dtype, &Device::Cpu));
+
+    let (x0, x1) = (fixture.tensor("input.noise", dtype), fixture.tensor("input.x", dtype));
+    let augment = fixture.find("input.augment").map(|labels| labels.to_dtype(dtype).unwrap());
+    let condition = Condition { augment: augment.as_ref(), ..Condition::default() };
+    let time = |name: &str| fixture.times(name, dtype, |t| 1.0 - t);
+    let times = Times::of(time("input.t"), time("input.t"), time("input.r"));
+    let (s, t) = (times.s.tensor(), times.t.tensor());
+    let i_s = fixture.tensor("input.z_t", dtype);
+
+    let map = FlowMap::given(&teacher, condition);
+    fixture.check("u", &map.average_velocity(s, t, &i_s).unwrap().neg().unwrap(), tolerance);
+    let untold = FlowMap::new(&teacher).average_velocity(s, t, &i_s).unwrap();
+    fixture.check("u_without_labels", &untold.neg().unwrap(), tolerance);
+    let tangent = |s: &Dual, t: &Dual, x: &Dual| -> Tensor {
+        map.average_velocity_dual(s, t, x).unwrap().tangent().unwrap().clone()
+    };
+    let moving = |time: &Tensor| Dual::variable(time.clone()).unwrap();
+    let along = Dual::new(i_s.clone(), (&x1 - &x0).unwrap()).unwrap();
+    fixture.check("du_dt", &tangent(&moving(s), &t.into(), &along), tolerance);
+    fixture.check("du_dr", &tangent(&s.into(), &moving(t), &(&i_s).into()), tolerance);
+    let direction = Dual::new(i_s, fixture.tensor("input.direction", dtype)).unwrap();
+    let dx = tangent(&s.into(), &t.into(), &direction).neg().unwrap();
+    fixture.check("du_dz", &dx, tolerance);
+
+    let mean_flow = Objective::MeanFlow { velocity: MeanFlowVelocity::Data };
+    let mean_flow = loss(mean_flow, (&net, &teacher), (&x0, &x1), condition, &times);
+    fixture.check("mean_flow_loss", &mean_flow, tolerance);
+    fixture.check_gradients("", &mean_flow, &params, tolerance);
+}
+
 fn check_all(dtype: DType) {
     for path in paths() {
         let fixture = Fixture::read(&path);
         match fixture.text("network") {
             "edm2_unet_two_time" => check_edm2_unet(&fixture, dtype),
             "dit_two_time" => check_dit(&fixture, dtype),
+            "ddpmpp_unet_two_time" => check_ddpmpp_unet(&fixture, dtype),
             other => panic!("{}: network `{other}` is not built", path.display()),
         }
     }

@@ -104,7 +104,7 @@ impl Rows {
         let condition = OwnedCondition {
             labels: Some(Tensor::new(&labels[..], &Device::Cpu).unwrap()),
             guidance: Some(Tensor::new(&scales[..], &Device::Cpu).unwrap()),
-            dropout: None,
+            ..OwnedCondition::default()
         };
         let times = Times::of(time(), time(), time());
         Self { x0: tensor(x0), x1: tensor(x1), condition, labels, scales, times }

@@ -7,8 +7,11 @@ mod image_nets;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::Stream;
 use flowmap_dual::Dual;
-use flowmap_nn::net::{Conditioning, Edm2Size, Edm2UNet, Edm2UNetConfig, UNet, UNetConfig};
-use flowmap_nn::{AverageVelocity, Error, ParamBuilder, Params};
+use flowmap_nn::net::{
+    Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Edm2Size, Edm2UNet, Edm2UNetConfig, UNet,
+    UNetConfig,
+};
+use flowmap_nn::{AverageVelocity, Condition, Error, ParamBuilder, Params};
 use image_nets::{ImageCase, N, SIGMA_DATA, cases, host, images, loss, times};
 
 /// Steps of a central difference: truncation and rounding are both below 1e-8.
@@ -179,4 +182,51 @@ fn samples_that_do_not_fit_are_refused() {
     let edm2 = Edm2UNetConfig::new(Edm2Size::Small);
     let edm2 = Edm2UNet::new(&edm2, &[3, 18, 18], 0, SIGMA_DATA, &mut builder()).map(drop);
     assert!(matches!(edm2, Err(Error::ImageSides { factor: 4, .. })));
+    let ddpmpp = |config: &DdpmPpUNetConfig, side| {
+        DdpmPpUNet::new(config, &[3, side, side], 0, SIGMA_DATA, &mut builder()).map(drop)
+    };
+    let small = DdpmPpUNetConfig::new(DdpmPpSize::Small);
+    assert!(ddpmpp(&small, 16).is_ok());
+    assert!(matches!(ddpmpp(&small, 18), Err(Error::ImageSides { factor: 4, .. })));
+    let bad = |change: fn(&mut DdpmPpUNetConfig)| {
+        let mut config = small.clone();
+        change(&mut config);
+        match ddpmpp(&config, 16) {
+            Err(Error::OutOfRange { key, .. }) => key,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(bad(|config| config.channels = 0), "channels");
+    assert_eq!(bad(|config| config.channels = 30), "channels");
+    assert_eq!(bad(|config| config.channels = 36), "channels");
+    assert_eq!(bad(|config| config.channel_mult = vec![]), "channel_mult");
+    assert_eq!(bad(|config| config.channel_mult = vec![1, 0]), "channel_mult");
+    assert_eq!(bad(|config| config.blocks = 0), "blocks");
+    assert_eq!(bad(|config| config.noise_mult = 0), "noise_mult");
+    assert_eq!(bad(|config| config.filter = vec![1.0, 2.0, 1.0]), "filter");
+    assert_eq!(bad(|config| config.filter = vec![1.0, -1.0]), "filter");
+    assert_eq!(bad(|config| config.dropout = 1.0), "dropout");
+}
+
+/// Without labels of augmentation an image is one that nothing was done to.
+#[test]
+fn no_labels_of_augmentation_are_zeros_and_others_are_seen() {
+    let case = cases().into_iter().find(|case| case.name == "ddpm++, told of augmentation").unwrap();
+    let net = case.frozen(DType::F64);
+    let times = times(DType::F64);
+    let (s, t) = (Dual::from(times.s.tensor()), Dual::from(times.t.tensor()));
+    let x = Dual::constant(images(N, Stream::Base, DType::F64));
+    let v = |condition: Condition<'_>| host(net.average_velocity(&s, &t, &x, condition).unwrap().primal());
+    let zeros = Tensor::zeros((N, 6), DType::F64, &Device::Cpu).unwrap();
+    let plain = v(Condition::default());
+    assert_eq!(v(Condition::default().with_augment(&zeros)), plain);
+    let told = case.condition(N, DType::F64);
+    assert!(relative(&v(Condition::from(&told)), &plain) > 1e-3);
+    // A part of a batch has its own rows of them.
+    let last = Condition::from(&told).rows(N - 1, 1).unwrap();
+    let row = |x: &Tensor| Dual::constant(x.narrow(0, N - 1, 1).unwrap());
+    let (s, t, x) = (row(times.s.tensor()), row(times.t.tensor()), row(x.primal()));
+    let alone = host(net.average_velocity(&s, &t, &x, (&last).into()).unwrap().primal());
+    let whole = v(Condition::from(&told));
+    assert!(relative(&alone, &whole[whole.len() - alone.len()..]) < 1e-12);
 }

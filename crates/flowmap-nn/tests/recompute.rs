@@ -3,63 +3,19 @@
 
 #[path = "support/image_nets.rs"]
 mod image_nets;
+#[path = "support/image_steps.rs"]
+mod image_steps;
 
 use candle_core::{DType, Device};
-use flowmap_dual::GradientSums;
+use flowmap_nn::ParamBuilder;
 use flowmap_nn::net::{ActivationMemory, Dit, DitConfig, DitSize};
-use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
-use image_nets::{ImageCase, cases, host, loss};
+use image_nets::{cases, loss};
+use image_steps::{Way, step};
 
 /// Sums of the same numbers in f64 in another order, relative to the largest of a gradient.
 const ROUNDING: f64 = 1e-12;
 /// The same in f32, where the way back goes through thousands of such sums.
 const SINGLE_ROUNDING: f64 = 1e-5;
-
-fn trainable(
-    case: &ImageCase,
-    activations: ActivationMemory,
-    dtype: DType,
-) -> (Box<dyn AverageVelocity>, Params) {
-    let builder = ParamBuilder::trainable(case.tensors(), dtype, &Device::Cpu);
-    case.build(builder.with_activations(activations))
-}
-
-/// Where fused layers leave the gradients of weights.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
-    /// In Candle's store.
-    Stored,
-    /// In sums, in place, as in a training step.
-    Summed,
-}
-
-/// Loss and gradients.
-fn step(
-    case: &ImageCase,
-    activations: ActivationMemory,
-    dtype: DType,
-    way: Way,
-) -> (f64, Vec<(String, Vec<f64>)>) {
-    let (model, params) = trainable(case, activations, dtype);
-    let weights = params.vars().values().map(|v| v.as_tensor()).filter(|_| way == Way::Summed);
-    let mut sums = GradientSums::new(weights);
-    let (loss, gradients) = sums.collect(|| {
-        let loss = loss(case, &*model, dtype);
-        let gradients = loss.backward().unwrap();
-        (host(&loss)[0], gradients)
-    });
-    let of = |(name, var): (&String, &candle_core::Var)| {
-        let summed = sums.take(var).unwrap();
-        let gradient = match (summed, gradients.get(var)) {
-            (Some(a), Some(b)) => (a + b).unwrap(),
-            (Some(one), None) => one,
-            (None, Some(one)) => one.clone(),
-            (None, None) => panic!("{}: `{name}` has no gradient", case.name),
-        };
-        (name.clone(), host(&gradient))
-    };
-    (loss, params.vars().iter().map(of).collect())
-}
 
 fn agree(dtype: DType, way: Way, tolerance: f64) {
     for case in cases() {

@@ -55,13 +55,16 @@ impl Batches<'_> {
         let x0 = base_noise(&base, first, n, shape, self.model.sigma_data, DType::F32, place)?;
         let mut data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), k, n);
         let augmenter = self.config.augmentation.checked(shape)?;
-        augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
+        let told = augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
         let x0 = self.couple(x0, &data, k)?;
         let x1 = self.send(data.x, data.shape)?;
-        let condition = match data.labels.filter(|_| self.config.conditional) {
+        let mut condition = match data.labels.filter(|_| self.config.conditional) {
             Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
             None => OwnedCondition::default(),
         };
+        if self.config.network.augment_dim() > 0 {
+            condition.augment = Some(self.send(told, (n, augmenter.n_labels()))?);
+        }
         Ok(TrainingBatch { x0, x1, condition })
     }
 
@@ -116,6 +119,6 @@ impl Batches<'_> {
             None => None,
         };
         let labels = Some(self.send(labels, n)?);
-        Ok(OwnedCondition { labels, guidance, dropout: None })
+        Ok(OwnedCondition { labels, guidance, ..OwnedCondition::default() })
     }
 }

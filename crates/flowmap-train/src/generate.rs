@@ -60,7 +60,7 @@ impl Generation {
         let scale = |range: GuidanceConfig| scale.unwrap_or(range.min) as f32;
         let guidance =
             model.config.guidance.map(|range| Tensor::full(scale(range), n, device)).transpose()?;
-        Ok(OwnedCondition { labels, guidance, dropout: None })
+        Ok(OwnedCondition { labels, guidance, ..OwnedCondition::default() })
     }
 
     /// Evaluations of the network for one of the sampler's.

@@ -205,6 +205,35 @@ fn run_with_dropout_in_micro_batches_goes_on_with_the_same_bits() {
 }
 
 #[test]
+fn run_told_of_augmentation_goes_on_with_the_same_bits_and_learns_from_the_labels() {
+    let network = "network={ kind = \"ddpmpp_unet\", channels = 8, channel_mult = [1, 2], blocks = 1, attention = [4], \
+                   dropout = 0.2, augment_dim = 6 }";
+    let term = "objective=[{ kind = \"mean_flow\", dropout = \"all\" }]";
+    let edm =
+        "augmentation={ kind = \"edm\", probability = 0.5, x_flip = 1e8, y_flip = 0.0, rotation = 0.0 }";
+    let more = ["train.steps=4", "train.batch=8", "train.micro_batch=3", edm, term, network];
+    let mut sources = vec![ConfigSource::preset("digits-unet").unwrap()];
+    sources.extend(more.iter().map(|set| ConfigSource::set(set).unwrap()));
+    let config = resolve(&sources).unwrap();
+    let mut unbroken = Trainer::new(config.clone(), &Device::Cpu).unwrap();
+    let labels = |trainer: &Trainer| {
+        let weight = trainer.params().vars()["map_augment.weight"].as_detached_tensor();
+        weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let start = labels(&unbroken);
+    for _ in 0..2 {
+        unbroken.step().unwrap();
+    }
+    assert_ne!(labels(&unbroken), start);
+    let mut resumed = Trainer::resume(config, unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    for _ in 2..4 {
+        let (one, other) = (unbroken.step().unwrap(), resumed.step().unwrap());
+        assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
+        assert_eq!(one.grad_norm.to_bits(), other.grad_norm.to_bits());
+    }
+}
+
+#[test]
 fn learned_weights_are_saved_with_the_run_and_no_part_of_its_model() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(&unusual());

@@ -91,6 +91,18 @@ const NETWORKS: &[Case] = &[
         n_classes: N_CLASSES,
     },
     Case {
+        name: "ddpm++ unet",
+        preset: "cifar10-meanflow",
+        sets: &[
+            "network.channels=12",
+            "network.channel_mult=[1,2]",
+            "network.blocks=1",
+            "network.attention=[4]",
+        ],
+        shape: &[3, 8, 8],
+        n_classes: N_CLASSES,
+    },
+    Case {
         name: "compact unet",
         preset: "digits-unet",
         sets: &["network.channels=[16,24]", "network.patch=1"],
@@ -140,7 +152,7 @@ impl Case {
         }
         let results = |dtype: DType, device: &Device| -> Result<Results> {
             let (net, params) = build(ParamBuilder::trainable(on(&fresh, dtype, device)?, dtype, device))?;
-            self.results(net.as_ref(), &params, dtype, device)
+            self.results(net.as_ref(), &params, config.network.augment_dim(), dtype, device)
         };
         results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
     }
@@ -149,6 +161,7 @@ impl Case {
         &self,
         net: &dyn AverageVelocity,
         params: &Params,
+        augment_dim: usize,
         dtype: DType,
         device: &Device,
     ) -> Result<Results> {
@@ -158,7 +171,10 @@ impl Case {
         };
         let (s, t) = times(dtype, device)?;
         let labels = labels(self.n_classes, device)?;
-        let map = FlowMap::given(net, labels.as_ref());
+        let augment = normal(7, (N, augment_dim), 1.0)?.to_dtype(dtype)?.to_device(device)?;
+        let augment = Some(&augment).filter(|_| augment_dim > 0);
+        let condition = Condition { labels: labels.as_ref(), augment, ..Condition::default() };
+        let map = FlowMap::given(net, condition);
         let (x, w) = (draw(1)?, draw(2)?);
         let (x_st, dt_x_st) = map.jump_dt(&s, &t, &x)?;
         let (_, jvp) = map.jvp(&s, &t, &x, &w)?;

@@ -3,6 +3,7 @@
 //! `vec![0.0; n]` has one thread clear (or the kernel fault in) all of a large vector, which costs as much as
 //! a whole pass of a normalisation; here each task clears its own piece, which then is in its cache.
 
+use std::convert::Infallible;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +14,11 @@ pub(super) struct Blank<'a> {
 }
 
 impl<'a> Blank<'a> {
+    /// How many numbers there is room for.
+    pub(super) fn len(&self) -> usize {
+        self.memory.len()
+    }
+
     /// The first `mid` numbers, and the others.
     pub(super) fn split_at(self, mid: usize) -> (Self, Self) {
         let (left, right) = self.memory.split_at_mut(mid);
@@ -41,9 +47,21 @@ impl<'a> Blank<'a> {
 
 /// A vector of `len` numbers, which `write` clears and fills, in as many pieces and threads as it wants.
 pub(super) fn written(len: usize, write: impl FnOnce(Blank<'_>)) -> Vec<f32> {
+    let Ok(values) = try_written::<Infallible>(len, |blank| {
+        write(blank);
+        Ok(())
+    });
+    values
+}
+
+/// The same where `write` may fail.
+pub(super) fn try_written<E>(
+    len: usize,
+    write: impl FnOnce(Blank<'_>) -> Result<(), E>,
+) -> Result<Vec<f32>, E> {
     let mut values = Vec::with_capacity(len);
     let n_cleared = AtomicUsize::new(0);
-    write(Blank { memory: &mut values.spare_capacity_mut()[..len], n_cleared: &n_cleared });
+    write(Blank { memory: &mut values.spare_capacity_mut()[..len], n_cleared: &n_cleared })?;
     assert_eq!(n_cleared.into_inner(), len, "numbers written of a new vector");
     #[expect(unsafe_code, reason = "the vector was written through its spare capacity")]
     // SAFETY: pieces are disjoint and clearing one consumes it, so that no number is counted twice;
@@ -51,7 +69,7 @@ pub(super) fn written(len: usize, write: impl FnOnce(Blank<'_>)) -> Vec<f32> {
     unsafe {
         values.set_len(len);
     }
-    values
+    Ok(values)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A few rows of a value and the same rows of its tangent: what one task computes.
 
+use super::blank::Blank;
+
 /// Rows of x, and as many of ẋ, in a block: what a task computes of them stays in the second cache.
 /// A multiple of the rows of every innermost loop.
 const BLOCK_ROWS: usize = 36;
@@ -41,6 +43,27 @@ pub(super) fn blocks_mut(values: &mut [f32], columns: usize, is_stacked: bool) -
         }),
         false => values.chunks_mut(len).map(|block| (block, None)).collect(),
     }
+}
+
+/// A block of memory that holds no numbers yet.
+pub(super) type BlankBlock<'a> = (Blank<'a>, Option<Blank<'a>>);
+
+/// As [`blocks_mut`], of memory that each task clears for itself.
+pub(super) fn blank_blocks(memory: Blank<'_>, columns: usize, is_stacked: bool) -> Vec<BlankBlock<'_>> {
+    let (run, piece) = (memory.len().max(1), (BLOCK_ROWS * columns).max(1));
+    match is_stacked {
+        true => {
+            let (primal, tangent) = memory.split_at(run / 2);
+            let tangents = tangent.pieces(run, piece).into_iter().map(Some);
+            primal.pieces(run, piece).into_iter().zip(tangents).collect()
+        }
+        false => memory.pieces(run, piece).into_iter().map(|block| (block, None)).collect(),
+    }
+}
+
+/// Zeros.
+pub(super) fn cleared<'a>((primal, tangent): BlankBlock<'a>) -> BlockMut<'a> {
+    (primal.clear(), tangent.map(Blank::clear))
 }
 
 /// All rows as one block, `None` where there are none.

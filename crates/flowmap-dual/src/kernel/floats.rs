@@ -44,7 +44,7 @@ impl Parts {
     }
 
     /// Stacked where either is.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         if self == Self::Plain { other } else { self }
     }
 }

@@ -1,5 +1,8 @@
 //! Matrix products on slices, single-threaded: the callers split the work.
 
+/// Sides of the squares in which a matrix is transposed.
+const SQUARE: usize = 8;
+
 /// A matrix in a slice: element (i, j) is at i `row_stride` + j `column_stride`.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -84,15 +87,34 @@ impl<'a> Matrix<'a> {
             (1, n) => out.chunks_exact_mut(width).take(self.rows).enumerate().for_each(|(i, out)| {
                 out[..n].copy_from_slice(&self.data[i * self.row_stride..][..n]);
             }),
-            (stride, n) => {
-                // Row after row of the transpose, which lies in memory like that.
-                for j in 0..n {
-                    let from = self.data[j * stride..].iter().step_by(self.row_stride);
-                    out[j..]
-                        .iter_mut()
-                        .step_by(width)
-                        .zip(from.take(self.rows))
-                        .for_each(|(out, x)| *out = *x);
+            _ => self.copy_transposed(out, width),
+        }
+    }
+
+    /// The same where columns lie in memory like rows: in squares, whose columns are read one after the other.
+    fn copy_transposed(&self, out: &mut [f32], width: usize) {
+        let (stride, n) = (self.column_stride, self.columns);
+        let (whole_rows, whole_columns) = match self.row_stride {
+            1 => (self.rows / SQUARE * SQUARE, n / SQUARE * SQUARE),
+            _ => (0, 0),
+        };
+        for i in (0..whole_rows).step_by(SQUARE) {
+            for j in (0..whole_columns).step_by(SQUARE) {
+                let mut square = [[0f32; SQUARE]; SQUARE];
+                for (column, j) in square.iter_mut().zip(j..) {
+                    column.copy_from_slice(&self.data[j * stride + i..][..SQUARE]);
+                }
+                for k in 0..SQUARE {
+                    let row = square.map(|column| column[k]);
+                    out[(i + k) * width + j..][..SQUARE].copy_from_slice(&row);
+                }
+            }
+        }
+        // What is left of the rows, then of the columns.
+        for (rows, columns) in [(0..whole_rows, whole_columns..n), (whole_rows..self.rows, 0..n)] {
+            for j in columns {
+                for i in rows.clone() {
+                    out[i * width + j] = self.data[j * stride + i * self.row_stride];
                 }
             }
         }

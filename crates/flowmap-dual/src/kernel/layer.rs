@@ -17,10 +17,13 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::blocks::{Block, BlockMut, blocks, blocks_mut, reborrow, shared, whole_mut};
+use super::blank::{Blank, try_written};
+use super::blocks::{
+    Block, BlockMut, blank_blocks, blocks, blocks_mut, cleared, reborrow, shared, whole_mut,
+};
 use super::buffer::Buffer;
 use super::epilogue;
-use super::floats::{floats, is_wanted, with_floats};
+use super::floats::{Parts, floats, is_wanted, with_floats};
 use super::gemm::{Matrix, Output, Write, matmul};
 use super::panels::Panels;
 use super::scope::{self, Product};
@@ -151,6 +154,13 @@ struct Saved {
     z: Buffer,
 }
 
+/// For a block of rows, where z and y of each layer go.
+#[derive(Default)]
+struct Targets<'a> {
+    zs: Vec<Option<BlockMut<'a>>>,
+    ys: Vec<BlockMut<'a>>,
+}
+
 /// Whether a backward pass will follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tape {
@@ -160,11 +170,12 @@ pub(crate) enum Tape {
     Off,
 }
 
-/// The operation; its inputs are x `(B, in)` or `(2, B, in)`, and W and b of the first layer.
+/// The operation; its inputs are x `(..., in)` or, stacked, `(2, ..., in)`, and W and b of the first layer.
 ///
 /// The gradients of further layers have no other way out than the sums of [`scope`].
 pub(crate) struct Layers {
     layers: Vec<Layer>,
+    parts: Parts,
     tape: Tape,
     saved: OnceLock<Vec<Saved>>,
     #[cfg(feature = "cuda")]
@@ -172,8 +183,8 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Layers of which each fits the next.
-    pub(crate) fn new(layers: Vec<Layer>, tape: Tape) -> Result<Self> {
+    /// Layers of which each fits the next, for an x of `parts`.
+    pub(crate) fn new(layers: Vec<Layer>, parts: Parts, tape: Tape) -> Result<Self> {
         for pair in layers.windows(2) {
             if pair[0].d_out() != pair[1].d_in {
                 bail!("a layer of {} inputs does not take {} outputs", pair[1].d_in, pair[0].d_out());
@@ -181,6 +192,7 @@ impl Layers {
         }
         Ok(Self {
             layers,
+            parts,
             tape,
             saved: OnceLock::new(),
             #[cfg(feature = "cuda")]
@@ -188,15 +200,31 @@ impl Layers {
         })
     }
 
+    /// Whether ẋ follows x.
+    fn is_stacked(&self) -> bool {
+        self.parts == Parts::Stacked
+    }
+
+    /// Sizes of the output.
+    fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        let d_in = self.layers.first().map_or(0, |layer| layer.d_in);
+        match input.dims() {
+            [leading @ .., last] if *last == d_in => Ok([leading, &[self.d_out()]].concat().into()),
+            dims => bail!("a layer of {d_in} inputs does not take {dims:?}"),
+        }
+    }
+
     /// Numbers in a row of the output.
-    pub(crate) fn d_out(&self) -> usize {
+    fn d_out(&self) -> usize {
         self.layers.last().map_or(0, Layer::d_out)
     }
 
     /// The output for all rows, nothing kept.
-    fn forward(&self, x: &[f32], d_in: usize, is_stacked: bool, y: &mut [f32]) -> Result<()> {
+    fn forward(&self, x: &[f32], d_in: usize, y: Blank<'_>) -> Result<()> {
+        let is_stacked = self.is_stacked();
         let inputs = blocks(x, d_in, is_stacked).into_par_iter();
-        inputs.zip(blocks_mut(y, self.d_out(), is_stacked)).try_for_each(|(x, mut y)| {
+        inputs.zip(blank_blocks(y, self.d_out(), is_stacked)).try_for_each(|(x, y)| {
+            let mut y = cleared(y);
             let rows = x.0.len() / d_in * if is_stacked { 2 } else { 1 };
             let mut last = Buffer::default();
             for (i, layer) in self.layers.iter().enumerate() {
@@ -219,32 +247,34 @@ impl Layers {
     }
 
     /// The output for all rows, and what the backward pass needs.
-    fn forward_taped(&self, x: &[f32], d_in: usize, is_stacked: bool, y: &mut [f32]) -> Result<Vec<Saved>> {
+    fn forward_taped(&self, x: &[f32], d_in: usize, y: Blank<'_>) -> Result<Vec<Saved>> {
+        let is_stacked = self.is_stacked();
         let rows = x.len() / d_in.max(1);
         let save = |(i, layer): (usize, &Layer)| Saved {
             x: Buffer::new(if i == 0 { 0 } else { rows * layer.d_in }),
             z: Buffer::new(if layer.activation.is_some() { rows * layer.d_out() } else { 0 }),
         };
         let mut saved: Vec<Saved> = self.layers.iter().enumerate().map(save).collect();
-        // For each block of rows, where z and y of each layer go.
         let inputs = blocks(x, d_in, is_stacked);
-        let mut targets: Vec<Vec<(Option<BlockMut<'_>>, BlockMut<'_>)>> =
-            inputs.iter().map(|_| Vec::with_capacity(self.layers.len())).collect();
+        let mut targets: Vec<Targets<'_>> = inputs.iter().map(|_| Targets::default()).collect();
         let (zs, xs): (Vec<_>, Vec<_>) = saved.iter_mut().map(|s| (&mut s.z, &mut s.x)).unzip();
-        let ys = xs.into_iter().skip(1).map(|x| &mut **x).chain([y]);
-        for ((layer, z), y) in self.layers.iter().zip(zs).zip(ys) {
+        for (layer, z) in self.layers.iter().zip(zs) {
             let mut zs = blocks_mut(z, layer.d_out(), is_stacked).into_iter();
-            for (target, y) in targets.iter_mut().zip(blocks_mut(y, layer.d_out(), is_stacked)) {
-                target.push((zs.next(), y));
-            }
+            targets.iter_mut().for_each(|target| target.zs.push(zs.next()));
         }
-        inputs.into_par_iter().zip(targets).try_for_each(|(x, mut targets)| {
-            for (i, layer) in self.layers.iter().enumerate() {
-                let (before, from_here) = targets.split_at_mut(i);
-                let x = before.last().map_or(x, |(_, y)| shared(y));
-                let Some((z, y)) = from_here.first_mut() else { return Ok(()) };
+        for (layer, y) in self.layers.iter().zip(xs.into_iter().skip(1)) {
+            let ys = blocks_mut(y, layer.d_out(), is_stacked);
+            targets.iter_mut().zip(ys).for_each(|(target, y)| target.ys.push(y));
+        }
+        let outputs = blank_blocks(y, self.d_out(), is_stacked);
+        inputs.into_par_iter().zip(targets).zip(outputs).try_for_each(|((x, mut targets), output)| {
+            targets.ys.push(cleared(output));
+            for (i, (layer, z)) in self.layers.iter().zip(targets.zs).enumerate() {
+                let (before, from_here) = targets.ys.split_at_mut(i);
+                let x = before.last().map_or(x, shared);
+                let Some(y) = from_here.first_mut() else { return Ok(()) };
                 match z {
-                    Some(z) => layer.forward(x, z, y)?,
+                    Some(mut z) => layer.forward(x, &mut z, y)?,
                     None => layer.forward(x, &mut (&mut [], None), y)?,
                 }
             }
@@ -263,9 +293,8 @@ impl Layers {
         x: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (_, is_stacked) = rows_of(x.shape())?;
         let (gx, found) =
-            super::cuda::layer::backward(&self.layers, saved, x, &gradient.contiguous()?, is_stacked)?;
+            super::cuda::layer::backward(&self.layers, saved, x, &gradient.contiguous()?, self.is_stacked())?;
         let mut first = (None, None);
         for (i, (layer, (gw, gb))) in self.layers.iter().zip(found).enumerate() {
             let left = |tensor: &Tensor, gradient: Option<Tensor>| match gradient {
@@ -293,15 +322,6 @@ fn split(values: &[f32], is_stacked: bool) -> Block<'_> {
     }
 }
 
-/// Sizes of the input: rows of x, and whether ẋ follows.
-fn rows_of(shape: &Shape) -> Result<(usize, bool)> {
-    match shape.dims() {
-        [rows, _] => Ok((*rows, false)),
-        [2, rows, _] => Ok((*rows, true)),
-        other => bail!("expected rows (B, in) or stacked rows (2, B, in), found {other:?}"),
-    }
-}
-
 impl CustomOp3 for Layers {
     fn name(&self) -> &'static str {
         "layers"
@@ -316,29 +336,21 @@ impl CustomOp3 for Layers {
         _s3: &CpuStorage,
         _l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let x = floats(s1, l1)?;
-        let (rows, is_stacked) = rows_of(l1.shape())?;
-        let rows = rows * if is_stacked { 2 } else { 1 };
+        let (x, shape) = (floats(s1, l1)?, self.output_shape(l1.shape())?);
         let d_in = self.layers.first().map_or(0, |layer| layer.d_in);
-        if x.len() != rows * d_in {
-            bail!("a layer of {d_in} inputs does not take {:?}", l1.shape());
+        if d_in == 0 || shape.elem_count() == 0 {
+            return Ok((CpuStorage::F32(vec![0.0; shape.elem_count()]), shape));
         }
-        let mut y = vec![0f32; rows * self.d_out()];
-        if d_in > 0 && !y.is_empty() {
-            match self.tape {
-                Tape::Off => self.forward(x, d_in, is_stacked, &mut y)?,
-                Tape::Recorded => {
-                    let saved = self.forward_taped(x, d_in, is_stacked, &mut y)?;
-                    // Set once: an operation runs forward once.
-                    let _ = self.saved.set(saved);
-                }
+        let y = try_written(shape.elem_count(), |y| match self.tape {
+            Tape::Off => self.forward(x, d_in, y),
+            Tape::Recorded => {
+                let saved = self.forward_taped(x, d_in, y)?;
+                // Set once: an operation runs forward once.
+                let _ = self.saved.set(saved);
+                Ok(())
             }
-        }
-        let mut dims = l1.shape().dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = self.d_out();
-        }
-        Ok((CpuStorage::F32(y), dims.into()))
+        })?;
+        Ok((CpuStorage::F32(y), shape))
     }
 
     #[cfg(feature = "cuda")]
@@ -351,19 +363,13 @@ impl CustomOp3 for Layers {
         _s3: &candle_core::CudaStorage,
         _l3: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let (rows, is_stacked) = rows_of(l1.shape())?;
-        let d_in = self.layers.first().map_or(0, |layer| layer.d_in);
-        if l1.shape().dims().last() != Some(&d_in) {
-            bail!("a layer of {d_in} inputs does not take {:?}", l1.shape());
-        }
-        let (y, saved) = super::cuda::layer::forward(&self.layers, self.tape, (s1, l1), rows, is_stacked)?;
+        let shape = self.output_shape(l1.shape())?;
+        let rows = shape.elem_count() / (self.d_out() * self.parts.count()).max(1);
+        let (y, saved) =
+            super::cuda::layer::forward(&self.layers, self.tape, (s1, l1), rows, self.is_stacked())?;
         // Set once: an operation runs forward once.
         let _ = self.on_device.set(saved);
-        let mut dims = l1.shape().dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = self.d_out();
-        }
-        Ok((y, dims.into()))
+        Ok((y, shape))
     }
 
     fn bwd(
@@ -382,10 +388,20 @@ impl CustomOp3 for Layers {
         let gradient = gradient.contiguous()?;
         with_floats(&gradient, |gy| {
             with_floats(x, |values| {
-                let (_, is_stacked) = rows_of(x.shape())?;
-                let mut gx = vec![0f32; if is_wanted(x) { values.len() } else { 0 }];
-                let backward = Backward { layers: &self.layers, saved, gy, is_stacked };
-                let (gzs, gbs) = backward.run(&mut gx)?;
+                let backward = Backward { layers: &self.layers, saved, gy, is_stacked: self.is_stacked() };
+                let mut found = None;
+                let gx = match is_wanted(x) {
+                    true if gy.is_empty() => Some(vec![0f32; values.len()]),
+                    true => Some(try_written(values.len(), |gx| {
+                        found = Some(backward.run(Some(gx))?);
+                        Ok::<_, candle_core::Error>(())
+                    })?),
+                    false => None,
+                };
+                let (gzs, gbs) = match found {
+                    Some(found) => found,
+                    None => backward.run(None)?,
+                };
                 let mut first = (None, None);
                 for (i, layer) in self.layers.iter().enumerate() {
                     let x = if i == 0 { values } else { &*saved[i].x };
@@ -404,10 +420,7 @@ impl CustomOp3 for Layers {
                         _ => {}
                     }
                 }
-                let gx = match gx.is_empty() {
-                    true => None,
-                    false => Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?),
-                };
+                let gx = gx.map(|gx| Tensor::from_vec(gx, x.shape(), &Device::Cpu)).transpose()?;
                 Ok((gx, first.0, first.1))
             })
         })

@@ -16,9 +16,11 @@ const BLOCK_SUM: usize = 512;
 
 /// From this many numbers on, several threads pack.
 const PARALLEL: usize = 1 << 17;
-/// Panels that one thread packs together, and rows of them at a time.
-const GROUP: usize = 8;
-const PACKED_ROWS: usize = 8;
+/// Panels that are packed together, and rows of them at a time, of a matrix that lies in memory by rows:
+/// a few long pieces are read at once.
+const BY_ROWS: (usize, usize) = (32, 8);
+/// The same of a transposed matrix, whose columns are the pieces.
+const BY_COLUMNS: (usize, usize) = (1, 128);
 
 /// b, `(k, n)`, in panels.
 pub(crate) struct Panels {
@@ -37,19 +39,20 @@ impl Panels {
         let width = kernel.columns;
         let mut data = Buffer::new(n.div_ceil(width) * k * width);
         let len = (k * width).max(1);
+        let (group_len, n_rows) = if b.is_by_rows() { BY_ROWS } else { BY_COLUMNS };
         // A few rows of all panels of a group before the next rows: memory is read as it lies.
         let pack = |(group, panels): (usize, &mut [f32])| {
-            for start in (0..k).step_by(PACKED_ROWS) {
-                let rows = b.some_rows(start, PACKED_ROWS.min(k - start));
-                for (i, panel) in (group * GROUP..).zip(panels.chunks_exact_mut(len)) {
+            for start in (0..k).step_by(n_rows) {
+                let rows = b.some_rows(start, n_rows.min(k - start));
+                for (i, panel) in (group * group_len..).zip(panels.chunks_exact_mut(len)) {
                     let columns = (n - i * width).min(width);
                     rows.columns(i * width, columns).copy_rows(&mut panel[start * width..], width);
                 }
             }
         };
         match data.len() {
-            0..PARALLEL => data.chunks_mut(GROUP * len).enumerate().for_each(pack),
-            _ => data.par_chunks_mut(GROUP * len).enumerate().for_each(pack),
+            0..PARALLEL => data.chunks_mut(group_len * len).enumerate().for_each(pack),
+            _ => data.par_chunks_mut(group_len * len).enumerate().for_each(pack),
         }
         Self { data, k, n, kernel }
     }

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::LocalKey;
 
 use candle_core::{Device, Shape, Tensor, TensorId};
 use rayon::prelude::*;
@@ -66,13 +67,20 @@ impl PackedWeights {
     /// Runs `f`, whose layers on this thread take their weights from here.
     pub fn share<R>(&self, f: impl FnOnce() -> R) -> R {
         let outer = WEIGHTS.replace(Some(self.clone()));
-        let _restore = Restore(&WEIGHTS, outer);
+        let _restore = Restore::new(&WEIGHTS, outer);
         f()
     }
 }
 
-/// Puts the outer value back, also when `f` panics.
-struct Restore<T: 'static>(&'static std::thread::LocalKey<RefCell<Option<T>>>, Option<T>);
+/// Puts the outer value back, also when what runs meanwhile panics.
+pub(crate) struct Restore<T: 'static>(&'static LocalKey<RefCell<Option<T>>>, Option<T>);
+
+impl<T> Restore<T> {
+    /// Puts `outer` back into `place`.
+    pub(crate) fn new(place: &'static LocalKey<RefCell<Option<T>>>, outer: Option<T>) -> Self {
+        Self(place, outer)
+    }
+}
 
 impl<T> Drop for Restore<T> {
     fn drop(&mut self) {
@@ -135,7 +143,7 @@ impl GradientSums {
     /// Runs `f`, whose fused layers on this thread add gradients here and leave them out of Candle's store.
     pub fn collect<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let outer = SUMS.replace(Some(std::mem::take(self)));
-        let restore = Restore(&SUMS, outer);
+        let restore = Restore::new(&SUMS, outer);
         let result = f();
         *self = SUMS.take().unwrap_or_default();
         drop(restore);

@@ -3,13 +3,13 @@
 //! y = [sin x, cos x],  ẏ = [cos x ẋ, −sin x ẋ]                                              (1)
 //! x̄ = cos x (ȳ_s − ẋ ẏ̄_c) − sin x (ȳ_c + ẋ ẏ̄_s),  ẋ̄ = cos x ẏ̄_s − sin x ẏ̄_c            (2)
 //!
-//! f32 on the CPU, rows of angles `(rows, n)` to `(rows, 2 n)`, stacked ones likewise; (2) reads sines and cosines
+//! f32 on the CPU, rows of angles `(..., n)` to `(..., 2 n)`, stacked ones likewise; (2) reads sines and cosines
 //! from the output.
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::floats::{floats, with_floats};
+use super::floats::{Parts, floats, with_floats};
 use super::simd::{Kernel, dispatch};
 
 /// Angles in a chunk, about.
@@ -17,8 +17,8 @@ const CHUNK: usize = 8 * 1024;
 /// Up to here the reduction to a quarter turn below is exact to f32; larger angles go to the library.
 const MAX_ANGLE: f32 = 8192.0;
 
-/// The operation; its input is `(rows, n)` or `(2, rows, n)`.
-pub(crate) struct SinCos;
+/// The operation; its input is `(..., n)` or, stacked, `(2, ..., n)`.
+pub(crate) struct SinCos(pub(crate) Parts);
 
 /// sin x and cos x within 2 ulp for |x| <= [`MAX_ANGLE`].
 #[inline(always)]
@@ -123,11 +123,13 @@ impl Kernel for ThroughTangent<'_> {
     }
 }
 
-/// Angles of a row, and where the tangents begin: the length of the slice where there are none.
-fn sizes(shape: &Shape) -> Result<(usize, usize)> {
-    match shape.dims() {
-        [rows, n] | [2, rows, n] => Ok((*n, rows * n)),
-        other => bail!("expected angles (rows, n) or stacked ones (2, rows, n), found {other:?}"),
+impl SinCos {
+    /// Angles of a row, and where the tangents begin: the length of the slice where there are none.
+    fn sizes(&self, shape: &Shape) -> Result<(usize, usize)> {
+        match shape.dims() {
+            [.., n] => Ok((*n, shape.elem_count() / self.0.count())),
+            [] => bail!("expected rows of angles, found a number"),
+        }
     }
 }
 
@@ -138,7 +140,7 @@ impl CustomOp1 for SinCos {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = floats(storage, layout)?;
-        let (n, n_values) = sizes(layout.shape())?;
+        let (n, n_values) = self.sizes(layout.shape())?;
         let mut dims = layout.shape().dims().to_vec();
         if let Some(last) = dims.last_mut() {
             *last *= 2;
@@ -163,7 +165,7 @@ impl CustomOp1 for SinCos {
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (n, n_values) = sizes(x.shape())?;
+        let (n, n_values) = self.sizes(x.shape())?;
         let mut gx = vec![0f32; x.elem_count()];
         let gradient = gradient.contiguous()?;
         with_floats(y, |y| {

@@ -7,6 +7,7 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::gradient::{apply1, apply3};
 use crate::kernel::{Attention, SelfAttention};
 use crate::{Dual, Error, Result};
 
@@ -41,7 +42,7 @@ impl Dual {
             let x = x.stacked()?.unwrap_or_else(|| x.primal().clone());
             Ok(if x.stride().last() == Some(&1) { x } else { x.contiguous()? })
         };
-        let y = operand(self)?.apply_op3(&operand(keys)?, &operand(values)?, Attention::default())?;
+        let y = apply3(&operand(self)?, &operand(keys)?, &operand(values)?, Attention::default())?;
         if y.rank() == 4 { Ok(Self::constant(y)) } else { Self::from_stacked(y) }
     }
 
@@ -78,8 +79,8 @@ impl Dual {
         }
         let attention = SelfAttention::new(heads);
         match self.stacked()? {
-            None => Ok(Self::constant(self.primal().contiguous()?.apply_op1(attention)?)),
-            Some(stacked) => Self::from_stacked(stacked.contiguous()?.apply_op1(attention)?),
+            None => Ok(Self::constant(apply1(&self.primal().contiguous()?, attention)?)),
+            Some(stacked) => Self::from_stacked(apply1(&stacked.contiguous()?, attention)?),
         }
     }
 

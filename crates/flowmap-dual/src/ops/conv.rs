@@ -4,6 +4,7 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::gradient::{apply2, apply3};
 use crate::kernel::Convolution;
 use crate::{Dual, Error, Result};
 
@@ -57,8 +58,8 @@ impl Dual {
         let apply = |x: &Tensor| -> Result<Tensor> {
             let x = x.contiguous()?;
             Ok(match bias {
-                Some(bias) => x.apply_op3(&kernel, &bias.contiguous()?, convolution)?,
-                None => x.apply_op2(&kernel, convolution)?,
+                Some(bias) => apply3(&x, &kernel, &bias.contiguous()?, convolution)?,
+                None => apply2(&x, &kernel, convolution)?,
             })
         };
         match self.stacked()? {

@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Tensor};
 
+use super::modulate::{input, output};
+use crate::gradient::apply1;
 use crate::host::filled_like;
 use crate::kernel::SinCos;
 use crate::{Dual, Result};
@@ -46,24 +48,11 @@ impl Dual {
     /// # Errors
     /// As Candle.
     pub fn sin_cos(&self) -> Result<Self> {
-        let mut dims = self.dims().to_vec();
-        if self.dtype() != DType::F32 || !self.device().is_cpu() || dims.is_empty() {
+        if self.dtype() != DType::F32 || !self.device().is_cpu() || self.dims().is_empty() {
             return Self::cat_last(&[self.sin()?, self.cos()?]);
         }
-        let n = dims.pop().unwrap_or_default();
-        let rows: usize = dims.iter().product();
-        dims.push(2 * n);
-        Ok(match self.stacked()? {
-            None => {
-                let x = self.primal().contiguous()?.reshape((rows, n))?;
-                Self::constant(x.apply_op1(SinCos)?.reshape(dims)?)
-            }
-            Some(stacked) => {
-                let x = stacked.contiguous()?.reshape((2, rows, n))?;
-                dims.insert(0, 2);
-                Self::from_stacked(x.apply_op1(SinCos)?.reshape(dims)?)?
-            }
-        })
+        let (x, parts) = input(self)?;
+        output(apply1(&x, SinCos(parts))?, parts)
     }
 
     /// x².

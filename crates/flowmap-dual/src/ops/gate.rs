@@ -6,6 +6,7 @@
 use candle_core::DType;
 
 use super::modulate::{Channels, check, input, output};
+use crate::gradient::apply3;
 use crate::kernel::{Gate, Parts};
 use crate::{Dual, Result};
 
@@ -45,6 +46,9 @@ impl Dual {
         let tokens = self.primal().elem_count() / (batch * channels).max(1);
         let ((x, x_parts), (y, y_parts), (gate, gate_parts)) = (input(self)?, input(y)?, input(gate)?);
         let parts: [Parts; 3] = [x_parts, y_parts, gate_parts];
-        output(x.apply_op3(&y, &gate, Gate::new(batch, tokens, channels, parts))?, parts)
+        output(
+            apply3(&x, &y, &gate, Gate::new(batch, tokens, channels, parts))?,
+            x_parts.or(y_parts).or(gate_parts),
+        )
     }
 }

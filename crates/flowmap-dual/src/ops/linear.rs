@@ -4,6 +4,8 @@
 
 use candle_core::{DType, Tensor};
 
+use super::modulate::{input, output};
+use crate::gradient::apply3;
 use crate::kernel::{Layer, Layers, Tape, is_summed, is_wanted};
 use crate::{Activation, Dual, Result};
 
@@ -127,9 +129,8 @@ impl Dual {
 
     /// The fused kernel for layers whose gradients find their way.
     fn fused_layers(&self, layers: &[DenseLayer<'_>]) -> Result<Self> {
-        let mut dims = self.dims().to_vec();
-        let d_in = dims.pop().unwrap_or_default();
-        let rows: usize = dims.iter().product();
+        let (_, leading) = self.dims().split_last().unwrap_or((&0, &[]));
+        let rows: usize = leading.iter().product();
         let layers = layers.iter().map(|l| Layer::new(l.weight, l.bias, l.activation, rows));
         let layers = layers.collect::<candle_core::Result<Vec<_>>>()?;
         let tape = match layers.iter().flat_map(Layer::inputs).any(is_wanted)
@@ -142,18 +143,7 @@ impl Dual {
         let Some([weight, bias]) = layers.first().map(|l| l.inputs().map(Clone::clone)) else {
             return Ok(self.clone());
         };
-        let layers = Layers::new(layers, tape)?;
-        dims.push(layers.d_out());
-        Ok(match self.stacked()? {
-            None => {
-                let x = self.primal().contiguous()?.reshape((rows, d_in))?;
-                Self::constant(x.apply_op3(&weight, &bias, layers)?.reshape(dims)?)
-            }
-            Some(stacked) => {
-                let x = stacked.contiguous()?.reshape((2, rows, d_in))?;
-                dims.insert(0, 2);
-                Self::from_stacked(x.apply_op3(&weight, &bias, layers)?.reshape(dims)?)?
-            }
-        })
+        let (x, parts) = input(self)?;
+        output(apply3(&x, &weight, &bias, Layers::new(layers, parts, tape)?)?, parts)
     }
 }

@@ -10,6 +10,7 @@
 use candle_core::{DType, Tensor};
 
 use super::modulate::Modulation;
+use crate::gradient::on_candles_tape;
 use crate::{Dual, Result};
 
 impl Dual {
@@ -23,9 +24,10 @@ impl Dual {
         self.is_half() && self.device().is_cpu()
     }
 
-    /// `operation` in f32, rounded to the type of x.
+    /// `operation` in f32, rounded to the type of x; what is beside it are operations of Candle, and so is its tape.
     pub(super) fn in_single(&self, operation: impl FnOnce(&Self) -> Result<Self>) -> Result<Self> {
-        operation(&self.to_dtype(DType::F32)?)?.to_dtype(self.dtype())
+        let single = self.to_dtype(DType::F32)?;
+        on_candles_tape(|| operation(&single))?.to_dtype(self.dtype())
     }
 
     /// A weight of a layer as x takes it: in the type of x where that is a half type.

@@ -182,9 +182,9 @@ pub(super) fn input(x: &Dual) -> Result<(Tensor, Parts)> {
 }
 
 /// The output of a fused kernel.
-pub(super) fn output(y: Tensor, parts: [Parts; 3]) -> Result<Dual> {
-    match parts.contains(&Parts::Stacked) {
-        true => Dual::from_stacked(y),
-        false => Ok(Dual::constant(y)),
+pub(super) fn output(y: Tensor, parts: Parts) -> Result<Dual> {
+    match parts {
+        Parts::Stacked => Dual::from_stacked(y),
+        Parts::Plain => Ok(Dual::constant(y)),
     }
 }

@@ -10,6 +10,7 @@ use candle_core::DType;
 
 use super::modulate::{Channels, GainShift, Modulation, input, output};
 use crate::cuda::MAX_NORM_CHANNELS;
+use crate::gradient::apply3;
 use crate::kernel::{Center, Gains, Geometry, Groups, Norm, Rows, Scaled};
 use crate::{Activation, Dual, Error, Result};
 
@@ -233,7 +234,7 @@ impl Dual {
             (input(self)?, input(&after.gain)?, input(&after.shift)?);
         let parts = [x_parts, gain_parts, shift_parts];
         let norm = Norm::new(geometry, eps, after.counts, activation, parts);
-        output(x.apply_op3(&gain, &shift, norm)?, parts)
+        output(apply3(&x, &gain, &shift, norm)?, x_parts.or(gain_parts).or(shift_parts))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use candle_core::DType;
 
+use crate::gradient::apply1;
 use crate::kernel::Resize;
 use crate::{Dual, Error, Result};
 
@@ -48,8 +49,8 @@ impl Dual {
 
     fn resized(&self, resize: Resize) -> Result<Self> {
         match self.stacked()? {
-            None => Ok(Self::constant(self.primal().contiguous()?.apply_op1(resize)?)),
-            Some(stacked) => Self::from_stacked(stacked.contiguous()?.apply_op1(resize)?),
+            None => Ok(Self::constant(apply1(&self.primal().contiguous()?, resize)?)),
+            Some(stacked) => Self::from_stacked(apply1(&stacked.contiguous()?, resize)?),
         }
     }
 }

@@ -17,9 +17,10 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Modulation};
 use serde::{Deserialize, Serialize};
 
-use block::{Attention, Conv, EPS, ResBlock};
+use block::{Attention, EPS, ResBlock};
 
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
+use super::conv::Conv;
 use super::linear::Linear;
 use super::patches::Patches;
 use super::{ActivationMemory, Cost, Precision};
@@ -186,7 +187,8 @@ impl UNet {
             let name = format!("enc.{level}");
             // 3x3 at the input, 2x2 with stride 2 from level to level.
             let (side, pad, stride) = if level == 0 { (3, 1, 1) } else { (2, 0, 2) };
-            let conv = Conv::new(&format!("{name}.conv"), (c, channels), (side, pad, stride), builder)?;
+            let (name_of_conv, window) = (format!("{name}.conv"), (side, pad, stride));
+            let conv = Conv::new(&name_of_conv, (c, channels), window, Init::LecunNormal, builder)?;
             c = channels;
             let blocks = (0..config.blocks)
                 .map(|i| res_block(&format!("{name}.block{i}"), c, builder))
@@ -205,7 +207,8 @@ impl UNet {
             for i in 0..config.blocks {
                 let name = |layer: &str| format!("dec.{level}.{layer}{i}");
                 let c_in = c + skips.pop().unwrap_or_default();
-                let merge = Conv::new(&name("merge"), (c_in, channels), (1, 0, 1), builder)?;
+                let (sizes, window) = ((c_in, channels), (1, 0, 1));
+                let merge = Conv::new(&name("merge"), sizes, window, Init::LecunNormal, builder)?;
                 blocks.push((merge, res_block(&name("block"), channels, builder)?));
                 c = channels;
             }
@@ -226,7 +229,7 @@ impl UNet {
             decoder,
             out_weight: builder.param("out.norm.weight", c, Init::Ones)?,
             out_bias: builder.param("out.norm.bias", c, Init::Zeros)?,
-            out_conv: Conv::zero("out.conv", (c, patches.len()), (3, 1, 1), builder)?,
+            out_conv: Conv::new("out.conv", (c, patches.len()), (3, 1, 1), Init::Zeros, builder)?,
             config: config.clone(),
             shape: shape.to_vec(),
             conditioning,

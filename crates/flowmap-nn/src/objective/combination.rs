@@ -16,7 +16,7 @@ use candle_core::Tensor;
 use flowmap_core::NoiseStream;
 use rayon::prelude::*;
 
-use super::Term;
+use super::{DropoutPasses, Term};
 use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
 use crate::times::{Block, TimeTable};
 use crate::{
@@ -211,15 +211,17 @@ impl Combination {
             }
             let rows = Rows::new(batch, start, n_rows)?;
             let times = table.rows(k, part)?;
-            // Dropout is on in the model's pass on the diagonal, and off in all others.
-            let mut condition = Condition::from(&rows.condition);
-            if term.objective.is_diagonal() {
-                condition = condition.with_dropout(dropout.starting_at(start));
-            }
+            let plain = Condition::from(&rows.condition);
+            let dropping = plain.with_dropout(dropout.starting_at(start));
+            let (of_model, of_teacher) = match term.dropout {
+                DropoutPasses::Diagonal if term.objective.is_diagonal() => (dropping, plain),
+                DropoutPasses::Diagonal => (plain, plain),
+                DropoutPasses::All => (dropping, dropping),
+            };
             let losses = term.objective.per_sample_in(
                 &context,
-                FlowMap::given(model, condition),
-                FlowMap::given(teacher, &rows.condition),
+                FlowMap::given(model, of_model),
+                FlowMap::given(teacher, of_teacher),
                 &rows.batch(batch),
                 &times,
             )?;

@@ -157,7 +157,7 @@ impl Objective {
         }
     }
 
-    /// Whether it evaluates the model at s = t alone, the pass for which the papers have dropout on.
+    /// Whether it evaluates the model at s = t alone, the pass for which the papers of flow maps have dropout on.
     pub fn is_diagonal(&self) -> bool {
         matches!(self, Self::FlowMatching {})
     }

@@ -1,4 +1,4 @@
-//! One term of a combination: an objective with its weight, its share of the batch and its times.
+//! One term of a combination: an objective with its weight, its share of the batch, its times and its dropout.
 
 use flowmap_core::{MiddleTime, Noise, TimeDistribution};
 use serde::{Deserialize, Serialize};
@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::{Method, Objective, Passes, Shortcut, SmallestStep};
 use crate::loss::{Norm, TimeWeight};
 use crate::{Error, Result};
+
+/// Which passes of a term drop activations, in networks with dropout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropoutPasses {
+    /// Those of the model on the diagonal s = t alone, which are those of flow matching: arXiv:2505.18825.
+    #[default]
+    Diagonal,
+    /// All of the model and of its stopped copy, with the same mask for a row in each of them, and in value and derivative:
+    /// the authors' code of Mean Flow, arXiv:2505.13447. Not those at a hidden label, nor those of another teacher.
+    All,
+}
 
 /// One term of a [`Combination`](super::Combination): an objective, its weight, its share of the batch and its times.
 ///
@@ -30,6 +42,8 @@ pub struct Term {
     pub time_weight: TimeWeight,
     /// Step at which the jumps have their full width; they grow to it from 0. With 0 they have it at once.
     pub anneal: u64,
+    /// Which passes drop activations, where the network has dropout.
+    pub dropout: DropoutPasses,
     /// The objective; its keys stand beside the others.
     #[serde(flatten)]
     pub objective: Objective,
@@ -52,6 +66,8 @@ struct Keys {
     time_weight: TimeWeight,
     #[serde(default)]
     anneal: u64,
+    #[serde(default)]
+    dropout: DropoutPasses,
     #[serde(flatten)]
     objective: Objective,
 }
@@ -62,10 +78,11 @@ fn one() -> f64 {
 
 impl From<Keys> for Term {
     fn from(keys: Keys) -> Self {
-        let Keys { weight, share, times, diagonal, middle, norm, time_weight, anneal, objective } = keys;
+        let Keys { weight, share, times, diagonal, middle, norm, time_weight, anneal, dropout, objective } =
+            keys;
         let times = times.unwrap_or_else(|| objective.default_times());
         let middle = middle.unwrap_or_else(|| objective.default_middle());
-        Self { weight, share, times, diagonal, middle, norm, time_weight, anneal, objective }
+        Self { weight, share, times, diagonal, middle, norm, time_weight, anneal, dropout, objective }
     }
 }
 
@@ -81,6 +98,7 @@ impl Term {
             norm: Norm::default(),
             time_weight: TimeWeight::default(),
             anneal: 0,
+            dropout: DropoutPasses::default(),
             objective,
         }
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{
-    Conditioning, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions, QkNorm, SecondTime, UNet,
-    UNetConfig,
+    Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet,
+    Edm2UNetConfig, Positions, QkNorm, SecondTime, UNet, UNetConfig,
 };
 use flowmap_nn::objective::{LsdStop, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
@@ -23,6 +23,7 @@ pub const SHAPE: [usize; 3] = [2, 8, 8];
 pub enum Kind {
     Dit(DitConfig),
     Edm2(Edm2UNetConfig),
+    DdpmPp(DdpmPpUNetConfig),
     UNet(UNetConfig),
 }
 
@@ -54,6 +55,15 @@ pub fn cases() -> Vec<ImageCase> {
         head_channels: 8,
         dropout: 0.0,
     };
+    let ddpmpp = DdpmPpUNetConfig {
+        channels: 8,
+        channel_mult: vec![1, 2],
+        blocks: 1,
+        attention: vec![4],
+        ..DdpmPpUNetConfig::new(DdpmPpSize::Tiny)
+    };
+    let told = DdpmPpUNetConfig { augment_dim: 6, ..ddpmpp.clone() };
+    let boxes = DdpmPpUNetConfig { noise_mult: 1, filter: vec![1.0, 1.0], channels: 4, ..ddpmpp.clone() };
     let unet = UNetConfig {
         patch: 2,
         channels: vec![8, 16],
@@ -73,6 +83,9 @@ pub fn cases() -> Vec<ImageCase> {
         case("edm2", Kind::Edm2(edm2.clone()), Conditioning::Labels(3)),
         case("edm2, guided", Kind::Edm2(edm2.clone()), Conditioning::GuidedLabels(3)),
         case("edm2, no labels", Kind::Edm2(edm2), Conditioning::None),
+        case("ddpm++", Kind::DdpmPp(ddpmpp), Conditioning::Labels(3)),
+        case("ddpm++, guided, box filter", Kind::DdpmPp(boxes), Conditioning::GuidedLabels(3)),
+        case("ddpm++, told of augmentation", Kind::DdpmPp(told), Conditioning::None),
         case("unet", Kind::UNet(unet), Conditioning::Labels(3)),
         case("unet, second time everywhere", Kind::UNet(everywhere), Conditioning::GuidedLabels(3)),
         case("unet, one level", Kind::UNet(plain), Conditioning::None),
@@ -89,6 +102,9 @@ impl ImageCase {
             }
             Kind::Edm2(config) => {
                 Box::new(Edm2UNet::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
+            }
+            Kind::DdpmPp(config) => {
+                Box::new(DdpmPpUNet::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
             }
             Kind::UNet(config) => {
                 Box::new(UNet::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
@@ -119,7 +135,7 @@ impl ImageCase {
         self.build(ParamBuilder::frozen(self.tensors(), dtype, &Device::Cpu)).0
     }
 
-    /// Labels, that for "none" too, and scales of guidance, where the network takes them.
+    /// Labels, that for "none" too, scales of guidance, and labels of augmentation, where the network takes them.
     pub fn condition(&self, n: usize, dtype: DType) -> OwnedCondition {
         let null = self.conditioning.n_classes() as u32;
         let labels: Vec<u32> = (0..n as u32).map(|i| i % (null + 1)).collect();
@@ -130,6 +146,13 @@ impl ImageCase {
                 .conditioning
                 .takes_guidance()
                 .then(|| Tensor::from_vec(scales, n, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()),
+            augment: match &self.kind {
+                Kind::DdpmPp(config) if config.augment_dim > 0 => {
+                    let labels = normals(7, &[n, config.augment_dim], Stream::Augmentation);
+                    Some(labels.to_dtype(dtype).unwrap())
+                }
+                _ => None,
+            },
             dropout: None,
         }
     }

@@ -78,7 +78,7 @@ impl Case {
             let scales: Vec<f64> = (0..n as u32).map(scale).collect();
             Tensor::from_vec(scales, n, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
         });
-        OwnedCondition { labels: self.labels(n), guidance, dropout: None }
+        OwnedCondition { labels: self.labels(n), guidance, ..OwnedCondition::default() }
     }
 }
 

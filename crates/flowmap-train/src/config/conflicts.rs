@@ -25,7 +25,11 @@ impl Config {
         let is_latent = matches!(self.data, DataConfig::Latents(_));
         range("augmentation.kind", !is_augmented || !is_latent, expected, "edm".into())?;
         let expected = "`none`, since the noise of a pair belongs to the sample as it is";
-        range("augmentation.kind", !is_augmented || !is_paired, expected, "edm".into())
+        range("augmentation.kind", !is_augmented || !is_paired, expected, "edm".into())?;
+        let (takes, gives) = (self.network.augment_dim(), self.augmentation.n_labels());
+        let expected = "0, or as many numbers as [augmentation] tells of an image";
+        let found = format!("{takes}, where it tells {gives}");
+        range("network.augment_dim", takes == 0 || takes == gives, expected, found)
     }
 
     /// What an objective needs of the rest.
@@ -162,6 +166,17 @@ mod tests {
         assert!(set("digits", &[edm]).is_ok());
         let message = set("digits", &[edm, "augmentation.scale=-1.0"]).unwrap_err().to_string();
         assert!(message.contains("`augmentation.scale`: expected a number of at least 0"), "{message}");
+    }
+
+    #[test]
+    fn network_takes_as_many_labels_of_augmentation_as_there_are() {
+        let told =
+            ["network={ kind = \"ddpmpp_unet\", size = \"tiny\", augment_dim = 9 }", "augmentation.kind=edm"];
+        let expected = ["as many numbers as [augmentation]", "found 9, where it tells 8"];
+        refuses("digits", &told, "network.augment_dim", &expected);
+        refuses("digits", &told[..1], "network.augment_dim", &["found 9, where it tells 0"]);
+        assert!(set("digits", &[told[0], told[1], "augmentation.x_flip=1e8"]).is_ok());
+        assert!(set("digits", &[told[0], told[1], "network.augment_dim=0"]).is_ok());
     }
 
     #[test]

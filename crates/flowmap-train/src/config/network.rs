@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device};
 use flowmap_nn::net::{
-    Conditioning, Cost, Dit, DitConfig, Edm2UNet, Edm2UNetConfig, Mlp, MlpConfig, UNet, UNetConfig,
+    Conditioning, Cost, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, Edm2UNet, Edm2UNetConfig, Mlp,
+    MlpConfig, UNet, UNetConfig,
 };
 use flowmap_nn::{AverageVelocity, ParamBuilder};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub enum NetworkConfig {
     /// The magnitude-preserving U-Net with two times.
     #[serde(rename = "edm2_unet")]
     Edm2UNet(Edm2UNetConfig),
+    /// The DDPM++ U-Net with two times.
+    #[serde(rename = "ddpmpp_unet")]
+    DdpmPpUNet(DdpmPpUNetConfig),
     /// The compact U-Net.
     #[serde(rename = "unet")]
     UNet(UNetConfig),
@@ -50,6 +54,10 @@ macro_rules! with_network {
                 let $net = Edm2UNet::new(config, shape, conditioning, sigma_data, builder)?;
                 $body
             }
+            NetworkConfig::DdpmPpUNet(config) => {
+                let $net = DdpmPpUNet::new(config, shape, conditioning, sigma_data, builder)?;
+                $body
+            }
             NetworkConfig::UNet(config) => {
                 let $net = UNet::new(config, shape, conditioning, sigma_data, builder)?;
                 $body
@@ -65,7 +73,16 @@ impl NetworkConfig {
             Self::Mlp(_) => "mlp",
             Self::Dit(_) => "dit",
             Self::Edm2UNet(_) => "edm2_unet",
+            Self::DdpmPpUNet(_) => "ddpmpp_unet",
             Self::UNet(_) => "unet",
+        }
+    }
+
+    /// How many numbers the network is told of the augmentation of an image, 0 for none.
+    pub fn augment_dim(&self) -> usize {
+        match self {
+            Self::DdpmPpUNet(config) => config.augment_dim,
+            Self::Mlp(_) | Self::Dit(_) | Self::Edm2UNet(_) | Self::UNet(_) => 0,
         }
     }
 
@@ -78,6 +95,7 @@ impl NetworkConfig {
             Self::Mlp(config) => config.validate(),
             Self::Dit(config) => config.validate(),
             Self::Edm2UNet(config) => config.validate(),
+            Self::DdpmPpUNet(config) => config.validate(),
             Self::UNet(config) => config.validate(),
         }
     }
@@ -115,7 +133,7 @@ impl NetworkConfig {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use flowmap_nn::net::{DitSize, Edm2Size};
+    use flowmap_nn::net::{DdpmPpSize, DitSize, Edm2Size};
 
     use super::*;
 
@@ -129,6 +147,24 @@ mod tests {
     fn edm2_unet_for_cifar10_has_the_parameters_of_the_paper() {
         let network = NetworkConfig::Edm2UNet(Edm2UNetConfig::new(Edm2Size::Cifar10));
         assert_eq!(n_parameters(&network, &[3, 32, 32], 0), 54_673_314 - 128);
+    }
+
+    /// The public network of Mean Flow for CIFAR-10, counted by PyTorch: 55,932,419 with six labels of augmentation.
+    #[test]
+    fn ddpmpp_unet_for_cifar10_has_the_parameters_of_the_public_network() {
+        let config = DdpmPpUNetConfig::new(DdpmPpSize::Cifar10);
+        let told = DdpmPpUNetConfig { augment_dim: 6, ..config.clone() };
+        assert_eq!(n_parameters(&NetworkConfig::DdpmPpUNet(config), &[3, 32, 32], 0), 55_929_347);
+        assert_eq!(n_parameters(&NetworkConfig::DdpmPpUNet(told), &[3, 32, 32], 0), 55_932_419);
+    }
+
+    /// PyTorch's counter of operations on the public network: 42,391,312,384, two for each multiplication.
+    #[test]
+    fn ddpmpp_unet_for_cifar10_costs_what_pytorch_counts() {
+        let config = DdpmPpUNetConfig { augment_dim: 6, ..DdpmPpUNetConfig::new(DdpmPpSize::Cifar10) };
+        let outline = NetworkConfig::DdpmPpUNet(config).outline(&[3, 32, 32], 0).unwrap();
+        // Changes of resolution are products with matrices here.
+        assert!((outline.cost.flop() / 42_391_312_384.0 - 1.0).abs() < 0.005, "{}", outline.cost.flop());
     }
 
     /// DiT-XL/2 has 675,129,632 numbers with its table of positions (294,912) and its learned variance (18,448);
@@ -160,7 +196,13 @@ mod tests {
         let unet: NetworkConfig = toml::from_str("kind = 'edm2_unet'\nsize = 'cifar10'\nblocks = 1").unwrap();
         let expected = Edm2UNetConfig { blocks: 1, ..Edm2UNetConfig::new(Edm2Size::Cifar10) };
         assert_eq!(unet, NetworkConfig::Edm2UNet(expected));
-        for network in [dit, unet] {
+        let text =
+            "kind = 'ddpmpp_unet'\nsize = 'cifar10'\nchannel_mult = [1, 2]\ndropout = 0.2\naugment_dim = 6";
+        let ddpmpp: NetworkConfig = toml::from_str(text).unwrap();
+        let cifar10 = DdpmPpUNetConfig::new(DdpmPpSize::Cifar10);
+        let expected = DdpmPpUNetConfig { channel_mult: vec![1, 2], dropout: 0.2, augment_dim: 6, ..cifar10 };
+        assert_eq!(ddpmpp, NetworkConfig::DdpmPpUNet(expected));
+        for network in [dit, unet, ddpmpp] {
             let printed = toml::to_string(&network).unwrap();
             assert_eq!(toml::from_str::<NetworkConfig>(&printed).unwrap(), network, "{printed}");
         }

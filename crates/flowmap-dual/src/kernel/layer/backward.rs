@@ -5,7 +5,10 @@ use std::sync::Arc;
 use candle_core::Result;
 use rayon::prelude::*;
 
-use super::super::blocks::{Block, BlockMut, blocks, blocks_mut, shared, whole_mut};
+use super::super::blank::Blank;
+use super::super::blocks::{
+    BlankBlock, Block, BlockMut, blank_blocks, blocks, blocks_mut, cleared, shared, whole_mut,
+};
 use super::super::buffer::Buffer;
 use super::super::epilogue;
 use super::super::floats::with_floats;
@@ -22,14 +25,21 @@ pub(super) struct Backward<'a> {
     pub(super) is_stacked: bool,
 }
 
+/// For a block of rows, where z̄ of each layer goes, and x̄.
+#[derive(Default)]
+struct Targets<'a> {
+    gzs: Vec<Option<BlockMut<'a>>>,
+    gx: Option<BlankBlock<'a>>,
+}
+
 impl Backward<'_> {
     /// The gradients (2) of z and ż of each layer, empty where they are those of y and ẏ, and of b;
-    /// those of x and ẋ go to `gx` unless it is empty.
-    pub(super) fn run(&self, gx: &mut [f32]) -> Result<(Vec<Buffer>, Vec<Vec<f32>>)> {
+    /// those of x and ẋ go to `gx`.
+    pub(super) fn run(&self, gx: Option<Blank<'_>>) -> Result<(Vec<Buffer>, Vec<Vec<f32>>)> {
         let Self { layers, saved, gy, is_stacked } = *self;
         let n_layers = layers.len();
         let back = |(i, layer): (usize, &Layer)| -> Result<Option<Arc<Panels>>> {
-            if i == 0 && gx.is_empty() {
+            if i == 0 && gx.is_none() {
                 return Ok(None);
             }
             let pack = || with_floats(&layer.weight, |w| Ok(Panels::new(Matrix::rows(w, layer.d_in))));
@@ -43,25 +53,26 @@ impl Backward<'_> {
         let mut gzs: Vec<Buffer> = layers.iter().enumerate().map(own).collect();
 
         let gradients = blocks(gy, layers.last().map_or(0, Layer::d_out), is_stacked);
-        let mut targets: Vec<Vec<Option<BlockMut<'_>>>> = gradients.iter().map(|_| Vec::new()).collect();
+        let mut targets: Vec<Targets<'_>> = gradients.iter().map(|_| Targets::default()).collect();
         for (layer, gz) in layers.iter().zip(&mut gzs) {
             let mut blocks = blocks_mut(gz, layer.d_out(), is_stacked).into_iter();
-            targets.iter_mut().for_each(|target| target.push(blocks.next()));
+            targets.iter_mut().for_each(|target| target.gzs.push(blocks.next()));
         }
-        let mut outputs = blocks_mut(gx, layers.first().map_or(0, |l| l.d_in), is_stacked).into_iter();
-        targets.iter_mut().for_each(|target| target.push(outputs.next()));
+        if let Some(gx) = gx {
+            let outputs = blank_blocks(gx, layers.first().map_or(0, |l| l.d_in), is_stacked);
+            targets.iter_mut().zip(outputs).for_each(|(target, gx)| target.gx = Some(gx));
+        }
         let zs: Vec<Vec<Block<'_>>> =
             layers.iter().zip(saved).map(|(l, s)| blocks(&s.z, l.d_out(), is_stacked)).collect();
 
-        let block = |(k, (gy, mut targets)): (usize, (Block<'_>, Vec<Option<BlockMut<'_>>>))| {
-            let mut gx_block = targets.pop().flatten();
+        let block = |(k, (gy, mut targets)): (usize, (Block<'_>, Targets<'_>))| {
             let mut sums = vec![Vec::new(); n_layers];
             let mut passed = Buffer::default();
             for i in (0..n_layers).rev() {
                 let layer = &layers[i];
                 let gy = if i + 1 == n_layers { gy } else { split(&passed, is_stacked) };
                 let bias = &layer.bias_values;
-                let gz = match (&mut targets[i], layer.activation) {
+                let gz = match (&mut targets.gzs[i], layer.activation) {
                     (Some(gz), Some(activation)) => {
                         sums[i] = epilogue::backward(activation, zs[i][k], bias, gy, gz);
                         shared(gz)
@@ -81,8 +92,8 @@ impl Backward<'_> {
                 };
                 let Some(panels) = &back[i] else { break };
                 if i == 0 {
-                    if let Some(gx) = &mut gx_block {
-                        multiply(gz, layer.d_out(), panels, gx, layer.d_in);
+                    if let Some(gx) = targets.gx.take() {
+                        multiply(gz, layer.d_out(), panels, &mut cleared(gx), layer.d_in);
                     }
                     break;
                 }

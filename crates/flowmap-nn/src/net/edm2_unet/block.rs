@@ -140,12 +140,11 @@ impl Block {
         }
         let y = y.conv2d(&self.conv1.scaled(MP_SILU * of_y)?, 1, 1)?;
         x = match &self.skip {
-            Some(skip) if self.flavor != Flavor::Encoder => x.conv2d(&skip.scaled(of_x)?, 0, 1)?,
-            _ => x.scale(of_x)?,
+            Some(skip) if self.flavor != Flavor::Encoder => x.conv2d(&skip.scaled(of_x)?, 0, 1)?.add(&y)?,
+            _ => x.scaled_plus(of_x, &y)?,
         };
-        x = x.add(&y)?;
         if let Some(attention) = &self.attention {
-            x = x.scale(of_x)?.add(&attention.of(&x, of_y)?)?;
+            x = x.scaled_plus(of_x, &attention.of(&x, of_y)?)?;
         }
         Ok(x.clamp(CLIP)?)
     }

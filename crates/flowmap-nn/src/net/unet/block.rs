@@ -1,4 +1,4 @@
-//! The layers of the compact U-Net: convolutions, residual blocks and attention over pixels.
+//! The layers of the compact U-Net: residual blocks and attention over pixels.
 //!
 //! x ← x + conv₁(SiLU(GN(conv₀(SiLU(GN x))) ⊙ (1 + scale) + shift)),  scale, shift = W e + b
 //! x ← x + proj(attention(GN x))
@@ -9,66 +9,12 @@ use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Modulation};
 
 use super::super::Cost;
+use super::super::conv::Conv;
 use super::super::linear::Linear;
 use crate::{Init, ParamBuilder, Result};
 
 /// Added to the variance of a group.
 pub(super) const EPS: f64 = 1e-5;
-
-/// A convolution with a bias.
-#[derive(Clone, Debug)]
-pub(super) struct Conv {
-    weight: Tensor,
-    bias: Tensor,
-    padding: usize,
-    stride: usize,
-}
-
-impl Conv {
-    /// A convolution of `(c_in, c_out)` channels with a window of `(side, padding, stride)`.
-    pub(super) fn new(
-        name: &str,
-        channels: (usize, usize),
-        window: (usize, usize, usize),
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
-        Self::starting(Init::LecunNormal, name, channels, window, builder)
-    }
-
-    /// The same with weights that begin at zero.
-    pub(super) fn zero(
-        name: &str,
-        channels: (usize, usize),
-        window: (usize, usize, usize),
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
-        Self::starting(Init::Zeros, name, channels, window, builder)
-    }
-
-    fn starting(
-        init: Init,
-        name: &str,
-        (c_in, c_out): (usize, usize),
-        (side, padding, stride): (usize, usize, usize),
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
-        Ok(Self {
-            weight: builder.param(&format!("{name}.weight"), (c_out, c_in, side, side), init)?,
-            bias: builder.param(&format!("{name}.bias"), c_out, Init::Zeros)?,
-            padding,
-            stride,
-        })
-    }
-
-    pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
-        Ok(x.conv2d_bias(&self.weight, &self.bias, self.padding, self.stride)?)
-    }
-
-    /// What it costs for so many pixels of output.
-    pub(super) fn cost(&self, pixels: usize) -> Cost {
-        Cost::layer(pixels * self.weight.elem_count(), pixels * self.bias.elem_count())
-    }
-}
 
 /// A residual block that keeps the number of channels.
 #[derive(Clone, Debug)]
@@ -96,9 +42,9 @@ impl ResBlock {
             groups: channels / group,
             norm_weight: builder.param(&below("norm.weight"), channels, Init::Ones)?,
             norm_bias: builder.param(&below("norm.bias"), channels, Init::Zeros)?,
-            conv0: Conv::new(&below("conv0"), both, window, builder)?,
+            conv0: Conv::new(&below("conv0"), both, window, Init::LecunNormal, builder)?,
             modulation: Linear::new(&below("modulation"), n_emb, 2 * channels, Init::LecunNormal, builder)?,
-            conv1: Conv::zero(&below("conv1"), both, window, builder)?,
+            conv1: Conv::new(&below("conv1"), both, window, Init::Zeros, builder)?,
         })
     }
 
