@@ -231,17 +231,21 @@ impl Node {
 
     fn forward(&self) -> CandleResult<(CpuStorage, Shape)> {
         let guards: Vec<_> = self.inputs.iter().map(Tensor::storage_and_layout).collect();
-        let on_cpu = |storage, layout| match storage {
-            &Storage::Cpu(ref storage) => Ok((storage, layout)),
-            _ => bail!("a listed operation runs on the CPU only"),
-        };
-        let inputs = guards.iter().map(|(storage, layout)| on_cpu(&**storage, *layout));
+        let inputs = guards.iter().map(|(storage, layout)| Ok((on_cpu(storage)?, *layout)));
         match (&self.operation, &inputs.collect::<CandleResult<Vec<_>>>()?[..]) {
             (Operation::One(f), [(s, l)]) => f.cpu_fwd(s, l),
             (Operation::Two(f), [(s1, l1), (s2, l2)]) => f.cpu_fwd(s1, l1, s2, l2),
             (Operation::Three(f), [(s1, l1), (s2, l2), (s3, l3)]) => f.cpu_fwd(s1, l1, s2, l2, s3, l3),
             _ => bail!("an operation does not take {} inputs", self.inputs.len()),
         }
+    }
+}
+
+/// The numbers of a tensor on the CPU.
+fn on_cpu(storage: &Storage) -> CandleResult<&CpuStorage> {
+    match storage {
+        Storage::Cpu(storage) => Ok(storage),
+        _ => bail!("a listed operation runs on the CPU only"),
     }
 }
 
