@@ -5,14 +5,16 @@
 //! lagrangian     E |∂_t X_{s,t}(I_s) − v_{t,t}(X_{s,t}(I_s))|²
 //! tangent        E |v_{t,t}(I_t) − b_t(I_t)|², where b_t is known exactly
 //!
-//! Times are uniform with s <= u <= t.
+//! Times are uniform with s <= u <= t. Points go through the network in tiles, so that memory stays bounded.
 //! Jumps back in time are not trained by any objective of this version: the invertibility error shows what they are worth.
+
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::ExactFlow;
 use flowmap_core::{MiddleTime, NoiseStream, Stream, TimeDistribution};
 use flowmap_metrics::{Samples, SquaredError, mean_squared_error};
-use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, TimeColumn, Times};
+use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, TimeColumn, Times, tile_rows};
 use flowmap_sample::base_noise;
 use serde::Serialize;
 
@@ -42,33 +44,57 @@ impl LawErrors {
     /// # Errors
     /// As the network.
     pub fn of(model: &Model, reference: &Reference, how: &Generation, device: &Device) -> Result<Self> {
-        let condition = how.condition(model, 0, N_POINTS, device)?;
-        with_net(model, how, |net| {
-            Self::of_map(FlowMap::given(net, &condition), &model.config, reference, how.seed, device)
-        })
+        let dim = model.config.shape.iter().product();
+        let mut pairs = Pairs { dim, ..Pairs::default() };
+        let rows = tile_rows(dim);
+        for first in (0..N_POINTS).step_by(rows) {
+            let n = rows.min(N_POINTS - first);
+            let condition = how.condition(model, first, n, device)?;
+            with_net(model, how, |net| {
+                let map = FlowMap::given(net, &condition);
+                pairs.add(map, &model.config, reference, how.seed, first..first + n, device)
+            })?;
+        }
+        pairs.errors()
     }
+}
 
-    fn of_map(
+/// Both sides of each law, row by row.
+#[derive(Default)]
+struct Pairs {
+    dim: usize,
+    semigroup: [Vec<f32>; 2],
+    invertibility: [Vec<f32>; 2],
+    lagrangian: [Vec<f32>; 2],
+    /// Empty where no velocity is known exactly.
+    tangent: [Vec<f32>; 2],
+}
+
+impl Pairs {
+    /// Adds the points of these numbers.
+    fn add(
+        &mut self,
         map: FlowMap<'_, dyn AverageVelocity + '_>,
         config: &ModelConfig,
         reference: &Reference,
         seed: u64,
+        points: Range<usize>,
         device: &Device,
-    ) -> Result<Self> {
-        let (dtype, shape) = (DType::F32, &config.shape);
+    ) -> Result<()> {
+        let (dtype, shape, n) = (DType::F32, &config.shape, points.len());
         let noise = NoiseStream::new(seed, Stream::Times);
-        let draw = |i: u64| {
-            let mut noise = noise.at(i);
+        let draw = |i: usize| {
+            let mut noise = noise.at(i as u64);
             MiddleTime::Uniform.draw(TimeDistribution::Uniform {}.draw(&mut noise), &mut noise)
         };
-        let times: Vec<_> = (0..N_POINTS as u64).map(draw).collect();
+        let times: Vec<_> = points.clone().map(draw).collect();
         let times = Times::new(&times, dtype, device)?;
         let (s, u, t) = (times.s.tensor(), times.u.tensor(), times.t.tensor());
 
         let base = NoiseStream::new(seed, Stream::Base);
-        let x0 = base_noise(&base, 0, N_POINTS, shape, config.sigma_data, dtype, device)?;
-        let dims: Vec<usize> = [N_POINTS].iter().chain(shape).copied().collect();
-        let x1 = Tensor::from_vec(reference.draw(seed, 0, N_POINTS), dims, device)?;
+        let x0 = base_noise(&base, points.start as u64, n, shape, config.sigma_data, dtype, device)?;
+        let dims: Vec<usize> = [n].iter().chain(shape).copied().collect();
+        let x1 = Tensor::from_vec(reference.draw(seed, points.start as u64, n), dims, device)?;
         let batch =
             Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &config.interpolant };
 
@@ -76,36 +102,43 @@ impl LawErrors {
         let (x_st, dt_x_st) = map.jump_dt(s, t, &i_s)?;
         let two_jumps = map.jump(u, t, &map.jump(s, u, &i_s)?)?;
         let back = map.jump(t, s, &x_st)?;
-        Ok(Self {
-            semigroup: squared_error(&two_jumps, &x_st)?,
-            invertibility: squared_error(&back, &i_s)?,
-            lagrangian: squared_error(&dt_x_st, &map.velocity(t, &x_st)?)?,
-            tangent: match reference.exact() {
-                Some(flow) => Some(tangent_error(&map, flow, &batch, &times.t)?),
-                None => None,
-            },
+        append(&mut self.semigroup, &two_jumps, &x_st)?;
+        append(&mut self.invertibility, &back, &i_s)?;
+        append(&mut self.lagrangian, &dt_x_st, &map.velocity(t, &x_st)?)?;
+        if let Some(flow) = reference.exact() {
+            let i_t = batch.i(&times.t)?;
+            let v_tt = map.velocity(t, &i_t)?;
+            let exact = exact_velocity(flow, &i_t, &times.t)?.to_device(device)?.to_dtype(dtype)?;
+            append(&mut self.tangent, &v_tt, &exact.reshape(v_tt.shape())?)?;
+        }
+        Ok(())
+    }
+
+    fn errors(&self) -> Result<LawErrors> {
+        let error = |[a, b]: &[Vec<f32>; 2]| -> Result<SquaredError> {
+            Ok(mean_squared_error(Samples::new(a, self.dim)?, Samples::new(b, self.dim)?)?)
+        };
+        Ok(LawErrors {
+            semigroup: error(&self.semigroup)?,
+            invertibility: error(&self.invertibility)?,
+            lagrangian: error(&self.lagrangian)?,
+            tangent: (!self.tangent[0].is_empty()).then(|| error(&self.tangent)).transpose()?,
         })
     }
 }
 
-fn tangent_error<M: AverageVelocity + ?Sized>(
-    map: &FlowMap<'_, M>,
-    flow: &impl ExactFlow,
-    batch: &Batch<'_>,
-    t: &TimeColumn,
-) -> Result<SquaredError> {
-    let i_t = batch.i(t)?;
-    let v_tt = map.velocity(t.tensor(), &i_t)?;
-    let points = i_t.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+/// b_t(x) of every row, in f64.
+fn exact_velocity(flow: &impl ExactFlow, x: &Tensor, t: &TimeColumn) -> Result<Tensor> {
+    let points = x.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let exact = points.chunks_exact(flow.dim()).zip(t.host()).map(|(x, t)| flow.velocity(*t, x));
     let exact = exact.collect::<Result<Vec<_>, _>>()?.concat();
-    let exact = Tensor::from_vec(exact, v_tt.dims(), v_tt.device())?.to_dtype(v_tt.dtype())?;
-    squared_error(&v_tt, &exact)
+    Ok(Tensor::from_vec(exact, x.shape(), &Device::Cpu)?)
 }
 
-fn squared_error(a: &Tensor, b: &Tensor) -> Result<SquaredError> {
-    let dim: usize = a.dims().iter().skip(1).product();
-    let rows = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
-    let (a, b) = (rows(a)?, rows(b)?);
-    Ok(mean_squared_error(Samples::new(&a, dim)?, Samples::new(&b, dim)?)?)
+/// Appends the rows of `a` and `b`.
+fn append(to: &mut [Vec<f32>; 2], a: &Tensor, b: &Tensor) -> Result<()> {
+    for (to, x) in to.iter_mut().zip([a, b]) {
+        to.extend(x.flatten_all()?.to_vec1::<f32>()?);
+    }
+    Ok(())
 }
