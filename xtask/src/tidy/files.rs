@@ -43,6 +43,12 @@ impl Source {
     pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines())
     }
+
+    /// Those that run outside of tests: no comments.
+    pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let code = self.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+        code.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
 }
 
 /// Reads every text file that git tracks or would track.

@@ -25,8 +25,7 @@ pub fn check(source: &Source, findings: &mut Findings) {
     if !is_checked || EXCEPTIONS.iter().any(|(path, _)| *path == source.path) {
         return;
     }
-    let code = source.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
-    for (number, line) in code.filter(|(_, line)| !line.trim_start().starts_with("//")) {
+    for (number, line) in source.code() {
         if let Some(read) = READS.iter().find(|read| line.contains(**read)) {
             let what =
                 format!("`{read}` waits for the device; read through `flowmap_dual::host`, or not at all");

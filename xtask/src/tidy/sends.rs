@@ -37,8 +37,7 @@ pub fn check(source: &Source, findings: &mut Findings) {
     if !is_checked || EXCEPTIONS.iter().any(|(path, _)| *path == source.path) {
         return;
     }
-    let code = source.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
-    for (number, line) in code.filter(|(_, line)| !line.trim_start().starts_with("//")) {
+    for (number, line) in source.code() {
         let elsewhere = SENDS.iter().find(|send| line.contains(**send) && !line.contains("&Device::Cpu"));
         if let Some(send) = elsewhere {
             findings.at(source, number, format!("`{send}` sends numbers; use `flowmap_dual::host`"));
