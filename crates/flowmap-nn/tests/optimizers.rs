@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_nn::optim::{AdamW, Optimizer, OptimizerConfig, RAdam, Schedule, gradient_norm};
-use flowmap_nn::{Ema, Error, Init, ParamBuilder, Params};
+use flowmap_nn::{Ema, EmaRule, EmaStart, Error, Init, ParamBuilder, Params};
 
 /// Both sides compute in f64; powers of β are computed in different orders.
 const TOLERANCE: f64 = 1e-12;
@@ -243,14 +244,13 @@ fn optimizer_refuses_a_type_that_loses_updates() {
     assert!(matches!(step, Err(Error::OptimizerDType(DType::BF16))));
 }
 
-/// θ̄_n = Π_j d_j θ_0 + Σ_k (1 − d_k) Π_{j>k} d_j θ_{k+1},  d_k = min(decay, (1 + k)/(10 + k)).
-fn closed_form_ema(decay: f64, history: &[Vec<f64>]) -> Vec<f64> {
-    let n = history.len() - 1;
-    let d = |k: usize| decay.min((1 + k) as f64 / (10 + k) as f64);
-    let kept_after = |k: usize| (k..n).map(d).product::<f64>();
+/// θ̄_n = Π_j d_j θ_0 + Σ_k (1 − d_k) Π_{j>k} d_j θ_{k+1} over the n moves, for any decays d_0 .. d_{n−1}.
+fn closed_form_ema(decays: &[f64], history: &[Vec<f64>]) -> Vec<f64> {
+    let kept_after = |k: usize| decays[k..].iter().product::<f64>();
     let mean = |i: usize| {
         let start = kept_after(0) * history[0][i];
-        start + (0..n).map(|k| (1.0 - d(k)) * kept_after(k + 1) * history[k + 1][i]).sum::<f64>()
+        let moves = decays.iter().enumerate();
+        start + moves.map(|(k, d)| (1.0 - d) * kept_after(k + 1) * history[k + 1][i]).sum::<f64>()
     };
     (0..history[0].len()).map(mean).collect()
 }
@@ -264,37 +264,83 @@ fn move_params(params: &Params, k: u64) {
     }
 }
 
-#[test]
-fn moving_averages_have_their_closed_form_through_the_warm_up() {
+/// Moves the parameters so many times and checks averages of these decays, each against what it should have at move k.
+fn check_closed_form(rule: EmaRule, n_updates: u64, decays: [f64; 2], decay_at: impl Fn(f64, u64) -> f64) {
     let params = params(DType::F64);
-    // The first is out of its warm-up after 31 updates, the second is not within this test.
-    let mut averages = [0.8, 0.999].map(|decay| Ema::new(decay, &params).unwrap());
+    let mut averages = decays.map(|decay| Ema::new(decay, &params).unwrap().with_rule(rule));
     let mut history: BTreeMap<&String, Vec<Vec<f64>>> =
         params.vars().iter().map(|(name, var)| (name, vec![values(var)])).collect();
-    for k in 0..60 {
+    for k in 0..n_updates {
         move_params(&params, k);
-        params.vars().iter().for_each(|(name, var)| history.get_mut(name).unwrap().push(values(var)));
+        if (k + 1) % rule.every == 0 {
+            params.vars().iter().for_each(|(name, var)| history.get_mut(name).unwrap().push(values(var)));
+        }
         averages.iter_mut().for_each(|ema| ema.update(&params).unwrap());
     }
     for ema in &averages {
-        assert_eq!(ema.n_updates(), 60);
+        assert_eq!(ema.n_updates(), n_updates);
+        let at_moves: Vec<f64> =
+            (0..n_updates / rule.every).map(|move_idx| decay_at(ema.decay(), move_idx)).collect();
         for (name, history) in &history {
-            for (found, expected) in
-                values(&ema.tensors()[*name]).iter().zip(closed_form_ema(ema.decay(), history))
-            {
+            let expected = closed_form_ema(&at_moves, history);
+            for (found, expected) in values(&ema.tensors()[*name]).iter().zip(expected) {
                 assert!((found - expected).abs() < TOLERANCE, "{}: `{name}`", ema.decay());
             }
         }
     }
 }
 
+/// The decay that forgets the start after k moves.
+fn forgetting(decay: f64, k: u64) -> f64 {
+    decay.min((1 + k) as f64 / (10 + k) as f64)
+}
+
+fn rule(every: u64, start: EmaStart) -> EmaRule {
+    EmaRule { every: NonZeroU64::new(every).unwrap(), start }
+}
+
+#[test]
+fn moving_averages_have_their_closed_form_through_the_warm_up() {
+    // The first is out of its warm-up after 31 updates, the second is not within this test.
+    check_closed_form(EmaRule::default(), 60, [0.8, 0.999], forgetting);
+}
+
+#[test]
+fn moving_average_that_keeps_the_start_has_one_decay() {
+    check_closed_form(rule(1, EmaStart::Keep), 60, [0.8, 0.999], |decay, _| decay);
+}
+
+#[test]
+fn moving_average_of_every_few_updates_moves_by_the_decay_of_all_of_them() {
+    // 50 updates are 12 moves and two updates more, which move nothing.
+    check_closed_form(rule(4, EmaStart::Keep), 50, [0.95, 0.999], |decay, _| decay.powi(4));
+    check_closed_form(rule(4, EmaStart::Forget), 50, [0.6, 0.999], |decay, k| forgetting(decay.powi(4), k));
+}
+
+#[test]
+fn moving_average_of_every_few_updates_of_parameters_at_rest_is_that_of_every_update() {
+    let average = |every: u64| {
+        let params = params(DType::F64);
+        let mut ema = Ema::new(0.9, &params).unwrap().with_rule(rule(every, EmaStart::Keep));
+        move_params(&params, 0);
+        (0..32).for_each(|_| ema.update(&params).unwrap());
+        ema.tensors().values().flat_map(|t| values(t)).collect::<Vec<f64>>()
+    };
+    for (every, all) in average(16).into_iter().zip(average(1)) {
+        assert!((every - all).abs() < TOLERANCE, "{every}, every update {all}");
+    }
+}
+
 #[test]
 fn averaging_in_the_pass_of_the_step_changes_no_bit() {
-    for config in configs() {
+    // The steps are no multiple of 7, so that the last ones move no average.
+    for (config, every) in configs().into_iter().flat_map(|config| [(config, 1), (config, 7)]) {
         let run = |is_one_pass: bool| {
             let params = params(DType::F32);
             let mut optimizer = config.build(&params).unwrap();
-            let mut averages = [0.5, 0.999].map(|decay| Ema::new(decay, &params).unwrap());
+            let average = |decay: f64| Ema::new(decay, &params).unwrap();
+            let mut averages =
+                [0.5, 0.999].map(|decay| average(decay).with_rule(rule(every, EmaStart::Forget)));
             for k in 1..=N_STEPS {
                 let gradients = gradient_of_w(&params, &scripted_gradient(k));
                 if is_one_pass {
@@ -315,20 +361,24 @@ fn averaging_in_the_pass_of_the_step_changes_no_bit() {
 #[test]
 fn resumed_moving_average_continues_to_the_last_bit() {
     let params = params(DType::F64);
-    let mut ema = Ema::new(0.9, &params).unwrap();
-    let run = |ema: &mut Ema, steps: std::ops::Range<u64>| {
-        for k in steps {
-            move_params(&params, k);
-            ema.update(&params).unwrap();
+    for rule in [EmaRule::default(), rule(4, EmaStart::Keep), rule(4, EmaStart::Forget)] {
+        let mut ema = Ema::new(0.9, &params).unwrap().with_rule(rule);
+        let run = |ema: &mut Ema, steps: std::ops::Range<u64>| {
+            for k in steps {
+                move_params(&params, k);
+                ema.update(&params).unwrap();
+            }
+        };
+        // Between two moves of the second rule.
+        run(&mut ema, 0..5);
+        // The tensors are copied on the way in: updates of one leave the other alone.
+        let resumed = Ema::resume(ema.decay(), ema.n_updates(), &params, ema.tensors().clone()).unwrap();
+        let mut resumed = resumed.with_rule(rule);
+        run(&mut ema, 5..15);
+        run(&mut resumed, 5..15);
+        for (name, tensor) in ema.tensors() {
+            assert_eq!(values(tensor), values(&resumed.tensors()[name]), "{rule:?}");
         }
-    };
-    run(&mut ema, 0..5);
-    // The tensors are copied on the way in: updates of one leave the other alone.
-    let mut resumed = Ema::resume(ema.decay(), ema.n_updates(), &params, ema.tensors().clone()).unwrap();
-    run(&mut ema, 5..12);
-    run(&mut resumed, 5..12);
-    for (name, tensor) in ema.tensors() {
-        assert_eq!(values(tensor), values(&resumed.tensors()[name]));
     }
 }
 

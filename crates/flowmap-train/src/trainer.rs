@@ -60,7 +60,11 @@ impl Trainer {
         let mut trainer =
             Self::build(config, device, |_| Ok(ParamBuilder::trainable(model, DType::F32, device)))?;
         trainer.optimizer.restore(optimizer, state.optimizer_steps)?;
-        let resume = |(decay, tensors)| Ema::resume(decay, state.ema_updates, &trainer.params, tensors);
+        let rule = trainer.config.train.ema_rule();
+        let resume = |(decay, tensors)| {
+            let average = Ema::resume(decay, state.ema_updates, &trainer.params, tensors)?;
+            Ok(average.with_rule(rule))
+        };
         trainer.emas = emas.into_iter().map(resume).collect::<Result<_, flowmap_nn::Error>>()?;
         trainer.follow_target()?;
         trainer.step = state.step;
@@ -102,7 +106,9 @@ impl Trainer {
         let live = network_tensors(params.tensors());
         let (teacher, _) =
             model_config.build(config.train.prepared(ParamBuilder::frozen(live, DType::F32, device)))?;
-        let emas = config.train.ema.iter().map(|d| Ema::new(*d, &params)).collect::<Result<_, _>>()?;
+        let rule = config.train.ema_rule();
+        let average = |decay: &f64| Ok(Ema::new(*decay, &params)?.with_rule(rule));
+        let emas = config.train.ema.iter().map(average).collect::<Result<_>>()?;
         let mut trainer = Self {
             objective,
             optimizer: config.optimizer.build(&params)?,
