@@ -252,20 +252,14 @@ impl Config {
         if let Some(guidance) = &self.guidance {
             guidance.validate()?;
             range("conditional", self.conditional, "true, which [guidance] needs", "false".into())?;
-            let hidden = self.most_hidden();
             let expected = "a number above 0, since [guidance] learns from samples without a label";
-            range("train.label_dropout", hidden > 0.0, expected, hidden.to_string())?;
+            self.needs_hidden_labels(expected)?;
             self.objective.iter().try_for_each(|term| term.objective.check_guidance())?;
         }
         self.validate_together()?;
         self.coupling.validate().map_err(Error::Coupling)?;
         crate::evaluation::parse_metrics(&self.eval.metrics)?;
         Ok(())
-    }
-
-    /// The largest probability of a term that the label of a row is hidden.
-    fn most_hidden(&self) -> f64 {
-        self.objective.iter().map(|term| self.train.label_dropout_of(term)).fold(0.0, f64::max)
     }
 
     /// Standard deviation of the base: that of the config, or of the data.

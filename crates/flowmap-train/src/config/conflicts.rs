@@ -50,19 +50,28 @@ impl Config {
             Objective::GuidedMeanFlow(_) => {
                 let expected = "`true`, since the objective `guided_mean_flow` guides toward labels";
                 range("conditional", self.conditional, expected, "false".into())?;
-                let hidden = self.most_hidden();
                 let expected = "a positive number, since the objective `guided_mean_flow` guides away from hidden labels";
-                range("train.label_dropout", hidden > 0.0, expected, hidden.to_string())
+                self.needs_hidden_labels(expected)
             }
             Objective::Shortcut(Shortcut { guidance: Some(_), .. }) => {
                 let expected = "`true`, since the objective `shortcut` with `guidance` guides toward labels";
                 range("conditional", self.conditional, expected, "false".into())?;
-                let hidden = self.most_hidden();
                 let expected = "a positive number, since the objective `shortcut` with `guidance` guides away from hidden labels";
-                range("train.label_dropout", hidden > 0.0, expected, hidden.to_string())
+                self.needs_hidden_labels(expected)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a training that hides no label; `expected` says what hidden ones are for.
+    pub(super) fn needs_hidden_labels(&self, expected: &'static str) -> Result<()> {
+        let own = self.train.label_dropout;
+        let hides = self.objective.iter().any(|term| self.train.label_dropout_of(term) > 0.0);
+        let (key, found) = match own > 0.0 {
+            true => ("objective", "`label_dropout` 0 in every term".to_owned()),
+            false => ("train.label_dropout", own.to_string()),
+        };
+        range(key, hides, expected, found)
     }
 
     /// Refuses a teacher that no objective learns from, which a layer of a config may have and a run may not.
@@ -148,7 +157,7 @@ mod tests {
     fn labels_that_every_term_shows_are_not_hidden() {
         let shown: Vec<String> = (0..2).map(|k| format!("objective.{k}.label_dropout=0.0")).collect();
         let shown: Vec<&str> = [GUIDED].into_iter().chain(shown.iter().map(String::as_str)).collect();
-        refuses("digits", &shown, "train.label_dropout", &["`guided_mean_flow`", "found 0"]);
+        refuses("digits", &shown, "objective", &["`guided_mean_flow`", "found `label_dropout` 0 in every"]);
         assert!(set("digits", &shown[..2]).is_ok());
         let hidden = [GUIDED, "train.label_dropout=0.0", "objective.0.label_dropout=0.1"];
         assert!(set("digits", &hidden).is_ok());
@@ -179,6 +188,10 @@ mod tests {
         assert!(set("checkerboard", &[noisy, "interpolant.noisy_linear.sigma_min=0.1"]).is_ok());
         let bad = "interpolant.noisy_linear.sigma_min=2.0";
         refuses("checkerboard", &[bad], "interpolant.noisy_linear.sigma_min", &["above 0 and below 1"]);
+        let word = ["--set interpolant=noisy_linear", "expected a table `{ noisy_linear = { ... } }`"];
+        refuses("imagenet-latent-shortcut-b", &["interpolant=noisy_linear"], "interpolant", &word);
+        let word = ["expected a table `{ ahead = { ... } }`"];
+        refuses("checkerboard", &["objective.1.middle=ahead"], "objective.1.middle", &word);
     }
 
     #[test]
