@@ -18,7 +18,9 @@ pub use coupling::Coupling;
 pub use eigen::{Eigen, symmetric_eigen};
 pub use error::{Error, Result};
 pub use grid::TimeGrid;
-pub use interpolant::{Custom, Interpolant, InterpolantKind, Linear, Trigonometric, VariancePreserving};
+pub use interpolant::{
+    Custom, Interpolant, InterpolantKind, Linear, NoisyLinear, Trigonometric, VariancePreserving,
+};
 pub use noise::{Noise, NoiseStream, Stream};
 pub use ode::Dop853;
-pub use times::{DiagonalShare, Jump, MiddleTime, TimeDistribution, Times};
+pub use times::{DiagonalShare, Jump, MiddleTime, Place, TimeDistribution, Times, Widths};

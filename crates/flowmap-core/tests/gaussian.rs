@@ -7,7 +7,7 @@ mod checks;
 use checks::assert_close;
 use checks::monte_carlo::velocity_is_the_conditional_mean;
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
-use flowmap_core::{Error, Interpolant, InterpolantKind, Linear, NoiseStream, Stream};
+use flowmap_core::{Error, Interpolant, InterpolantKind, Linear, NoiseStream, NoisyLinear, Stream};
 
 /// A few roundings.
 const EXACT: f64 = 1e-14;
@@ -79,6 +79,23 @@ fn samples_of_the_map_have_the_mean_and_covariance_of_the_target() {
     ];
     assert_close(&[m0, m1], &[1.0, -0.5], TOLERANCE);
     assert_close(&covariance, &[1.0, 0.6, 0.8], TOLERANCE);
+}
+
+#[test]
+fn path_that_keeps_some_noise_ends_at_the_target_with_that_noise() {
+    let (sigma0, mean, std, sigma_min) = (0.7, 2.0, 0.3, 0.1);
+    let noisy = NoisyLinear::new(sigma_min).unwrap();
+    let flow = GaussianFlow::new(noisy, sigma0, vec![mean], &Covariance::Isotropic(std)).unwrap();
+    // I_1 ~ N(m, λ + σ_min² σ0²), and the map from the base is affine.
+    let end = std.hypot(sigma_min * sigma0);
+    assert_close(&flow.flow_map(0.0, 1.0, &[0.4]).unwrap(), &[mean + end / sigma0 * 0.4], EXACT);
+    // Points, which the path without noise reaches with an unbounded velocity, are left again.
+    let point = GaussianFlow::new(noisy, sigma0, vec![mean], &Covariance::Isotropic(0.0)).unwrap();
+    let x1 = point.flow_map(0.0, 1.0, &[0.4]).unwrap();
+    assert_close(&x1, &[mean + sigma_min * 0.4], EXACT);
+    assert_close(&point.flow_map(1.0, 0.0, &x1).unwrap(), &[0.4], EXACT);
+    // İ_t = x_1 − (1 − σ_min) x_0 for the one x_0 that leads there.
+    assert_close(&point.velocity(1.0, &x1).unwrap(), &[mean - (1.0 - sigma_min) * 0.4], EXACT);
 }
 
 #[test]

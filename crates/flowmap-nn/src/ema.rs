@@ -1,21 +1,53 @@
 //! Exponential moving averages of the parameters.
 //!
-//! θ̄ ← d θ̄ + (1 − d) θ,  d = min(decay, (1 + k)/(10 + k)) with warm-up, k the number of updates so far.
+//! θ̄ ← d θ̄ + (1 − d) θ at every n-th update,  d = min(decayⁿ, (1 + k)/(10 + k)),  or  d = decayⁿ
 //!
-//! The warm-up keeps a young average from remembering the random start.
+//! with k the number of times that the average moved so far: [`EmaStart::Forget`] keeps a young average from
+//! remembering the random start, [`EmaStart::Keep`] has none of it.
+//! n > 1 saves passes over memory and changes little: a parameter weighs what n of its neighbors would.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::optim::lerp;
 use crate::params::{refuse_rest, take_like};
 use crate::{Error, Params, Result};
 
+/// What becomes of the parameters that an average began with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmaStart {
+    /// The first moves are long ones, so that they are soon forgotten.
+    #[default]
+    Forget,
+    /// The decay is the same from the first move on, as in much published code.
+    Keep,
+}
+
+/// When averages move, and how they begin; the same for averages of all decays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmaRule {
+    /// n: an average moves at every n-th update, by the decay of n.
+    pub every: NonZeroU64,
+    /// What becomes of the first parameters.
+    pub start: EmaStart,
+}
+
+impl Default for EmaRule {
+    /// At every update, forgetting the start.
+    fn default() -> Self {
+        Self { every: NonZeroU64::MIN, start: EmaStart::Forget }
+    }
+}
+
 /// One moving average of all parameters.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
+    rule: EmaRule,
     n_updates: u64,
     tensors: BTreeMap<String, Tensor>,
 }
@@ -30,7 +62,13 @@ impl Ema {
             let expected = "a number from 0 to 1, 1 excluded";
             return Err(Error::OutOfRange { key: "ema", expected, found: decay });
         }
-        Ok(Self { decay, n_updates: 0, tensors: params.copied_tensors()? })
+        let rule = EmaRule::default();
+        Ok(Self { decay, rule, n_updates: 0, tensors: params.copied_tensors()? })
+    }
+
+    /// Moves by another rule than the default one; the number of updates stays.
+    pub fn with_rule(self, rule: EmaRule) -> Self {
+        Self { rule, ..self }
     }
 
     /// An average of `params` read back from a checkpoint, copied.
@@ -51,7 +89,7 @@ impl Ema {
         Ok(Self { n_updates, ..average })
     }
 
-    /// Takes the present parameters into the average.
+    /// One update: takes the present parameters into the average, if it is one at which it moves.
     ///
     /// [`crate::optim::Optimizer::step_and_average`] does it in the pass that moves the parameters.
     ///
@@ -67,10 +105,19 @@ impl Ema {
         Ok(())
     }
 
-    /// The average of the parameter `name` and the decay of the next update.
+    /// The average of the parameter `name` and the decay of the next update; none where it moves nothing.
     pub(crate) fn follower(&self, name: &str) -> Option<(&Tensor, f64)> {
-        let k = self.n_updates as f64;
-        Some((self.tensors.get(name)?, self.decay.min((1.0 + k) / (10.0 + k))))
+        let (next, every) = (self.n_updates + 1, self.rule.every.get());
+        if !next.is_multiple_of(every) {
+            return None;
+        }
+        let decay = self.decay.powf(every as f64);
+        let k = (next / every - 1) as f64;
+        let decay = match self.rule.start {
+            EmaStart::Forget => decay.min((1.0 + k) / (10.0 + k)),
+            EmaStart::Keep => decay,
+        };
+        Some((self.tensors.get(name)?, decay))
     }
 
     /// Counts an update of all tensors.
@@ -78,12 +125,17 @@ impl Ema {
         self.n_updates += 1;
     }
 
+    /// Takes back the count of one update, which moved nothing.
+    pub fn uncount_update(&mut self) {
+        self.n_updates = self.n_updates.saturating_sub(1);
+    }
+
     /// The decay.
     pub fn decay(&self) -> f64 {
         self.decay
     }
 
-    /// Number of updates so far, which the warm-up depends on.
+    /// Number of updates so far, those included that moved nothing: when and how far it moves depends on it.
     pub fn n_updates(&self) -> u64 {
         self.n_updates
     }

@@ -24,7 +24,7 @@ mod unread;
 pub use batch::Batch;
 pub use condition::{Condition, OwnedCondition};
 pub use dropout::DropoutKeys;
-pub use ema::Ema;
+pub use ema::{Ema, EmaRule, EmaStart};
 pub use error::{Error, Result};
 pub use exact_field::ExactField;
 pub use flow_map::{AverageVelocity, FlowMap};

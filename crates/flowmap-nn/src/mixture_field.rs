@@ -139,11 +139,14 @@ fn coefficients(interpolant: InterpolantKind, t: &Tensor) -> candle_core::Result
         let [alpha_dot, beta_dot] = dots;
         Ok([alpha, beta, alpha_dot, beta_dot])
     };
+    // 1 − (1 − σ_min) t and t.
+    let straight = |sigma_min: f64| -> candle_core::Result<[Tensor; 4]> {
+        let one = t.ones_like()?;
+        Ok([t.affine(sigma_min - 1.0, 1.0)?, t.clone(), (&one * (sigma_min - 1.0))?, one])
+    };
     match interpolant {
-        InterpolantKind::Linear => {
-            let one = t.ones_like()?;
-            Ok([(&one - t)?, t.clone(), one.neg()?, one])
-        }
+        InterpolantKind::Linear => straight(0.0),
+        InterpolantKind::NoisyLinear(noisy) => straight(noisy.sigma_min()),
         InterpolantKind::Trigonometric => turned((t * FRAC_PI_2)?, (t.ones_like()? * FRAC_PI_2)?),
         InterpolantKind::VariancePreserving => {
             let turn = (t * PI)?;

@@ -38,7 +38,7 @@ pub use alpha_flow::{AlphaFlow, alpha_flow};
 pub use bins::{Bin, BinSums, UnreadRows};
 pub use catalog::{METHODS, Method, Passes};
 pub(crate) use combination::Tile;
-pub use combination::{Combination, CombinationLoss};
+pub use combination::{Combination, CombinationLoss, rows_of};
 pub use consistency::{Trajectory, consistency};
 pub use ctm::ctm;
 pub use emd::{EmdStop, emd};

@@ -41,7 +41,8 @@ pub trait Optimizer: Send {
 
     /// The same with the gradients clipped by [`gradient_norm`], without waiting for a device that keeps it.
     ///
-    /// Where that norm is not finite nothing changes but the number of updates.
+    /// Where that norm is not finite nothing changes, but the number of updates where a device keeps the norm:
+    /// who reads it then calls [`Optimizer::uncount_step`].
     /// By itself it reads the norm and goes on as [`Optimizer::step_and_average`].
     ///
     /// # Errors
@@ -69,6 +70,9 @@ pub trait Optimizer: Send {
 
     /// Number of updates so far.
     fn n_steps(&self) -> u64;
+
+    /// Takes back the count of one update.
+    fn uncount_step(&mut self);
 
     /// The state by name, `first.{parameter}` and, where there is one, `second.{parameter}`; shares memory with the optimizer.
     fn state(&self) -> BTreeMap<String, Tensor>;

@@ -5,10 +5,11 @@
 mod mlps;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{InterpolantKind, MiddleTime, NoiseStream, Stream, TimeDistribution};
+use flowmap_core::{InterpolantKind, MiddleTime, NoiseStream, Stream, TimeDistribution, Widths};
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::{
-    Combination, CombinationLoss, EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Term,
+    Combination, CombinationLoss, EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Shortcut,
+    Term,
 };
 use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Times};
 use mlps::{Case, cases, normals};
@@ -69,7 +70,7 @@ fn all_terms() -> Vec<Term> {
         of(Objective::Esd { stop: EsdStop::Advection }, 0.1, 0.0),
         Term { diagonal: 0.5, ..of(Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, 0.1, 0.7) },
         Term {
-            times: TimeDistribution::Dyadic { n_steps: 8 },
+            times: TimeDistribution::dyadic(8),
             middle: MiddleTime::Uniform,
             ..of(Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher }, 0.1, 0.5)
         },
@@ -172,6 +173,25 @@ fn loss_does_not_depend_on_how_the_batch_is_split() {
         let elsewhere = scalar(&loss(&combination, (&net, &net), &rows, FIRST + 1).total);
         assert!((elsewhere - whole).abs() > 1e-6, "{name}: other rows have other times");
     }
+}
+
+#[test]
+fn counted_widths_are_shared_out_among_the_rows_of_their_term() {
+    let (net, _) = case().fresh(DType::F64);
+    let times = TimeDistribution::Dyadic { n_steps: 4, widths: Widths::Counted };
+    let shortcut = Objective::Shortcut(Shortcut { n_steps: 4, ..Shortcut::PAPER });
+    let terms = vec![Term::new(Objective::FlowMatching {}, 0.5), Term { times, ..Term::new(shortcut, 0.5) }];
+    let combination = Combination::new(terms).unwrap();
+    let jumps = |first| {
+        let found = loss(&combination, (&net, &net), &Rows::all(), first);
+        let (_, times) = found.rows[1].as_ref().unwrap();
+        times.s.host().iter().copied().zip(times.t.host().iter().copied()).collect::<Vec<_>>()
+    };
+    // 10 rows are 3 of each of the 3 widths, the narrowest first, and one more of width 1.
+    let widths: Vec<f64> = jumps(FIRST).into_iter().map(|(s, t)| t - s).collect();
+    assert_eq!(widths, [0.25, 0.25, 0.25, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(jumps(FIRST), jumps(FIRST), "times are a function of seed and row");
+    assert_ne!(jumps(FIRST), jumps(FIRST + N as u64), "another step has other starts");
 }
 
 #[test]

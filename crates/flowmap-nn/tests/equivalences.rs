@@ -135,7 +135,7 @@ const MEAN_FLOW: Objective = Objective::MeanFlow { velocity: MeanFlowVelocity::D
 fn shortcut_is_progressive_self_distillation_at_the_midpoint_of_the_dyadic_grid() {
     for interpolant in [InterpolantKind::Linear, InterpolantKind::Trigonometric] {
         // Widths down to 1/8 on a grid whose smallest is 1/16: all have half steps of their own.
-        let setting = Setting::new(interpolant, &TimeDistribution::Dyadic { n_steps: 8 });
+        let setting = Setting::new(interpolant, &TimeDistribution::dyadic(8));
         let shortcut = setting.losses(Objective::Shortcut(Shortcut { n_steps: 16, ..Shortcut::PAPER }));
         let psd = setting.losses(Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher });
         setting.assert_same(&shortcut, &psd, "shortcut, PSD-M");

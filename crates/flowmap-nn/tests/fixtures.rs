@@ -14,7 +14,7 @@ use flowmap_dual::Dual;
 use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
 use flowmap_nn::net::{
     DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions,
-    QkNorm, ReversedTime,
+    QkNorm, ReversedTime, TimeDirection,
 };
 use flowmap_nn::objective::{LsdStop, MeanFlowVelocity, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, ParamBuilder, Params, Times};
@@ -139,7 +139,7 @@ fn check_dit(fixture: &Fixture, dtype: DType) {
     fixture.check_gradients("", &mean_flow, &params, tolerance);
 }
 
-fn ddpmpp_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (ReversedTime<DdpmPpUNet>, Params) {
+fn ddpmpp_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (DdpmPpUNet, Params) {
     let filter = fixture.list("resample_filter").into_iter().map(|f| f as f64);
     let config = DdpmPpUNetConfig {
         channels: fixture.number("model_channels"),
@@ -149,15 +149,16 @@ fn ddpmpp_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (ReversedTime<Dd
         noise_mult: fixture.number("channel_mult_noise"),
         filter: filter.collect(),
         augment_dim: fixture.number("augment_dim"),
+        time: TimeDirection::FromData,
         ..DdpmPpUNetConfig::new(DdpmPpSize::Tiny)
     };
     let side = fixture.number("img_resolution");
     let shape = [fixture.number("img_channels"), side, side];
     let net = DdpmPpUNet::new(&config, &shape, 0, 1.0, &mut builder).unwrap();
-    (ReversedTime(net), builder.finish().unwrap())
+    (net, builder.finish().unwrap())
 }
 
-/// Their time runs as that of the transformer; r moves the end alone, so that ∂_r u is ∂_t v.
+/// Their time runs as that of the transformer, and the network takes it as it is; r moves the end alone, so that ∂_r u is ∂_t v.
 fn check_ddpmpp_unet(fixture: &Fixture, dtype: DType) {
     let tolerance = if dtype == DType::F64 { DOUBLE } else { SINGLE };
     let tensors = fixture.params("param.");

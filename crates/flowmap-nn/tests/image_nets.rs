@@ -8,11 +8,11 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::Stream;
 use flowmap_dual::Dual;
 use flowmap_nn::net::{
-    Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Edm2Size, Edm2UNet, Edm2UNetConfig, UNet,
-    UNetConfig,
+    Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Edm2Size, Edm2UNet, Edm2UNetConfig, ReversedTime,
+    TimeDirection, UNet, UNetConfig,
 };
 use flowmap_nn::{AverageVelocity, Condition, Error, ParamBuilder, Params};
-use image_nets::{ImageCase, N, SIGMA_DATA, cases, host, images, loss, times};
+use image_nets::{ImageCase, Kind, N, SIGMA_DATA, cases, host, images, loss, times};
 
 /// Steps of a central difference: truncation and rounding are both below 1e-8.
 const STEP: f64 = 1e-5;
@@ -145,6 +145,23 @@ fn fused_kernels_agree_with_the_composed_oracle() {
             let error = relative(found, expected);
             assert!(error < SINGLE_GRADIENT, "{}: gradient of `{name}` off by {error:e}", case.name);
         }
+    }
+}
+
+/// What is trained with the time of foreign weights is what wraps them.
+#[test]
+fn network_whose_time_runs_from_data_is_the_reversed_network_to_the_last_bit() {
+    let case = cases().into_iter().find(|case| case.name == "ddpm++, time from data").unwrap();
+    let net = case.frozen(DType::F32);
+    let Kind::DdpmPp(config) = &case.kind else { panic!("not a DDPM++") };
+    let forward = DdpmPpUNetConfig { time: TimeDirection::FromNoise, ..config.clone() };
+    let forward = ImageCase { kind: Kind::DdpmPp(forward), name: case.name, conditioning: case.conditioning };
+    let wrapped = ReversedTime(forward.frozen(DType::F32));
+    for along in DIRECTIONS {
+        let found = moved(&case, &*net, along, 0.0, DType::F32);
+        let expected = moved(&case, &wrapped, along, 0.0, DType::F32);
+        assert_eq!(host(found.primal()), host(expected.primal()), "{along:?}");
+        assert_eq!(host(found.tangent().unwrap()), host(expected.tangent().unwrap()), "{along:?}");
     }
 }
 

@@ -1,13 +1,14 @@
-//! Optimizers and moving averages against scalar references written from the formulas of the papers, in f64.
+//! Optimizers against scalar references written from the formulas of the papers, in f64.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_nn::optim::{AdamW, Optimizer, OptimizerConfig, RAdam, Schedule, gradient_norm};
-use flowmap_nn::{Ema, Error, Init, ParamBuilder, Params};
+use flowmap_nn::{Ema, EmaRule, Error, Init, ParamBuilder, Params};
 
 /// Both sides compute in f64; powers of β are computed in different orders.
 const TOLERANCE: f64 = 1e-12;
@@ -243,58 +244,16 @@ fn optimizer_refuses_a_type_that_loses_updates() {
     assert!(matches!(step, Err(Error::OptimizerDType(DType::BF16))));
 }
 
-/// θ̄_n = Π_j d_j θ_0 + Σ_k (1 − d_k) Π_{j>k} d_j θ_{k+1},  d_k = min(decay, (1 + k)/(10 + k)).
-fn closed_form_ema(decay: f64, history: &[Vec<f64>]) -> Vec<f64> {
-    let n = history.len() - 1;
-    let d = |k: usize| decay.min((1 + k) as f64 / (10 + k) as f64);
-    let kept_after = |k: usize| (k..n).map(d).product::<f64>();
-    let mean = |i: usize| {
-        let start = kept_after(0) * history[0][i];
-        start + (0..n).map(|k| (1.0 - d(k)) * kept_after(k + 1) * history[k + 1][i]).sum::<f64>()
-    };
-    (0..history[0].len()).map(mean).collect()
-}
-
-/// Moves the parameters to where step k of a script has them.
-fn move_params(params: &Params, k: u64) {
-    for (i, var) in params.vars().values().enumerate() {
-        let mut values = vec![0.0; var.elem_count()];
-        NoiseStream::new(i as u64, Stream::Evaluation).at(k).fill_normal(&mut values);
-        var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
-    }
-}
-
-#[test]
-fn moving_averages_have_their_closed_form_through_the_warm_up() {
-    let params = params(DType::F64);
-    // The first is out of its warm-up after 31 updates, the second is not within this test.
-    let mut averages = [0.8, 0.999].map(|decay| Ema::new(decay, &params).unwrap());
-    let mut history: BTreeMap<&String, Vec<Vec<f64>>> =
-        params.vars().iter().map(|(name, var)| (name, vec![values(var)])).collect();
-    for k in 0..60 {
-        move_params(&params, k);
-        params.vars().iter().for_each(|(name, var)| history.get_mut(name).unwrap().push(values(var)));
-        averages.iter_mut().for_each(|ema| ema.update(&params).unwrap());
-    }
-    for ema in &averages {
-        assert_eq!(ema.n_updates(), 60);
-        for (name, history) in &history {
-            for (found, expected) in
-                values(&ema.tensors()[*name]).iter().zip(closed_form_ema(ema.decay(), history))
-            {
-                assert!((found - expected).abs() < TOLERANCE, "{}: `{name}`", ema.decay());
-            }
-        }
-    }
-}
-
 #[test]
 fn averaging_in_the_pass_of_the_step_changes_no_bit() {
-    for config in configs() {
+    // The steps are no multiple of 7, so that the last ones move no average.
+    let every = |every: u64| EmaRule { every: NonZeroU64::new(every).unwrap(), ..EmaRule::default() };
+    for (config, rule) in configs().into_iter().flat_map(|config| [(config, every(1)), (config, every(7))]) {
         let run = |is_one_pass: bool| {
             let params = params(DType::F32);
             let mut optimizer = config.build(&params).unwrap();
-            let mut averages = [0.5, 0.999].map(|decay| Ema::new(decay, &params).unwrap());
+            let average = |decay: f64| Ema::new(decay, &params).unwrap();
+            let mut averages = [0.5, 0.999].map(|decay| average(decay).with_rule(rule));
             for k in 1..=N_STEPS {
                 let gradients = gradient_of_w(&params, &scripted_gradient(k));
                 if is_one_pass {
@@ -309,26 +268,6 @@ fn averaging_in_the_pass_of_the_step_changes_no_bit() {
             averages.chain(params.vars().values().map(|v| values(v))).collect::<Vec<_>>()
         };
         assert_eq!(run(true), run(false));
-    }
-}
-
-#[test]
-fn resumed_moving_average_continues_to_the_last_bit() {
-    let params = params(DType::F64);
-    let mut ema = Ema::new(0.9, &params).unwrap();
-    let run = |ema: &mut Ema, steps: std::ops::Range<u64>| {
-        for k in steps {
-            move_params(&params, k);
-            ema.update(&params).unwrap();
-        }
-    };
-    run(&mut ema, 0..5);
-    // The tensors are copied on the way in: updates of one leave the other alone.
-    let mut resumed = Ema::resume(ema.decay(), ema.n_updates(), &params, ema.tensors().clone()).unwrap();
-    run(&mut ema, 5..12);
-    run(&mut resumed, 5..12);
-    for (name, tensor) in ema.tensors() {
-        assert_eq!(values(tensor), values(&resumed.tensors()[name]));
     }
 }
 
@@ -349,31 +288,6 @@ fn refused_state_leaves_the_optimizer_as_it_was() {
     state.insert("third.w".into(), state["first.w"].clone());
     assert!(optimizer.restore(state, 7).is_err());
     assert_eq!((all(&optimizer.state()), optimizer.n_steps()), (before, 1));
-}
-
-#[test]
-fn moving_average_whose_decay_is_no_share_is_refused() {
-    for (decay, found) in [(1.0, "1"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
-        let message = Ema::new(decay, &params(DType::F64)).unwrap_err().to_string();
-        let expected = "is out of range, expected a number from 0 to 1, 1 excluded";
-        assert_eq!(message, format!("`ema` = {found} {expected}"));
-    }
-}
-
-#[test]
-fn moving_average_of_other_tensors_is_refused() {
-    let params = params(DType::F64);
-    let zeros = |size: usize| Tensor::zeros(size, DType::F64, &Device::Cpu).unwrap();
-    let resume = |tensors: Vec<(&str, Tensor)>| {
-        let tensors = tensors.into_iter().map(|(name, t)| (name.to_owned(), t)).collect();
-        Ema::resume(0.9, 3, &params, tensors).unwrap_err().to_string()
-    };
-    assert_eq!(resume(vec![("b", zeros(4))]), "tensor `w` of shape [2, 3] is missing");
-    let misshapen = resume(vec![("b", zeros(4)), ("w", zeros(6))]);
-    assert_eq!(misshapen, "tensor `w` has shape [6], expected [2, 3]");
-    let w = params.vars()["w"].as_tensor();
-    let unexpected = resume(vec![("b", zeros(4)), ("c", zeros(1)), ("w", w.clone())]);
-    assert!(unexpected.starts_with("unexpected tensor `c` of shape [1]"), "{unexpected}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl AverageVelocity for EulersMethod {
 #[test]
 fn shortcut_is_at_rest_at_eulers_method_in_twice_its_steps() {
     const N_STEPS: u32 = 8;
-    let dyadic = TimeDistribution::Dyadic { n_steps: N_STEPS };
+    let dyadic = TimeDistribution::dyadic(N_STEPS);
     let triple = |i| {
         let jump = dyadic.draw(&mut NoiseStream::new(SEED, Stream::Times).at(i));
         flowmap_core::Times::forward(jump.s(), jump.s() + 0.5 * jump.width(), jump.t()).unwrap()

@@ -155,7 +155,7 @@ fn values(x: &Tensor) -> Vec<f64> {
 
 #[test]
 fn every_option_is_its_formula_row_by_row() {
-    let setting = Setting::new(TimeDistribution::Dyadic { n_steps: N_STEPS });
+    let setting = Setting::new(TimeDistribution::dyadic(N_STEPS));
     let paper = Shortcut { n_steps: N_STEPS, ..Shortcut::PAPER };
     let plain = values(setting.of(paper).tensor());
     for (what, choices) in [
@@ -174,7 +174,7 @@ fn every_option_is_its_formula_row_by_row() {
 
 #[test]
 fn guidance_is_for_rows_whose_half_steps_flow_matching_learns() {
-    let setting = Setting::new(TimeDistribution::Dyadic { n_steps: N_STEPS });
+    let setting = Setting::new(TimeDistribution::dyadic(N_STEPS));
     for (smallest, width) in [(SmallestStep::Velocity, 0.125), (SmallestStep::Data, 0.25)] {
         let plain = Shortcut { n_steps: N_STEPS, smallest, ..Shortcut::PAPER };
         let of = |guidance| values(setting.of(Shortcut { guidance, ..plain }).tensor());
@@ -204,7 +204,7 @@ fn smallest_step_from_the_data_is_the_trajectory_flow_matching_of_alpha_flow() {
 
 #[test]
 fn guidance_without_the_label_for_none_is_refused() {
-    let setting = Setting::new(TimeDistribution::Dyadic { n_steps: N_STEPS });
+    let setting = Setting::new(TimeDistribution::dyadic(N_STEPS));
     let refused = setting.losses(Objective::Shortcut(CODE), &Context::default());
     assert!(matches!(refused, Err(Error::Labels { .. })));
 }

@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_core::{Linear, NoiseStream, Stream, TimeDistribution, Widths};
 use flowmap_dual::Dual;
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Term};
+use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Shortcut, Term};
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Result,
     loss_and_gradient,
@@ -112,6 +112,20 @@ fn micro_batches_of_any_size_sum_to_the_batch() {
         let combination = combination.with_micro_batch(NonZeroUsize::new(rows));
         let setup = Setup { combination, ..Setup::new(100, DType::F64) };
         tiles_sum_to_the_batch_of(&setup, &format!("micro-batches of {rows}"));
+    }
+}
+
+/// Widths are counted over the whole batch, so that no micro-batch has counts of its own.
+#[test]
+fn micro_batches_have_the_counted_widths_of_the_batch() {
+    let shortcut = Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER });
+    let times = TimeDistribution::Dyadic { n_steps: 8, widths: Widths::Counted };
+    for rows in [1, 7, 50, 1000] {
+        let terms =
+            vec![Term::new(Objective::FlowMatching {}, 0.5), Term { times, ..Term::new(shortcut, 0.5) }];
+        let combination = Combination::new(terms).unwrap().with_micro_batch(NonZeroUsize::new(rows));
+        let setup = Setup { combination, ..Setup::new(100, DType::F64) };
+        tiles_sum_to_the_batch_of(&setup, &format!("counted widths in micro-batches of {rows}"));
     }
 }
 

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Shape, Tensor, WithDType};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_dual::host;
+use flowmap_nn::objective::rows_of;
 use flowmap_nn::{Batch, OwnedCondition};
 use flowmap_sample::base_noise;
 
@@ -96,12 +97,18 @@ impl Batches<'_> {
         Ok(host::send(numbers, shape, T::DTYPE, self.device).map_err(flowmap_nn::Error::from)?)
     }
 
-    /// Replaces some labels by "none", so that the network learns to do without.
+    /// Replaces some labels by "none", so that the network learns to do without; each term may have a probability of its own.
     fn hide_labels(&self, mut labels: Vec<u32>, first: u64) -> Vec<u32> {
         let hidden = NoiseStream::new(self.config.seed, Stream::Dropout);
-        for (label, index) in labels.iter_mut().zip(first..) {
-            if hidden.at(index).uniform() < self.config.train.label_dropout {
-                *label = self.model.n_classes as u32;
+        let terms = &self.config.objective;
+        let n_rows = rows_of(terms, labels.len());
+        let mut rows = labels.iter_mut().zip(first..);
+        for (term, n_rows) in terms.iter().zip(n_rows) {
+            let probability = self.config.train.label_dropout_of(term);
+            for (label, index) in rows.by_ref().take(n_rows) {
+                if hidden.at(index).uniform() < probability {
+                    *label = self.model.n_classes as u32;
+                }
             }
         }
         labels
@@ -120,5 +127,41 @@ impl Batches<'_> {
         };
         let labels = Some(self.send(labels, n)?);
         Ok(OwnedCondition { labels, guidance, ..OwnedCondition::default() })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{ConfigSource, resolve};
+
+    /// The labels of a step of the digits, and how many rows the first term has.
+    fn labels(sets: &[&str]) -> (Vec<u32>, usize) {
+        let mut sources =
+            vec![ConfigSource::preset("digits").unwrap(), ConfigSource::set("train.batch=60").unwrap()];
+        sources.extend(sets.iter().map(|set| ConfigSource::set(set).unwrap()));
+        let config = resolve(&sources).unwrap();
+        let data = config.data.build(None).unwrap();
+        let model = ModelConfig::new(&config, data.shape(), data.n_classes(), config.sigma(data.as_ref()));
+        let batches = Batches { config: &config, model: &model, data: data.as_ref(), device: &Device::Cpu };
+        let labels = batches.of_step(3).unwrap().condition.labels.unwrap();
+        (labels.to_vec1().unwrap(), rows_of(&config.objective, 60)[0])
+    }
+
+    #[test]
+    fn term_with_a_label_dropout_of_its_own_hides_labels_by_that_and_others_as_before() {
+        const NONE: u32 = 10;
+        let half = "train.label_dropout=0.5";
+        let (shown, n_first) = labels(&["train.label_dropout=0.0"]);
+        assert!((1..60).contains(&n_first) && shown.iter().all(|label| *label < NONE));
+        let (everywhere, _) = labels(&[half]);
+        let (first_alone, _) = labels(&[half, "objective.1.label_dropout=0.0"]);
+        assert_eq!(first_alone[..n_first], everywhere[..n_first]);
+        assert_eq!(first_alone[n_first..], shown[n_first..]);
+        assert!(first_alone.contains(&NONE) && everywhere[n_first..].contains(&NONE));
+        let (second_all, _) = labels(&["train.label_dropout=0.0", "objective.1.label_dropout=1.0"]);
+        assert_eq!(second_all[..n_first], shown[..n_first]);
+        assert!(second_all[n_first..].iter().all(|label| *label == NONE));
     }
 }

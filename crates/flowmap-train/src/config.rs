@@ -5,14 +5,15 @@ mod layers;
 mod network;
 mod refusal;
 
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{Augmentation, DataConfig, DataSet};
-use flowmap_nn::ParamBuilder;
 use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
+use flowmap_nn::{EmaRule, EmaStart, ParamBuilder};
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigSource, resolve};
@@ -96,6 +97,10 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Decays of the moving averages of the parameters.
     pub ema: Vec<f64>,
+    /// Steps from one at which the moving averages move to the next.
+    pub ema_every: u64,
+    /// What becomes of the random start in the moving averages.
+    pub ema_start: EmaStart,
     /// Decay of the moving average that stopped terms are taken from, one of `ema`; 0 for the parameters themselves.
     pub target_ema: f64,
     /// Probability that the label of a sample is hidden, for classifier-free guidance.
@@ -121,6 +126,8 @@ impl Default for TrainConfig {
             lr: 1e-3,
             clip_norm: 1.0,
             ema: vec![0.999],
+            ema_every: 1,
+            ema_start: EmaStart::Forget,
             target_ema: 0.0,
             label_dropout: 0.0,
             log_every: 50,
@@ -135,6 +142,16 @@ impl TrainConfig {
     /// The builder of a network that is trained like this.
     pub(crate) fn prepared(&self, builder: ParamBuilder) -> ParamBuilder {
         builder.with_activations(self.activations).with_precision(self.precision)
+    }
+
+    /// Probability that the label of a row of this term is hidden.
+    pub(crate) fn label_dropout_of(&self, term: &Term) -> f64 {
+        term.label_dropout.unwrap_or(self.label_dropout)
+    }
+
+    /// How the moving averages follow the parameters.
+    pub(crate) fn ema_rule(&self) -> EmaRule {
+        EmaRule { every: NonZeroU64::new(self.ema_every).unwrap_or(NonZeroU64::MIN), start: self.ema_start }
     }
 }
 
@@ -189,6 +206,7 @@ impl Config {
         let decays_fit = train.ema.iter().all(|d| (0.0..1.0).contains(d));
         range("train.ema", decays_fit, "numbers from 0 to 1, 1 excluded", format!("{:?}", train.ema))?;
         range("train.ema", all_differ(&train.ema), "numbers that differ", format!("{:?}", train.ema))?;
+        range("train.ema_every", train.ema_every > 0, "at least 1", train.ema_every.to_string())?;
         let target = train.target_ema;
         let target_fits = target == 0.0 || train.ema.contains(&target);
         range("train.target_ema", target_fits, "0 or one of `train.ema`", target.to_string())?;
@@ -234,9 +252,8 @@ impl Config {
         if let Some(guidance) = &self.guidance {
             guidance.validate()?;
             range("conditional", self.conditional, "true, which [guidance] needs", "false".into())?;
-            let hides = train.label_dropout > 0.0;
             let expected = "a number above 0, since [guidance] learns from samples without a label";
-            range("train.label_dropout", hides, expected, train.label_dropout.to_string())?;
+            self.needs_hidden_labels(expected)?;
             self.objective.iter().try_for_each(|term| term.objective.check_guidance())?;
         }
         self.validate_together()?;

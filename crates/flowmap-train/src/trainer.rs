@@ -60,7 +60,11 @@ impl Trainer {
         let mut trainer =
             Self::build(config, device, |_| Ok(ParamBuilder::trainable(model, DType::F32, device)))?;
         trainer.optimizer.restore(optimizer, state.optimizer_steps)?;
-        let resume = |(decay, tensors)| Ema::resume(decay, state.ema_updates, &trainer.params, tensors);
+        let rule = trainer.config.train.ema_rule();
+        let resume = |(decay, tensors)| {
+            let average = Ema::resume(decay, state.ema_updates, &trainer.params, tensors)?;
+            Ok(average.with_rule(rule))
+        };
         trainer.emas = emas.into_iter().map(resume).collect::<Result<_, flowmap_nn::Error>>()?;
         trainer.follow_target()?;
         trainer.step = state.step;
@@ -102,7 +106,9 @@ impl Trainer {
         let live = network_tensors(params.tensors());
         let (teacher, _) =
             model_config.build(config.train.prepared(ParamBuilder::frozen(live, DType::F32, device)))?;
-        let emas = config.train.ema.iter().map(|d| Ema::new(*d, &params)).collect::<Result<_, _>>()?;
+        let rule = config.train.ema_rule();
+        let average = |decay: &f64| Ok(Ema::new(*decay, &params)?.with_rule(rule));
+        let emas = config.train.ema.iter().map(average).collect::<Result<_>>()?;
         let mut trainer = Self {
             objective,
             optimizer: config.optimizer.build(&params)?,
@@ -235,8 +241,12 @@ impl Trainer {
                 (norm, Numbers::Unread(found.losses))
             }
         };
-        // A norm that is not finite lets the optimizer move nothing.
-        if !matches!(numbers, Numbers::Read { fault: Some(_), .. }) {
+        // A norm that is not finite lets the optimizer move nothing, on a device by itself.
+        let is_known_bad = match &numbers {
+            Numbers::Read { fault, .. } => fault.is_some(),
+            Numbers::Unread(_) => norm.is_on_host() && !value(&norm)?.is_finite(),
+        };
+        if !is_known_bad {
             // The averages follow the projected weights.
             if self.params.has_spheres() {
                 self.optimizer.step_clipped(gradients, lr, &norm, &mut [])?;
@@ -263,6 +273,11 @@ impl Trainer {
                 let losses = losses.read()?;
                 let names = || term_names(&self.config.objective);
                 let fault = Fault::find(names, &self.params, &losses, None, grad_norm)?;
+                if fault.is_some() && !norm.is_on_host() {
+                    // The device moved nothing, but the step was counted.
+                    self.optimizer.uncount_step();
+                    self.emas.iter_mut().for_each(Ema::uncount_update);
+                }
                 (losses, fault)
             }
         };

@@ -135,9 +135,13 @@ fn steps_read_nothing_until_somebody_looks_and_send_their_batch_and_one_table() 
     let diverge = |reads| {
         let (dir, mut witness) = (tempfile::tempdir().unwrap(), Witness::default());
         let mut trainer = trainer(config(&sets), reads);
-        train(&RunDir::new(dir.path()), &mut trainer, &mut witness).unwrap_err().to_string()
+        let error = train(&RunDir::new(dir.path()), &mut trainer, &mut witness).unwrap_err().to_string();
+        let state = trainer.checkpoint().unwrap().state;
+        (error, [state.optimizer_steps, state.ema_updates])
     };
-    let (late, early) = (diverge(Reads::AtLogPoints), diverge(Reads::EachStep));
+    let ((late, late_counts), (early, early_counts)) =
+        (diverge(Reads::AtLogPoints), diverge(Reads::EachStep));
+    assert_eq!((late_counts, early_counts), ([1, 1], [1, 1]), "steps that moved something");
     for words in ["diverged at step 2", "4 steps", "step-0000000"] {
         assert!(late.contains(words) && early.contains(words), "{late}\n{early}");
     }

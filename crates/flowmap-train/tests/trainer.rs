@@ -7,8 +7,8 @@ use std::time::Instant;
 use candle_core::Device;
 use flowmap_nn::objective::Bin;
 use flowmap_train::{
-    Config, ConfigSource, Error, Observer, RunDir, RunTime, StepReport, TeacherConfig, Trainer, read_log,
-    resolve, term_names, train,
+    Checkpoint, Config, ConfigSource, Error, Observer, Reads, RunDir, RunTime, StepReport, TeacherConfig,
+    Trainer, read_log, resolve, term_names, train,
 };
 
 /// The reader of JSON may miss the last place of a number.
@@ -105,6 +105,34 @@ fn checkpoint_in_memory_goes_on_with_the_same_bits() {
         assert_eq!((one.step, one.loss.to_bits()), (other.step, other.loss.to_bits()));
         assert_eq!(one.grad_norm.to_bits(), other.grad_norm.to_bits());
     }
+}
+
+#[test]
+fn averages_of_every_few_steps_are_the_same_resumed_between_two_of_them_and_read_later() {
+    let rare = || config(&["train.ema=[0.9,0.99]", "train.ema_every=4", "train.ema_start=keep"]);
+    let mut unbroken = Trainer::new(rare(), &Device::Cpu).unwrap();
+    let mut unread = Trainer::new(rare(), &Device::Cpu).unwrap().with_reads(Reads::AtLogPoints);
+    let run = |trainer: &mut Trainer, n_steps: usize| {
+        (0..n_steps).for_each(|_| assert!(trainer.step().unwrap().is_finite()))
+    };
+    // Copied, since a checkpoint shares its memory with the run.
+    let first = averages(&unbroken.checkpoint().unwrap());
+    run(&mut unbroken, 3);
+    assert_eq!(averages(&unbroken.checkpoint().unwrap()), first, "nothing moves before the fourth step");
+    let mut resumed = Trainer::resume(rare(), unbroken.checkpoint().unwrap(), &Device::Cpu).unwrap();
+    run(&mut unbroken, 3);
+    run(&mut resumed, 3);
+    run(&mut unread, 6);
+    let last = averages(&unbroken.checkpoint().unwrap());
+    assert_ne!(last, first);
+    assert_eq!(averages(&resumed.checkpoint().unwrap()), last);
+    assert_eq!(averages(&unread.checkpoint().unwrap()), last);
+}
+
+/// The bits of all moving averages.
+fn averages(checkpoint: &Checkpoint) -> Vec<u32> {
+    let tensors = checkpoint.emas.iter().flat_map(|(_, tensors)| tensors.values());
+    tensors.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect()
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interpolant, Linear, Trigonometric, VariancePreserving};
+use super::{Interpolant, Linear, NoisyLinear, Trigonometric, VariancePreserving};
 use crate::Error;
 
 /// An interpolant that has a name; behaves as the one it names.
+///
+/// In a file it is its name, or for the one with a number `{ noisy_linear = { sigma_min = 1e-5 } }`.
 ///
 /// ```
 /// use flowmap_core::{Interpolant, InterpolantKind};
@@ -17,7 +19,7 @@ use crate::Error;
 /// assert_eq!(kind.to_string(), "linear");
 /// # Ok::<(), flowmap_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterpolantKind {
     /// [`Linear`].
@@ -27,20 +29,23 @@ pub enum InterpolantKind {
     Trigonometric,
     /// [`VariancePreserving`].
     VariancePreserving,
+    /// [`NoisyLinear`].
+    NoisyLinear(NoisyLinear),
 }
 
 impl InterpolantKind {
-    /// Every interpolant that has a name.
+    /// Every interpolant that its name alone determines.
     pub const ALL: [Self; 3] = [Self::Linear, Self::Trigonometric, Self::VariancePreserving];
 
     /// The names of [`Self::ALL`] for messages.
     const KNOWN: &'static str = "linear, trigonometric, variance_preserving";
 
-    fn interpolant(&self) -> &'static dyn Interpolant {
+    fn interpolant(&self) -> &dyn Interpolant {
         match self {
             Self::Linear => &Linear,
             Self::Trigonometric => &Trigonometric,
             Self::VariancePreserving => &VariancePreserving,
+            Self::NoisyLinear(noisy) => noisy,
         }
     }
 }
@@ -69,6 +74,7 @@ impl fmt::Display for InterpolantKind {
             Self::Linear => "linear",
             Self::Trigonometric => "trigonometric",
             Self::VariancePreserving => "variance_preserving",
+            Self::NoisyLinear(_) => "noisy_linear",
         })
     }
 }
@@ -103,6 +109,23 @@ mod tests {
             assert_eq!(toml::to_string(&Config { interpolant: kind }).unwrap(), text);
             assert!(InterpolantKind::KNOWN.split(", ").any(|known| known == kind.to_string()));
         }
+    }
+
+    #[test]
+    fn interpolant_with_a_number_is_a_table_that_is_checked() {
+        let text = "[interpolant.noisy_linear]\nsigma_min = 0.25\n";
+        let config: Config = toml::from_str(text).unwrap();
+        assert_eq!(config.interpolant, InterpolantKind::NoisyLinear(NoisyLinear::new(0.25).unwrap()));
+        assert_eq!((config.interpolant.alpha(1.0), config.interpolant.alpha_dot(0.5)), (0.25, -0.75));
+        assert_eq!(config.interpolant.to_string(), "noisy_linear");
+        assert_eq!(toml::to_string(&config).unwrap(), text);
+        for bad in ["sigma_min = 1.5", "sigma = 0.1", ""] {
+            assert!(
+                toml::from_str::<Config>(&format!("[interpolant.noisy_linear]\n{bad}")).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(toml::from_str::<Config>("interpolant = \"noisy_linear\"").is_err());
     }
 
     #[test]

@@ -2,8 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Jump, dyadic, fixed_end, grid, log_tangent, logit_normal, logit_width, uniform};
+use super::{Jump, Widths, dyadic, fixed_end, grid, log_tangent, logit_normal, logit_width, uniform};
 use crate::{Noise, Result};
+
+/// The place of a row among those of a batch whose times have one law.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, from 0.
+    pub row: usize,
+    /// How many rows there are.
+    pub n_rows: usize,
+}
 
 /// A distribution of pairs of times (s, t), 0 ≤ s ≤ t ≤ 1.
 ///
@@ -35,6 +44,9 @@ pub enum TimeDistribution {
     Dyadic {
         /// One over the smallest width; a power of two.
         n_steps: u32,
+        /// How the rows of a batch come to their widths.
+        #[serde(default, skip_serializing_if = "Widths::are_drawn")]
+        widths: Widths,
     },
     /// A step of an even grid, all equally likely (the flow matching of the code of shortcut models).
     Grid {
@@ -66,6 +78,11 @@ impl Default for TimeDistribution {
 }
 
 impl TimeDistribution {
+    /// Dyadic pairs with widths that are drawn.
+    pub fn dyadic(n_steps: u32) -> Self {
+        Self::Dyadic { n_steps, widths: Widths::Drawn }
+    }
+
     /// Checks the parameters.
     ///
     /// # Errors
@@ -77,17 +94,36 @@ impl TimeDistribution {
             Self::LogitNormal { mean, std }
             | Self::LogitWidth { mean, std }
             | Self::LogTangent { mean, std } => logit_normal::validate(mean, std),
-            Self::Dyadic { n_steps } => dyadic::validate(n_steps),
+            Self::Dyadic { n_steps, .. } => dyadic::validate(n_steps),
             Self::Grid { n_steps } => grid::validate(n_steps),
         }
     }
 
-    /// One pair. With parameters that do not validate it is still a pair in order, without a meaning.
+    /// How many rows a batch has at least, so that all of the law is in it: 1, or one for each width that is counted.
+    pub fn min_rows(&self) -> usize {
+        match *self {
+            Self::Dyadic { n_steps, widths: Widths::Counted } => dyadic::n_widths(n_steps),
+            _ => 1,
+        }
+    }
+
+    /// The pair of a row of a batch: that of [`Self::draw`], unless the law shares something out among the rows.
+    ///
+    /// It depends on the noise and the place of the row alone.
+    pub fn draw_at(&self, place: Place, noise: &mut Noise) -> Jump {
+        match *self {
+            Self::Dyadic { n_steps, widths: Widths::Counted } => dyadic::draw_counted(n_steps, place, noise),
+            _ => self.draw(noise),
+        }
+    }
+
+    /// One pair by itself; widths are drawn.
+    /// With parameters that do not validate it is still a pair in order, without a meaning.
     pub fn draw(&self, noise: &mut Noise) -> Jump {
         match *self {
             Self::Uniform {} => uniform::draw(noise),
             Self::LogitNormal { mean, std } => logit_normal::draw(mean, std, noise),
-            Self::Dyadic { n_steps } => dyadic::draw(n_steps, noise),
+            Self::Dyadic { n_steps, .. } => dyadic::draw(n_steps, noise),
             Self::Grid { n_steps } => grid::draw(n_steps, noise),
             Self::FixedEnd {} => fixed_end::draw(noise),
             Self::LogitWidth { mean, std } => logit_width::draw(mean, std, noise),
@@ -110,7 +146,11 @@ mod tests {
                 "kind = \"logit_normal\"\nmean = -0.4\nstd = 1.0\n",
                 TimeDistribution::LogitNormal { mean: -0.4, std: 1.0 },
             ),
-            ("kind = \"dyadic\"\nn_steps = 128\n", TimeDistribution::Dyadic { n_steps: 128 }),
+            ("kind = \"dyadic\"\nn_steps = 128\n", TimeDistribution::dyadic(128)),
+            (
+                "kind = \"dyadic\"\nn_steps = 64\nwidths = \"counted\"\n",
+                TimeDistribution::Dyadic { n_steps: 64, widths: Widths::Counted },
+            ),
             ("kind = \"grid\"\nn_steps = 128\n", TimeDistribution::Grid { n_steps: 128 }),
             ("kind = \"fixed_end\"\n", TimeDistribution::FixedEnd {}),
             (
@@ -135,6 +175,7 @@ mod tests {
             "kind = \"fixed_end\"\nend = 1.0",
             "kind = \"logit_normal\"\nmean = 0.0\nstd = 1.0\nsdt = 1.0",
             "kind = \"dyadic\"",
+            "kind = \"dyadic\"\nn_steps = 8\nwidths = \"equal\"",
             "kind = \"triangle\"",
         ] {
             assert!(toml::from_str::<TimeDistribution>(text).is_err(), "{text}");
@@ -145,7 +186,7 @@ mod tests {
     fn invalid_parameter_is_named_in_the_message() {
         let error = TimeDistribution::LogitNormal { mean: 0.0, std: -1.0 }.validate().unwrap_err();
         assert_eq!(error.to_string(), "`std` must be positive and finite, found -1");
-        let error = TimeDistribution::Dyadic { n_steps: 12 }.validate().unwrap_err();
+        let error = TimeDistribution::dyadic(12).validate().unwrap_err();
         assert_eq!(error.to_string(), "`n_steps` must be a power of two, found 12");
     }
 
@@ -155,5 +196,19 @@ mod tests {
         let uniform = TimeDistribution::default();
         assert_eq!(uniform.draw(&mut stream.at(9)), uniform.draw(&mut stream.at(9)));
         assert_ne!(uniform.draw(&mut stream.at(9)), uniform.draw(&mut stream.at(8)));
+    }
+
+    #[test]
+    fn place_of_a_row_matters_to_counted_widths_alone() {
+        let stream = NoiseStream::new(3, Stream::Times);
+        let counted = TimeDistribution::Dyadic { n_steps: 8, widths: Widths::Counted };
+        let first = Place { row: 0, n_rows: 4 };
+        for law in [TimeDistribution::default(), TimeDistribution::dyadic(8)] {
+            assert_eq!(law.draw_at(first, &mut stream.at(9)), law.draw(&mut stream.at(9)));
+            assert_eq!(law.min_rows(), 1);
+        }
+        assert_eq!(counted.draw_at(first, &mut stream.at(9)).width(), 0.125);
+        assert_eq!(counted.draw_at(Place { row: 3, ..first }, &mut stream.at(9)).width(), 1.0);
+        assert_eq!(counted.min_rows(), 4);
     }
 }

@@ -16,7 +16,8 @@ mod middle;
 mod uniform;
 
 pub use diagonal::DiagonalShare;
-pub use distribution::TimeDistribution;
+pub use distribution::{Place, TimeDistribution};
+pub use dyadic::Widths;
 pub(crate) use jump::checked;
 pub use jump::{Jump, Times};
 pub use middle::MiddleTime;

@@ -8,7 +8,9 @@
 //! Names and layouts are those of the public model; its buffers `resample_filter`, which `filter` of the config stands
 //! for, are no tensors here.
 //! Dropout before the second convolution of a block, in passes that are given its keys ([`crate::DropoutKeys`]).
-//! There time runs from data to noise ([`super::ReversedTime`]), and there are neither labels nor scales of guidance.
+//! There time runs from data to noise, and there are neither labels nor scales of guidance. With
+//! [`TimeDirection::FromData`] the tensors make the function of that model, e of 1 − s and t − s and v = −σ · U;
+//! with the default weights of it are wrapped in [`super::ReversedTime`].
 
 mod block;
 mod config;
@@ -26,7 +28,7 @@ use resample::Resample;
 
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::conv::Conv;
-use super::{ActivationMemory, Cost, Precision};
+use super::{ActivationMemory, Cost, Precision, TimeDirection};
 use crate::{AverageVelocity, Condition, ParamBuilder, Result};
 
 /// The U-Net; see the module for its formula and the names of its tensors.
@@ -42,6 +44,7 @@ pub struct DdpmPpUNet {
     conv_out: Conv,
     activations: ActivationMemory,
     precision: Precision,
+    time: TimeDirection,
 }
 
 impl DdpmPpUNet {
@@ -119,27 +122,12 @@ impl DdpmPpUNet {
             conv_out: Conv::new(&name("dec", 0, "aux_conv"), sizes, NEIGHBORS, INIT_LAST, builder)?,
             activations: builder.activations(),
             precision: builder.precision(),
+            time: config.time,
         })
     }
 
-    /// What a plain forward pass of one sample costs.
-    pub fn cost(&self) -> Cost {
-        let mut pixels: usize = self.shape.iter().skip(1).product();
-        let mut cost = self.embedding.cost();
-        cost += self.conv_in.cost(pixels);
-        for block in self.encoder.iter().chain(&self.decoder) {
-            cost += block.cost(pixels);
-            pixels = block.pixels_after(pixels);
-        }
-        cost += self.norm_out.cost(pixels);
-        cost += self.conv_out.cost(pixels);
-        cost
-    }
-}
-
-impl AverageVelocity for DdpmPpUNet {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
-        check_shape(&self.shape, x)?;
+    /// σ · U(x/σ; e), with e of these times as they are.
+    fn of(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let keys = condition.dropout;
         let e = self.precision.inside(&self.embedding.of(s, t, condition)?)?;
         let mut h = self.conv_in.of(&self.precision.inside(&x.scale(self.sigma_data.recip())?)?)?;
@@ -160,5 +148,26 @@ impl AverageVelocity for DdpmPpUNet {
         }
         let v = self.conv_out.of(&self.norm_out.of(&h, Some(Activation::Silu))?)?;
         Ok(v.to_dtype(x.dtype())?.scale(self.sigma_data)?)
+    }
+
+    /// What a plain forward pass of one sample costs.
+    pub fn cost(&self) -> Cost {
+        let mut pixels: usize = self.shape.iter().skip(1).product();
+        let mut cost = self.embedding.cost();
+        cost += self.conv_in.cost(pixels);
+        for block in self.encoder.iter().chain(&self.decoder) {
+            cost += block.cost(pixels);
+            pixels = block.pixels_after(pixels);
+        }
+        cost += self.norm_out.cost(pixels);
+        cost += self.conv_out.cost(pixels);
+        cost
+    }
+}
+
+impl AverageVelocity for DdpmPpUNet {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        check_shape(&self.shape, x)?;
+        self.time.velocity(s, t, |start, end| self.of(start, end, x, condition))
     }
 }

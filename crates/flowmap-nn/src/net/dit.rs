@@ -5,11 +5,12 @@
 //! Peebles and Xie 2022, arXiv:2212.09748 (the network, adaLN-Zero, the sizes); the second embedding of the length of
 //! the jump as in Mean Flow, Geng and others 2025, arXiv:2505.13447.
 //! Names and layouts are those of the public PyTorch models: `x_embedder.proj`, `t_embedder.mlp` of s, `r_embedder.mlp`
-//! of t − s, `y_embedder.embedding_table`, `blocks.{i}`, `final_layer`.
+//! of t − s or its logarithm ([`JumpInput`]), `y_embedder.embedding_table`, `blocks.{i}`, `final_layer`.
 //! Differs from DiT: no learned variance. A network that takes the scale w of guidance embeds 1 − 1/w
 //! through `g_embedder.mlp`, as improved Mean Flow does, arXiv:2512.02012.
 
 mod block;
+mod jump;
 mod position;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use block::QkNorm;
 use block::{Block, EPS};
+pub use jump::JumpInput;
 pub use position::Positions;
 use position::Rotation;
 
@@ -83,6 +85,8 @@ pub struct DitConfig {
     pub time_features: usize,
     /// What times are multiplied by before their sines are taken.
     pub time_scale: f64,
+    /// What the second embedding is told of a jump.
+    pub jump: JumpInput,
 }
 
 /// The keys of a file.
@@ -105,6 +109,8 @@ struct Keys {
     time_features: usize,
     #[serde(default = "time_scale")]
     time_scale: f64,
+    #[serde(default)]
+    jump: JumpInput,
 }
 
 fn patch() -> usize {
@@ -133,6 +139,7 @@ impl From<Keys> for DitConfig {
             qk_norm: keys.qk_norm,
             time_features: keys.time_features,
             time_scale: keys.time_scale,
+            jump: keys.jump,
         }
     }
 }
@@ -151,6 +158,7 @@ impl DitConfig {
             qk_norm: QkNorm::default(),
             time_features: time_features(),
             time_scale: time_scale(),
+            jump: JumpInput::default(),
         }
     }
 
@@ -297,7 +305,8 @@ impl Dit {
     /// c, `(B, width)`.
     fn condition(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let embed = |embedder: &TimeEmbedder, time: &Dual| embedder.of(&self.features.of(time)?);
-        let mut c = embed(&self.t_embedder, s)?.add(&embed(&self.r_embedder, &t.sub(s)?)?)?;
+        let jump = self.config.jump.of(&t.sub(s)?)?;
+        let mut c = embed(&self.t_embedder, s)?.add(&embed(&self.r_embedder, &jump)?)?;
         if let (Some(embedder), Some(g)) = (&self.g_embedder, self.conditioning.guidance(condition)?) {
             c = c.add(&embed(embedder, &g)?)?;
         }

@@ -13,7 +13,7 @@ use std::collections::btree_map::Entry;
 use std::num::NonZeroUsize;
 
 use candle_core::Tensor;
-use flowmap_core::NoiseStream;
+use flowmap_core::{NoiseStream, Place};
 use rayon::prelude::*;
 
 use super::{DropoutPasses, Term};
@@ -121,20 +121,15 @@ impl Combination {
         &self.terms
     }
 
-    /// Number of rows of each term in a batch: the floor of its share, the last term takes the rest.
+    /// Number of rows of each term in a batch, see [`rows_of`].
     pub fn rows(&self, batch: usize) -> Vec<usize> {
-        // Shares such as 0.7 are not exact: 0.7 * 10 must count as 7.
-        let floor = |share: f64| ((share * batch as f64 + 1e-9).floor() as usize).min(batch);
-        let mut rows: Vec<usize> = self.terms.iter().map(|t| floor(t.share)).collect();
-        if let Some((last, before)) = rows.split_last_mut() {
-            *last = batch.saturating_sub(before.iter().sum());
-        }
-        rows
+        rows_of(&self.terms, batch)
     }
 
     /// The loss (1) of one batch.
     ///
-    /// Row i draws its times from `times.at(first + i)`, so that they depend on nothing but the row's number.
+    /// Row i draws its times from `times.at(first + i)`, so that they depend on nothing but the row's number
+    /// and, where a law counts rows, its place among those of its term.
     ///
     /// # Errors
     /// As the networks.
@@ -165,8 +160,11 @@ impl Combination {
         let mut start = 0;
         let mut blocks = Vec::with_capacity(self.terms.len());
         for (term, n_rows) in self.terms.iter().zip(self.rows(n_total)) {
-            let rows = (start..start + n_rows).into_par_iter().with_min_len(ROWS_A_TASK);
-            let draw = |row: usize| term.draw(&mut times.at(first.wrapping_add(row as u64)), step);
+            let rows = (0..n_rows).into_par_iter().with_min_len(ROWS_A_TASK);
+            let draw = |row: usize| {
+                let mut noise = times.at(first.wrapping_add((start + row) as u64));
+                term.draw(Place { row, n_rows }, &mut noise, step)
+            };
             blocks.push(Block { times: rows.map(draw).collect::<Result<_>>()?, columns: term.columns(step) });
             start += n_rows;
         }
@@ -243,6 +241,17 @@ impl Combination {
         };
         Ok(CombinationLoss { total, terms, rows: watched })
     }
+}
+
+/// Number of rows of each term in a batch: the floor of its share, the last term takes the rest.
+pub fn rows_of(terms: &[Term], batch: usize) -> Vec<usize> {
+    // Shares such as 0.7 are not exact: 0.7 * 10 must count as 7.
+    let floor = |share: f64| ((share * batch as f64 + 1e-9).floor() as usize).min(batch);
+    let mut rows: Vec<usize> = terms.iter().map(|t| floor(t.share)).collect();
+    if let Some((last, before)) = rows.split_last_mut() {
+        *last = batch.saturating_sub(before.iter().sum());
+    }
+    rows
 }
 
 /// What is random in a loss beside its batch.

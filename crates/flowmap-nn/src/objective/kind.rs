@@ -171,7 +171,7 @@ impl Objective {
             | Self::AlphaFlow(_) => TimeDistribution::LogitNormal { mean: 0.4, std: 1.0 },
             Self::Consistency { .. } => TimeDistribution::FixedEnd {},
             Self::Scm(_) => TimeDistribution::LogTangent { mean: -0.3, std: 1.4 },
-            Self::Shortcut(Shortcut { n_steps, .. }) => TimeDistribution::Dyadic { n_steps },
+            Self::Shortcut(Shortcut { n_steps, .. }) => TimeDistribution::dyadic(n_steps),
             _ => TimeDistribution::Uniform {},
         }
     }

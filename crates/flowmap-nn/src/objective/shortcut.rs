@@ -19,6 +19,8 @@
 //!   and (1) starts at the width 2/n_steps, whose half steps (2) learns. Nothing then learns v_{s,s}.
 //! - `guidance` w: where the half steps are of the width that flow matching learns, they are taken with
 //!   v(·|∅) + w (v(·|c) − v(·|∅)), so that all wider steps learn the guided flow.        (3)
+//! - [`flowmap_core::Widths::Counted`] of the times shares the widths out among the rows in place of drawing them, and
+//!   `label_dropout = 0` of the term (1) leaves its rows their labels.
 //! - `clip` bounds every number of the target of (1), `clip_point` those of the point between the half steps.
 
 use candle_core::Tensor;
@@ -86,7 +88,7 @@ impl Shortcut {
     /// # Errors
     /// [`Error::OutOfRange`] with the key at fault; for a number of steps that is no power of two.
     pub fn validate(&self) -> Result<()> {
-        TimeDistribution::Dyadic { n_steps: self.n_steps }.validate()?;
+        TimeDistribution::dyadic(self.n_steps).validate()?;
         for (key, found) in
             [("clip", self.clip), ("clip_point", self.clip_point), ("guidance", self.guidance)]
         {

@@ -1,6 +1,6 @@
 //! One term of a combination: an objective with its weight, its share of the batch, its times and its dropout.
 
-use flowmap_core::{MiddleTime, Noise, TimeDistribution};
+use flowmap_core::{MiddleTime, Noise, Place, TimeDistribution};
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Objective, Passes, Shortcut, SmallestStep};
@@ -44,6 +44,11 @@ pub struct Term {
     pub anneal: u64,
     /// Which passes drop activations, where the network has dropout.
     pub dropout: DropoutPasses,
+    /// Probability that the label of a row is hidden, where it is not that of the training.
+    ///
+    /// The batch comes with its labels hidden: [`Combination`](super::Combination) does nothing with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_dropout: Option<f64>,
     /// The objective; its keys stand beside the others.
     #[serde(flatten)]
     pub objective: Objective,
@@ -68,6 +73,7 @@ struct Keys {
     anneal: u64,
     #[serde(default)]
     dropout: DropoutPasses,
+    label_dropout: Option<f64>,
     #[serde(flatten)]
     objective: Objective,
 }
@@ -78,11 +84,20 @@ fn one() -> f64 {
 
 impl From<Keys> for Term {
     fn from(keys: Keys) -> Self {
-        let Keys { weight, share, times, diagonal, middle, norm, time_weight, anneal, dropout, objective } =
-            keys;
-        let times = times.unwrap_or_else(|| objective.default_times());
-        let middle = middle.unwrap_or_else(|| objective.default_middle());
-        Self { weight, share, times, diagonal, middle, norm, time_weight, anneal, dropout, objective }
+        let objective = keys.objective;
+        Self {
+            weight: keys.weight,
+            share: keys.share,
+            times: keys.times.unwrap_or_else(|| objective.default_times()),
+            diagonal: keys.diagonal,
+            middle: keys.middle.unwrap_or_else(|| objective.default_middle()),
+            norm: keys.norm,
+            time_weight: keys.time_weight,
+            anneal: keys.anneal,
+            dropout: keys.dropout,
+            label_dropout: keys.label_dropout,
+            objective,
+        }
     }
 }
 
@@ -99,6 +114,7 @@ impl Term {
             time_weight: TimeWeight::default(),
             anneal: 0,
             dropout: DropoutPasses::default(),
+            label_dropout: None,
             objective,
         }
     }
@@ -108,7 +124,8 @@ impl Term {
     /// # Errors
     /// [`Error::OutOfRange`] with the key at fault, or what is wrong with the times.
     pub fn validate(&self) -> Result<()> {
-        for (key, found) in [("share", self.share), ("diagonal", self.diagonal)] {
+        let hidden = self.label_dropout.unwrap_or_default();
+        for (key, found) in [("share", self.share), ("diagonal", self.diagonal), ("label_dropout", hidden)] {
             if !(0.0..=1.0).contains(&found) {
                 return Err(Error::OutOfRange { key, expected: "a number from 0 to 1", found });
             }
@@ -124,14 +141,14 @@ impl Term {
         // Two numbers that say the same thing must agree.
         let said_twice = match (&self.objective, self.times, self.middle) {
             // What flow matching learns need not be learned from two half steps.
-            (Objective::Shortcut(choices), TimeDistribution::Dyadic { n_steps: half }, _)
+            (Objective::Shortcut(choices), TimeDistribution::Dyadic { n_steps: half, .. }, _)
                 if choices.smallest == SmallestStep::Data && half == choices.n_steps / 2 =>
             {
                 None
             }
             (
                 Objective::Shortcut(Shortcut { n_steps, .. }),
-                TimeDistribution::Dyadic { n_steps: other } | TimeDistribution::Grid { n_steps: other },
+                TimeDistribution::Dyadic { n_steps: other, .. } | TimeDistribution::Grid { n_steps: other },
                 _,
             ) => Some((*n_steps, other, "the same number as in `times`")),
             (Objective::Consistency { n_steps, .. }, _, MiddleTime::Ahead { n_steps: other }) => {
@@ -163,8 +180,8 @@ impl Term {
         }
     }
 
-    /// Draws the times of one sample at a step.
-    pub(super) fn draw(&self, noise: &mut Noise, step: u64) -> Result<flowmap_core::Times> {
+    /// Draws the times of one sample at a step, from its noise and its place among the rows of the term.
+    pub(super) fn draw(&self, place: Place, noise: &mut Noise, step: u64) -> Result<flowmap_core::Times> {
         if let Objective::FlowMatching {} = self.objective {
             let t = match self.times {
                 TimeDistribution::Uniform {} => noise.uniform(),
@@ -177,7 +194,7 @@ impl Term {
             };
             return Ok(flowmap_core::Times::forward(t, t, t)?);
         }
-        let mut jump = self.times.draw(noise);
+        let mut jump = self.times.draw_at(place, noise);
         if self.diagonal > 0.0 && noise.uniform() < self.diagonal {
             jump = jump.capped(0.0);
         }

@@ -79,6 +79,10 @@ impl Optimizer for AdamW {
         self.moments.n_steps()
     }
 
+    fn uncount_step(&mut self) {
+        self.moments.uncount_step();
+    }
+
     fn state(&self) -> BTreeMap<String, Tensor> {
         self.moments.state()
     }

@@ -51,9 +51,15 @@ impl Moments {
         self.n_steps
     }
 
+    pub(super) fn uncount_step(&mut self) {
+        self.n_steps = self.n_steps.saturating_sub(1);
+    }
+
     /// Moves every parameter that has a gradient, and all averages, by `rule`, clipped by a norm where there is one.
+    ///
+    /// Where that norm is known and not finite the step is taken back.
     pub(super) fn step(
-        &self,
+        &mut self,
         rule: &Rule,
         gradients: &GradStore,
         averages: &mut [Ema],
@@ -62,7 +68,10 @@ impl Moments {
         let mut rule = *rule;
         let mut norm = norm;
         if let Some(known) = norm.filter(|norm| norm.is_on_host()) {
-            let Some(factor) = known.factor()? else { return Ok(()) };
+            let Some(factor) = known.factor()? else {
+                self.uncount_step();
+                return Ok(());
+            };
             rule.gradient_scale *= factor;
             norm = None;
         }

@@ -221,6 +221,10 @@ impl Optimizer for Muon {
         self.rest.n_steps()
     }
 
+    fn uncount_step(&mut self) {
+        self.rest.uncount_step();
+    }
+
     fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = self.rest.state();
         state.extend(self.matrices.iter().map(|m| (format!("first.{}", m.name), m.momentum.clone())));

@@ -92,6 +92,10 @@ impl Optimizer for RAdam {
         self.moments.n_steps()
     }
 
+    fn uncount_step(&mut self) {
+        self.moments.uncount_step();
+    }
+
     fn state(&self) -> BTreeMap<String, Tensor> {
         self.moments.state()
     }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{
     Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet,
-    Edm2UNetConfig, Positions, QkNorm, SecondTime, UNet, UNetConfig,
+    Edm2UNetConfig, JumpInput, Positions, QkNorm, SecondTime, TimeDirection, UNet, UNetConfig,
 };
 use flowmap_nn::objective::{LsdStop, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
@@ -47,6 +47,7 @@ pub fn cases() -> Vec<ImageCase> {
     };
     let rope = DitConfig { positions: Positions::Rope, qk_norm: QkNorm::Rms, patch: 2, ..dit.clone() };
     let layer = DitConfig { qk_norm: QkNorm::Layer, ..dit.clone() };
+    let halvings = DitConfig { jump: JumpInput::Halvings, ..dit.clone() };
     let edm2 = Edm2UNetConfig {
         channels: 8,
         channel_mult: vec![1, 2],
@@ -63,6 +64,7 @@ pub fn cases() -> Vec<ImageCase> {
         ..DdpmPpUNetConfig::new(DdpmPpSize::Tiny)
     };
     let told = DdpmPpUNetConfig { augment_dim: 6, ..ddpmpp.clone() };
+    let from_data = DdpmPpUNetConfig { time: TimeDirection::FromData, ..ddpmpp.clone() };
     let boxes = DdpmPpUNetConfig { noise_mult: 1, filter: vec![1.0, 1.0], channels: 4, ..ddpmpp.clone() };
     let unet = UNetConfig {
         patch: 2,
@@ -80,11 +82,13 @@ pub fn cases() -> Vec<ImageCase> {
         case("dit, guided", Kind::Dit(dit), Conditioning::GuidedLabels(3)),
         case("dit, rope, rms", Kind::Dit(rope), Conditioning::None),
         case("dit, layer norm of q and k", Kind::Dit(layer), Conditioning::None),
+        case("dit, halvings of a jump", Kind::Dit(halvings), Conditioning::None),
         case("edm2", Kind::Edm2(edm2.clone()), Conditioning::Labels(3)),
         case("edm2, guided", Kind::Edm2(edm2.clone()), Conditioning::GuidedLabels(3)),
         case("edm2, no labels", Kind::Edm2(edm2), Conditioning::None),
         case("ddpm++", Kind::DdpmPp(ddpmpp), Conditioning::Labels(3)),
         case("ddpm++, guided, box filter", Kind::DdpmPp(boxes), Conditioning::GuidedLabels(3)),
+        case("ddpm++, time from data", Kind::DdpmPp(from_data), Conditioning::None),
         case("ddpm++, told of augmentation", Kind::DdpmPp(told), Conditioning::None),
         case("unet", Kind::UNet(unet), Conditioning::Labels(3)),
         case("unet, second time everywhere", Kind::UNet(everywhere), Conditioning::GuidedLabels(3)),

@@ -4,7 +4,7 @@
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{Augmentation, DataConfig};
-use flowmap_nn::objective::{Objective, Shortcut};
+use flowmap_nn::objective::{Objective, Shortcut, rows_of};
 
 use super::Config;
 use crate::{Error, Result, TeacherConfig};
@@ -14,6 +14,13 @@ impl Config {
     pub(super) fn validate_together(&self) -> Result<()> {
         for term in &self.objective {
             self.validate_objective(&term.objective)?;
+        }
+        for (term, n_rows) in self.objective.iter().zip(rows_of(&self.objective, self.train.batch)) {
+            let least = term.times.min_rows();
+            let expected =
+                "a batch whose share of each objective has a row for every width that its `times` count";
+            let found = format!("{}, of which {n_rows} rows for {least} widths", self.train.batch);
+            range("train.batch", least == 1 || n_rows >= least, expected, found)?;
         }
         self.validate_teacher()?;
         let is_paired = matches!(self.coupling, Coupling::Paired {});
@@ -43,19 +50,28 @@ impl Config {
             Objective::GuidedMeanFlow(_) => {
                 let expected = "`true`, since the objective `guided_mean_flow` guides toward labels";
                 range("conditional", self.conditional, expected, "false".into())?;
-                let dropout = self.train.label_dropout;
                 let expected = "a positive number, since the objective `guided_mean_flow` guides away from hidden labels";
-                range("train.label_dropout", dropout > 0.0, expected, dropout.to_string())
+                self.needs_hidden_labels(expected)
             }
             Objective::Shortcut(Shortcut { guidance: Some(_), .. }) => {
                 let expected = "`true`, since the objective `shortcut` with `guidance` guides toward labels";
                 range("conditional", self.conditional, expected, "false".into())?;
-                let dropout = self.train.label_dropout;
                 let expected = "a positive number, since the objective `shortcut` with `guidance` guides away from hidden labels";
-                range("train.label_dropout", dropout > 0.0, expected, dropout.to_string())
+                self.needs_hidden_labels(expected)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a training that hides no label; `expected` says what hidden ones are for.
+    pub(super) fn needs_hidden_labels(&self, expected: &'static str) -> Result<()> {
+        let own = self.train.label_dropout;
+        let hides = self.objective.iter().any(|term| self.train.label_dropout_of(term) > 0.0);
+        let (key, found) = match own > 0.0 {
+            true => ("objective", "`label_dropout` 0 in every term".to_owned()),
+            false => ("train.label_dropout", own.to_string()),
+        };
+        range(key, hides, expected, found)
     }
 
     /// Refuses a teacher that no objective learns from, which a layer of a config may have and a run may not.
@@ -135,6 +151,47 @@ mod tests {
         // Its scale cannot be an input as well.
         let message = set("digits", &[shortcut[0], shortcut[1], "guidance.max=3"]).unwrap_err().to_string();
         assert!(message.contains("`shortcut`"), "{message}");
+    }
+
+    #[test]
+    fn labels_that_every_term_shows_are_not_hidden() {
+        let shown: Vec<String> = (0..2).map(|k| format!("objective.{k}.label_dropout=0.0")).collect();
+        let shown: Vec<&str> = [GUIDED].into_iter().chain(shown.iter().map(String::as_str)).collect();
+        refuses("digits", &shown, "objective", &["`guided_mean_flow`", "found `label_dropout` 0 in every"]);
+        assert!(set("digits", &shown[..2]).is_ok());
+        let hidden = [GUIDED, "train.label_dropout=0.0", "objective.0.label_dropout=0.1"];
+        assert!(set("digits", &hidden).is_ok());
+        refuses("digits", &["objective.1.label_dropout=1.5"], "objective.1.label_dropout", &["found 1.5"]);
+    }
+
+    #[test]
+    fn counted_widths_need_a_row_for_each() {
+        let counted = [
+            "objective.1.kind=shortcut",
+            "objective.1.times={ kind = \"dyadic\", n_steps = 128, widths = \"counted\" }",
+            "objective.1.share=0.25",
+            "objective.0.share=0.75",
+        ];
+        let sets = |batch| [&counted[..], &[batch]].concat();
+        let words = ["found 28, of which 7 rows for 8 widths"];
+        refuses("checkerboard", &sets("train.batch=28"), "train.batch", &words);
+        assert!(set("checkerboard", &sets("train.batch=32")).is_ok());
+        let unknown = "objective.1.times.widths=equal";
+        refuses("checkerboard", &sets(unknown), "objective.1.times.widths", &["`equal`", "counted"]);
+    }
+
+    #[test]
+    fn noise_of_the_noisy_interpolant_is_a_part_of_the_base() {
+        let noisy = "interpolant={ noisy_linear = { sigma_min = 1e-5 } }";
+        assert!(set("checkerboard", &[noisy]).is_ok());
+        assert!(set("checkerboard", &[noisy, "interpolant=trigonometric"]).is_ok());
+        assert!(set("checkerboard", &[noisy, "interpolant.noisy_linear.sigma_min=0.1"]).is_ok());
+        let bad = "interpolant.noisy_linear.sigma_min=2.0";
+        refuses("checkerboard", &[bad], "interpolant.noisy_linear.sigma_min", &["above 0 and below 1"]);
+        let word = ["--set interpolant=noisy_linear", "expected a table `{ noisy_linear = { ... } }`"];
+        refuses("imagenet-latent-shortcut-b", &["interpolant=noisy_linear"], "interpolant", &word);
+        let word = ["expected a table `{ ahead = { ... } }`"];
+        refuses("checkerboard", &["objective.1.middle=ahead"], "objective.1.middle", &word);
     }
 
     #[test]

@@ -15,8 +15,19 @@ use crate::presets::preset;
 use crate::{Error, Result};
 
 /// Keys of an objective that stand beside those of its kind.
-pub(super) const TERM_KEYS: [&str; 10] =
-    ["kind", "weight", "share", "times", "diagonal", "middle", "norm", "time_weight", "anneal", "dropout"];
+pub(super) const TERM_KEYS: [&str; 11] = [
+    "kind",
+    "weight",
+    "share",
+    "times",
+    "diagonal",
+    "middle",
+    "norm",
+    "time_weight",
+    "anneal",
+    "dropout",
+    "label_dropout",
+];
 
 /// One layer of a config: values and where they came from.
 #[derive(Clone, Debug)]
@@ -233,6 +244,7 @@ mod tests {
             "objective.1.diagonal=0.25",
             "objective.1.anneal=10",
             "objective.1.dropout=all",
+            "objective.1.label_dropout=0.5",
             "objective.1.norm={ kind = \"adaptive\" }",
             "objective.1.time_weight={ kind = \"width\", power = 2.0 }",
             "objective.1.times={ kind = \"fixed_end\" }",

@@ -42,7 +42,17 @@ pub(super) fn explain(merged: &Value, path: String, message: &str) -> (String, S
         let expected = if expected.is_empty() { "no keys".into() } else { format!("one of {expected}") };
         return (join(&parent, &unknown), format!("unknown key, expected {expected}{hint}"));
     }
+    // serde names a variant as if it were a key, also where a word stands for it.
     let mut key = path;
+    let mut variant = None;
+    while lookup(merged, &key).is_none() {
+        let (parent, last) = key.rsplit_once('.').unwrap_or(("", &key));
+        variant = Some(last.to_owned());
+        key = parent.to_owned();
+    }
+    if let Some(variant) = variant.filter(|_| message.starts_with("invalid type: unit variant")) {
+        return (key, format!("expected a table `{{ {variant} = {{ ... }} }}`, found the word alone"));
+    }
     if let Some(Value::Table(table)) = lookup(merged, &key) {
         // Without `kind` every complaint is another, so it is the last to be blamed.
         let (kind, others): (Vec<_>, Vec<_>) = table.keys().partition(|k| *k == "kind");

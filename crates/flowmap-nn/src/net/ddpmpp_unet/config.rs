@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::TimeDirection;
 use super::block::has_groups;
 use crate::{Error, Result};
 
@@ -53,6 +54,8 @@ pub struct DdpmPpUNetConfig {
     pub dropout: f64,
     /// How many numbers the network is told of the augmentation of an image; 0 where it is told nothing.
     pub augment_dim: usize,
+    /// Which way the time runs that the network is given.
+    pub time: TimeDirection,
 }
 
 /// The keys of a file.
@@ -70,6 +73,8 @@ struct Keys {
     dropout: f64,
     #[serde(default)]
     augment_dim: usize,
+    #[serde(default)]
+    time: TimeDirection,
 }
 
 impl From<Keys> for DdpmPpUNetConfig {
@@ -84,6 +89,7 @@ impl From<Keys> for DdpmPpUNetConfig {
             filter: keys.filter.unwrap_or(size.filter),
             dropout: keys.dropout,
             augment_dim: keys.augment_dim,
+            time: keys.time,
         }
     }
 }
@@ -101,6 +107,7 @@ impl DdpmPpUNetConfig {
             filter: vec![1.0, 3.0, 3.0, 1.0],
             dropout: 0.0,
             augment_dim: 0,
+            time: TimeDirection::default(),
         }
     }
 
