@@ -16,12 +16,13 @@ pub fn estimate(config: &Config) -> String {
     match Estimate::new(config, &shape, n_classes) {
         Ok(estimate) => format!(
             "{} parameters; a step: {} operations, {} for the parameters and {} for the activations on {} threads, \
-             or {} for {} samples at once on another device; a sample: {} operations forward",
+             or {} and {} for {} samples at once on another device; a sample: {} operations forward",
             estimate.outline.n_parameters,
             with_prefix(estimate.flop_per_step),
             bytes(estimate.parameter_bytes),
             bytes(estimate.activation_bytes),
             estimate.n_threads,
+            bytes(estimate.device_parameter_bytes),
             bytes(estimate.device_activation_bytes),
             estimate.device_rows,
             with_prefix(estimate.flop_per_sample),

@@ -5,18 +5,27 @@
 //! A backward pass costs twice its forward pass, or three times where blocks compute their activations again,
 //! and a dual pass twice a plain one.
 //! Memory counts the parameters with all that belongs to them, and the activations of the tiles that are under way at once;
-//! code, data, the buffers of kernels and weights rounded to bf16 are not counted.
+//! code, data, the buffers of kernels, a checkpoint that is being written and weights rounded to bf16 are not counted.
+//!
+//! bytes of parameters = 4 P (s + 2 s + lanes + packed + computed)  on the CPU                            (2)
+//! bytes of parameters = 4 P (s + gradients + computed)             on another device, and 4 P · 2 s of its host
+//!
+//! with s the state, 1 and moments and averages; 2 s the [last good state](crate::Error::Diverged) and the one that may
+//! follow it; packed what the products of a step keep of the weights; and computed what EDM2 makes of them in each pass.
 
 use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::optim::OptimizerConfig;
 use flowmap_nn::tile_rows;
 
-use crate::{Config, Outline, Result};
+use crate::{Config, NetworkConfig, Outline, Result};
 
 /// Bytes of a number.
 const F32: f64 = 4.0;
 /// Bytes of a number in half precision.
 const BF16: f64 = 2.0;
+
+/// Copies of its weights that a pass of EDM2's network keeps until its backward pass: squares, unit rows, and these scaled.
+const COMPUTED: f64 = 3.0;
 
 /// A training step in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,8 +36,10 @@ pub struct Estimate {
     pub flop_per_sample: f64,
     /// Floating-point operations of a step, (1).
     pub flop_per_step: f64,
-    /// Bytes of the parameters, their gradients, moments and averages.
+    /// Bytes of the parameters and of all that has their size on the CPU, (2).
     pub parameter_bytes: f64,
+    /// The same on another device.
+    pub device_parameter_bytes: f64,
     /// Bytes of the activations that a step holds at once on the CPU.
     pub activation_bytes: f64,
     /// Threads that this is for.
@@ -82,14 +93,28 @@ impl Estimate {
             OptimizerConfig::Muon { .. } => 1.0,
             _ => 2.0,
         };
-        // Weights, moments, averages, and the sums of gradients of every tile under way.
-        let copies = 1.0 + n_moments + config.train.ema.len() as f64 + n_tiles.max(1.0);
+        let state = 1.0 + n_moments + config.train.ema.len() as f64;
+        let n_lanes = n_tiles.max(1.0);
+        let (packed, computed) = match (&config.network, config.train.activations) {
+            (NetworkConfig::Edm2UNet(_), ActivationMemory::Keep) => {
+                (0.0, COMPUTED * config.objective.len() as f64)
+            }
+            (NetworkConfig::Edm2UNet(_), ActivationMemory::Recompute) => (0.0, 0.0),
+            // Forward and backward, and forward once more where it is off the tape.
+            _ if off_tape > 0.0 => (3.0, 0.0),
+            _ => (2.0, 0.0),
+        };
+        let gradients = if device_rows < config.train.batch { 2.0 } else { 1.0 };
+        let copies = 3.0 * state + n_lanes + packed + n_lanes * computed;
+        let device_copies = state + gradients + computed;
+        let bytes_of_copy = F32 * outline.n_parameters as f64;
         Ok(Self {
             outline,
             n_threads,
             flop_per_sample,
             flop_per_step: flop_per_sample * batch * (on_tape_passes * on_tape + off_tape),
-            parameter_bytes: F32 * outline.n_parameters as f64 * copies,
+            parameter_bytes: bytes_of_copy * copies,
+            device_parameter_bytes: bytes_of_copy * device_copies,
             activation_bytes: F32 * numbers_of_row * n_tiles * rows as f64,
             device_activation_bytes: bytes_on_device * numbers_of_row * device_rows as f64,
             device_rows,
@@ -101,7 +126,7 @@ impl Estimate {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{ConfigSource, resolve};
+    use crate::{ConfigSource, PRESETS, resolve};
 
     #[test]
     fn step_of_flow_matching_and_lsd_costs_four_passes_of_a_sample() {
@@ -121,6 +146,18 @@ mod tests {
         let estimate = Estimate::new(&config, &[4, 32, 32], 1000).unwrap();
         let expected = estimate.flop_per_sample * config.train.batch as f64 * (3.0 + 0.125 * 4.0);
         assert_eq!(estimate.flop_per_step, expected);
+    }
+
+    #[test]
+    fn presets_of_papers_fit_a_gpu_of_forty_gibibytes() {
+        const GIB: f64 = (1u64 << 30) as f64;
+        for preset in PRESETS.iter().filter(|preset| preset.about.ends_with("for a GPU")) {
+            let config = resolve(&[ConfigSource::preset(preset.name).unwrap()]).unwrap();
+            let data = config.data.declared().unwrap();
+            let estimate = Estimate::new(&config, &data.shape, data.n_classes).unwrap();
+            let bytes = estimate.device_parameter_bytes + estimate.device_activation_bytes;
+            assert!(bytes < 40.0 * GIB, "{}: {} GiB", preset.name, bytes / GIB);
+        }
     }
 
     fn of_cifar10(set: &str) -> Estimate {

@@ -16,6 +16,7 @@ pub use laws::LawErrors;
 pub(crate) use metric::parse_metrics;
 pub use metric::{Measured, Metric};
 pub use reference::Reference;
+pub(crate) use reference::components;
 
 use crate::generate::{Generation, generate};
 use crate::{Config, Model, Result, Sampling};

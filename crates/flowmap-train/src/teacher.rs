@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::Device;
 use flowmap_core::InterpolantKind;
 use flowmap_data::DataConfig;
-use flowmap_nn::{ExactField, Teacher};
+use flowmap_nn::{MixtureField, Teacher};
 use serde::{Deserialize, Serialize};
 
-use crate::evaluation::Reference;
+use crate::evaluation::components;
 use crate::{
     Config, ConfigSource, Error, GuidanceConfig, Model, ModelConfig, NetworkConfig, Result, RunDir, Weights,
 };
@@ -37,9 +37,12 @@ impl TeacherConfig {
     pub fn build(&self, config: &Config, student: &ModelConfig, device: &Device) -> Result<Teacher> {
         match self {
             Self::Exact {} => {
-                let reference = Reference::new(&config.data, config.interpolant, student.sigma_data)?;
-                let flow = reference.exact().ok_or(Error::NoExactFlow { kind: config.data.kind() })?;
-                Ok(Teacher::Field(Arc::new(ExactField::new(flow.clone()))))
+                let DataConfig::GaussianMixture(mixture) = &config.data else {
+                    return Err(Error::NoExactFlow { kind: config.data.kind() });
+                };
+                let parts = components(mixture);
+                let field = MixtureField::new(config.interpolant, student.sigma_data, &parts, device)?;
+                Ok(Teacher::Field(Arc::new(field)))
             }
             Self::Model { path } => {
                 let model = Model::open(path, Weights::Best, device)?;

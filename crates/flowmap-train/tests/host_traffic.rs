@@ -86,6 +86,15 @@ fn steps_read_nothing_until_somebody_looks_and_send_their_batch_and_one_table() 
     assert_eq!(sends_of_a_step(&scales), BATCH + 2 + TABLE, "labels and scales of guidance");
     let muon = ["optimizer.kind=muon", INDEPENDENT[0]];
     assert_eq!(sends_of_a_step(&muon), BATCH + TABLE, "Muon");
+    for objective in ["lmd", "emd", "align_your_flow"] {
+        let kind = format!("objective.1.kind={objective}");
+        let exact = [kind.as_str(), "data.kind=gaussian_mixture", "teacher.kind=exact", INDEPENDENT[0]];
+        assert_eq!(sends_of_a_step(&exact), BATCH + TABLE, "{objective} of an exact velocity");
+        let mut trainer = trainer(config(&exact), Reads::AtLogPoints);
+        let before = host::n_reads();
+        trainer.advance().unwrap();
+        assert_eq!(host::n_reads(), before, "{objective} of an exact velocity");
+    }
     // The noise is drawn on the host, which counts here as a place like any other, and sent in its order.
     assert_eq!(sends_of_a_step(&["coupling={ kind = \"optimal_transport\" }"]), BATCH + 1 + TABLE, "coupled");
 

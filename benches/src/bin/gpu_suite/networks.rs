@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use flowmap_benches::random::normal;
-use flowmap_core::{NoiseStream, Stream};
+use flowmap_core::exact::{Component, Covariance, MixtureFlow};
+use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::objective::Combination;
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, FlowMap, ParamBuilder, Params, Teacher, loss_and_gradient,
+    AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, Teacher,
+    VelocityField, loss_and_gradient,
 };
 use flowmap_train::{Config, ConfigSource, RECIPES, Recipe, resolve};
 
@@ -122,6 +124,10 @@ pub fn check_networks(device: &Device, report: &mut Report) {
 pub fn check_objectives(device: &Device, report: &mut Report) {
     for recipe in RECIPES {
         report.add_error("objective", recipe.method.to_owned(), distance_of(recipe, device), F32);
+    }
+    for interpolant in InterpolantKind::ALL {
+        let name = format!("exact velocity, {interpolant}");
+        report.add_error("objective", name, distance_of_exact(interpolant, device), F32);
     }
 }
 
@@ -233,6 +239,26 @@ fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
         Ok(Results { values: vec![Tensor::new(found.losses.read()?.loss, &Device::Cpu)?], gradients })
     };
     results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
+}
+
+/// The distance of the exact velocity of a mixture, and of its gradient in the points, from flowmap-core's.
+fn distance_of_exact(interpolant: InterpolantKind, device: &Device) -> Result<f64> {
+    let part = |x: f64, std: f64| Component {
+        weight: std,
+        mean: vec![x, 0.5 * x],
+        covariance: Covariance::Isotropic(std),
+    };
+    let parts = [part(-1.0, 0.2), part(0.1, 0.5), part(1.0, 0.3)];
+    let results = |field: &dyn VelocityField, dtype: DType, device: &Device| -> Result<Results> {
+        let (_, t) = times(dtype, device)?;
+        let x = Var::from_tensor(&normal(1, (N, 2), 1.0)?.to_dtype(dtype)?.to_device(device)?)?;
+        let b_t = field.velocity(&t, &x, Condition::default())?;
+        let gradients = b_t.sqr()?.sum_all()?.backward()?.remove(&x).into_iter().collect();
+        Ok(Results { values: vec![b_t.detach()], gradients })
+    };
+    let exact = ExactField::new(MixtureFlow::new(interpolant, 1.0, &parts)?);
+    let field = MixtureField::new(interpolant, 1.0, &parts, device)?;
+    results(&field, DType::F32, device)?.distance(&results(&exact, DType::F64, &Device::Cpu)?)
 }
 
 /// All tensors in another type on another device.

@@ -34,7 +34,7 @@ pub enum Covariance {
 
 /// Variances along orthogonal axes: the eigenvalues and, unless the axes are the coordinates', the vectors.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axes {
+pub struct Axes {
     /// λ_i ≥ 0, `(dim,)`.
     pub variances: Vec<f64>,
     /// Directions as rows, `(dim, dim)` flat.
@@ -51,8 +51,11 @@ impl Covariance {
         self.axes(dim).map(|_| ())
     }
 
-    /// The decomposition into independent directions.
-    pub(super) fn axes(&self, dim: usize) -> Result<Axes> {
+    /// The decomposition into independent directions, in that many dimensions.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn axes(&self, dim: usize) -> Result<Axes> {
         match self {
             Self::Isotropic(std) => Ok(Axes { variances: vec![variance(*std)?; dim], directions: None }),
             Self::Diagonal(stds) => {

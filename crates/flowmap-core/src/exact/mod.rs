@@ -19,7 +19,7 @@ mod part;
 mod path;
 mod quantile;
 
-pub use covariance::Covariance;
+pub use covariance::{Axes, Covariance};
 pub use gaussian::GaussianFlow;
 pub use guided::GuidedFlow;
 pub use mixture::{Component, MixtureFlow};

@@ -21,7 +21,6 @@ use crate::Error;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum InterpolantKind {
     /// [`Linear`].
     #[default]

@@ -131,12 +131,16 @@ fn exact_flow(
     interpolant: InterpolantKind,
     sigma0: f64,
 ) -> Result<MixtureFlow> {
+    Ok(MixtureFlow::new(interpolant, sigma0, &components(mixture))?)
+}
+
+/// The components of the data.
+pub(crate) fn components(mixture: &GaussianMixtureConfig) -> Vec<Component> {
     let at = |values: &[f64], k: usize| values.get(k).or(values.first()).copied().unwrap_or(1.0);
     let component = |(k, mean): (usize, &Vec<f64>)| Component {
         weight: at(&mixture.weights, k),
         mean: mean.clone(),
         covariance: Covariance::Isotropic(at(&mixture.stds, k)),
     };
-    let components: Vec<Component> = mixture.means.iter().enumerate().map(component).collect();
-    Ok(MixtureFlow::new(interpolant, sigma0, &components)?)
+    mixture.means.iter().enumerate().map(component).collect()
 }
