@@ -19,7 +19,7 @@ pub use activation_memory::ActivationMemory;
 pub use conditioning::Conditioning;
 pub use cost::Cost;
 pub use ddpmpp_unet::{DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig};
-pub use dit::{Dit, DitConfig, DitSize, JumpInput, Positions, QkNorm};
+pub use dit::{AttentionScale, Dit, DitConfig, DitInit, DitSize, JumpInput, Positions, QkNorm};
 pub use edm2_unet::{Edm2Size, Edm2UNet, Edm2UNetConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use precision::Precision;

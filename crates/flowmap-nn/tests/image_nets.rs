@@ -8,8 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::Stream;
 use flowmap_dual::Dual;
 use flowmap_nn::net::{
-    Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Edm2Size, Edm2UNet, Edm2UNetConfig, ReversedTime,
-    TimeDirection, UNet, UNetConfig,
+    AttentionScale, Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, DitConfig, Edm2Size, Edm2UNet,
+    Edm2UNetConfig, ReversedTime, TimeDirection, UNet, UNetConfig,
 };
 use flowmap_nn::{AverageVelocity, Condition, Error, ParamBuilder, Params};
 use image_nets::{ImageCase, Kind, N, SIGMA_DATA, cases, host, images, loss, times};
@@ -162,6 +162,32 @@ fn network_whose_time_runs_from_data_is_the_reversed_network_to_the_last_bit() {
         let expected = moved(&case, &wrapped, along, 0.0, DType::F32);
         assert_eq!(host(found.primal()), host(expected.primal()), "{along:?}");
         assert_eq!(host(found.tangent().unwrap()), host(expected.tangent().unwrap()), "{along:?}");
+    }
+}
+
+/// With heads of 4 numbers it takes queries that are half as long.
+#[test]
+fn attention_that_divides_by_the_width_is_that_of_shorter_queries() {
+    let case = cases().into_iter().find(|case| case.name == "dit of shortcut models").unwrap();
+    let Kind::Dit(config) = &case.kind else { panic!("not a DiT") };
+    assert_eq!(config.width / config.heads, 4);
+    let mut tensors = case.tensors();
+    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| name.contains("attn.qkv")) {
+        let (queries, rest) =
+            (tensor.narrow(0, 0, config.width), tensor.narrow(0, config.width, 2 * config.width));
+        *tensor = Tensor::cat(&[(queries.unwrap() * 0.5).unwrap(), rest.unwrap()], 0).unwrap();
+        assert_eq!(tensor.dims()[0], 3 * config.width, "{name}");
+    }
+    let root = DitConfig { attention_scale: AttentionScale::Root, ..config.clone() };
+    let root = ImageCase { kind: Kind::Dit(root), name: case.name, conditioning: case.conditioning };
+    let (root, _) = root.build(ParamBuilder::frozen(tensors, DType::F64, &Device::Cpu));
+    let net = case.frozen(DType::F64);
+    for along in DIRECTIONS {
+        let found = moved(&case, &*net, along, 0.0, DType::F64);
+        let expected = moved(&case, &*root, along, 0.0, DType::F64);
+        assert!(relative(&host(found.primal()), &host(expected.primal())) < 1e-12, "{along:?}");
+        let tangents = [found.tangent().unwrap(), expected.tangent().unwrap()].map(host);
+        assert!(relative(&tangents[0], &tangents[1]) < 1e-12, "{along:?}");
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use layers::{ConfigSource, resolve};
 pub use network::{NetworkConfig, Outline};
 
-use crate::{Error, GuidanceConfig, Result, TeacherConfig};
+use crate::{Error, GuidanceConfig, Result, TeacherConfig, Weights};
 
 /// The config of a run, every default filled in.
 ///
@@ -173,11 +173,39 @@ pub struct EvalConfig {
     /// Scale of classifier-free guidance, as of `flowmap sample --guidance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<f64>,
+    /// Which weights are judged.
+    pub weights: EvalWeights,
+}
+
+/// Which weights of a run are judged at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvalWeights {
+    /// The moving average of the largest decay, or the parameters where there is none.
+    #[default]
+    Average,
+    /// The parameters of the last step.
+    Parameters,
+}
+
+impl From<EvalWeights> for Weights {
+    fn from(weights: EvalWeights) -> Self {
+        match weights {
+            EvalWeights::Average => Self::Best,
+            EvalWeights::Parameters => Self::Live,
+        }
+    }
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { steps: vec![1, 2, 4, 8, 16], num: 100_000, metrics: Vec::new(), guidance: None }
+        Self {
+            steps: vec![1, 2, 4, 8, 16],
+            num: 100_000,
+            metrics: Vec::new(),
+            guidance: None,
+            weights: EvalWeights::Average,
+        }
     }
 }
 

@@ -35,7 +35,9 @@ mod trainer;
 
 pub use atomic::{make_dir_with, write_atomically};
 pub use checkpoint::{Checkpoint, State};
-pub use config::{Config, ConfigSource, EvalConfig, NetworkConfig, Outline, TrainConfig, resolve};
+pub use config::{
+    Config, ConfigSource, EvalConfig, EvalWeights, NetworkConfig, Outline, TrainConfig, resolve,
+};
 pub use divergence::Fault;
 pub use error::{Error, Result};
 pub use estimate::Estimate;

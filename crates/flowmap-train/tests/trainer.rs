@@ -136,6 +136,18 @@ fn averages(checkpoint: &Checkpoint) -> Vec<u32> {
 }
 
 #[test]
+fn weights_that_are_judged_are_the_average_or_those_of_the_last_step() {
+    let judged = |sets: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut trainer = Trainer::new(config(sets), &Device::Cpu).unwrap();
+        let model = train(&RunDir::new(dir.path()), &mut trainer, &mut Witness::default()).unwrap();
+        model.path.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(judged(&["train.ema=[0.9,0.99]"]), "ema-0.99.safetensors");
+    assert_eq!(judged(&["train.ema=[0.9]", "eval.weights=parameters"]), "model.safetensors");
+}
+
+#[test]
 fn only_the_newest_checkpoints_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunDir::new(dir.path());

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use flowmap_train::{
-    Config, Evaluation, Model, Observer, Reference, RunDir, RunTime, Weights, draw_figures, evaluate,
-    law_table, quality_table, read_log, write_atomically, write_report,
+    Config, Evaluation, Model, Observer, Reference, RunDir, RunTime, draw_figures, evaluate, law_table,
+    quality_table, read_log, write_atomically, write_report,
 };
 
 use crate::args::PlotArgs;
@@ -23,7 +23,7 @@ pub fn run(args: &PlotArgs) -> Result<()> {
         bail!("{} is no run directory: it has no config.toml", args.run.display());
     }
     let config = Config::read(&run.config())?;
-    let model = Model::open(run.path(), Weights::Best, &device)?;
+    let model = Model::open(run.path(), config.eval.weights.into(), &device)?;
     let mut bar = TrainingBar::new(config.train.steps, config.train.batch, config.train.steps);
     let evaluation = judge_and_draw(&run, &config, &model, &device, &mut bar)?;
     bar.finish();

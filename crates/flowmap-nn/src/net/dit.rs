@@ -6,12 +6,14 @@
 //! the jump as in Mean Flow, Geng and others 2025, arXiv:2505.13447.
 //! Names and layouts are those of the public PyTorch models: `x_embedder.proj`, `t_embedder.mlp` of s, `r_embedder.mlp`
 //! of t − s or its logarithm ([`JumpInput`]), `y_embedder.embedding_table`, `blocks.{i}`, `final_layer`.
+//! [`AttentionScale`] and [`DitInit`] are what the authors' code of shortcut models has otherwise.
 //! Differs from DiT: no learned variance. A network that takes the scale w of guidance embeds 1 − 1/w
 //! through `g_embedder.mlp`, as improved Mean Flow does, arXiv:2512.02012.
 
 mod block;
 mod jump;
 mod position;
+mod variant;
 
 use std::sync::Arc;
 
@@ -24,9 +26,10 @@ use block::{Block, EPS};
 pub use jump::JumpInput;
 pub use position::Positions;
 use position::Rotation;
+pub use variant::{AttentionScale, DitInit};
 
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
-use super::linear::{Linear, glorot};
+use super::linear::Linear;
 use super::patches::Patches;
 use super::time_embedding::{Sinusoids, TimeEmbedder};
 use super::{ActivationMemory, Cost, Precision};
@@ -87,6 +90,10 @@ pub struct DitConfig {
     pub time_scale: f64,
     /// What the second embedding is told of a jump.
     pub jump: JumpInput,
+    /// What attention divides by.
+    pub attention_scale: AttentionScale,
+    /// How layers begin.
+    pub init: DitInit,
 }
 
 /// The keys of a file.
@@ -111,6 +118,10 @@ struct Keys {
     time_scale: f64,
     #[serde(default)]
     jump: JumpInput,
+    #[serde(default)]
+    attention_scale: AttentionScale,
+    #[serde(default)]
+    init: DitInit,
 }
 
 fn patch() -> usize {
@@ -140,6 +151,8 @@ impl From<Keys> for DitConfig {
             time_features: keys.time_features,
             time_scale: keys.time_scale,
             jump: keys.jump,
+            attention_scale: keys.attention_scale,
+            init: keys.init,
         }
     }
 }
@@ -159,6 +172,8 @@ impl DitConfig {
             time_features: time_features(),
             time_scale: time_scale(),
             jump: JumpInput::default(),
+            attention_scale: AttentionScale::default(),
+            init: DitInit::default(),
         }
     }
 
@@ -258,7 +273,11 @@ impl Dit {
             conditioning.takes_guidance().then(|| embedder("g_embedder", builder)).transpose()?;
         Ok(Self {
             features: Sinusoids::new(n, config.time_scale, builder)?,
-            x_weight: builder.param("x_embedder.proj.weight", kernel, glorot(patches.len(), width))?,
+            x_weight: builder.param(
+                "x_embedder.proj.weight",
+                kernel,
+                config.init.patches([width, sizes[0], side]),
+            )?,
             x_bias: builder.param("x_embedder.proj.bias", width, Init::Zeros)?,
             pos_embed,
             rotation,
@@ -269,10 +288,7 @@ impl Dit {
             activations: builder.activations(),
             precision: builder.precision(),
             blocks: (0..config.depth)
-                .map(|i| {
-                    let sizes = (width, config.mlp_width(), config.heads);
-                    Block::new(&format!("blocks.{i}"), sizes, config.qk_norm, builder).map(Arc::new)
-                })
+                .map(|i| Block::new(&format!("blocks.{i}"), config, builder).map(Arc::new))
                 .collect::<Result<_>>()?,
             final_modulation: Linear::new(
                 "final_layer.adaLN_modulation.1",

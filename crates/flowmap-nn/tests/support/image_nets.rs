@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{
-    Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet,
-    Edm2UNetConfig, JumpInput, Positions, QkNorm, SecondTime, TimeDirection, UNet, UNetConfig,
+    AttentionScale, Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitInit, DitSize,
+    Edm2UNet, Edm2UNetConfig, JumpInput, Positions, QkNorm, SecondTime, TimeDirection, UNet, UNetConfig,
 };
 use flowmap_nn::objective::{LsdStop, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
@@ -47,7 +47,13 @@ pub fn cases() -> Vec<ImageCase> {
     };
     let rope = DitConfig { positions: Positions::Rope, qk_norm: QkNorm::Rms, patch: 2, ..dit.clone() };
     let layer = DitConfig { qk_norm: QkNorm::Layer, ..dit.clone() };
-    let halvings = DitConfig { jump: JumpInput::Halvings, ..dit.clone() };
+    let halvings = DitConfig {
+        heads: 4,
+        jump: JumpInput::Halvings,
+        attention_scale: AttentionScale::Width,
+        init: DitInit::XavierUniform,
+        ..dit.clone()
+    };
     let edm2 = Edm2UNetConfig {
         channels: 8,
         channel_mult: vec![1, 2],
@@ -82,7 +88,7 @@ pub fn cases() -> Vec<ImageCase> {
         case("dit, guided", Kind::Dit(dit), Conditioning::GuidedLabels(3)),
         case("dit, rope, rms", Kind::Dit(rope), Conditioning::None),
         case("dit, layer norm of q and k", Kind::Dit(layer), Conditioning::None),
-        case("dit, halvings of a jump", Kind::Dit(halvings), Conditioning::None),
+        case("dit of shortcut models", Kind::Dit(halvings), Conditioning::None),
         case("edm2", Kind::Edm2(edm2.clone()), Conditioning::Labels(3)),
         case("edm2, guided", Kind::Edm2(edm2.clone()), Conditioning::GuidedLabels(3)),
         case("edm2, no labels", Kind::Edm2(edm2), Conditioning::None),

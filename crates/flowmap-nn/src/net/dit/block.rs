@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Cost;
 use super::super::linear::Linear;
 use super::position::Rotation;
+use super::{AttentionScale, DitConfig};
 use crate::{Init, ParamBuilder, Result};
 
 /// Added to the variance of a token.
@@ -69,6 +70,7 @@ pub(super) struct Block {
     width: usize,
     mlp_width: usize,
     heads: usize,
+    attention_scale: AttentionScale,
     modulation: Linear,
     qkv: Linear,
     q_norm: Option<HeadNorm>,
@@ -79,27 +81,36 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// A block of `(width, mlp_width, heads)` whose tensors are named below `name`.
-    pub(super) fn new(
-        name: &str,
-        (width, mlp_width, heads): (usize, usize, usize),
-        qk_norm: QkNorm,
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
+    /// A block whose tensors are named below `name`.
+    pub(super) fn new(name: &str, config: &DitConfig, builder: &mut ParamBuilder) -> Result<Self> {
+        let DitConfig { width, heads, init, .. } = *config;
+        let mlp_width = config.mlp_width();
         let below = |layer: &str| format!("{name}.{layer}");
         let modulation = below("adaLN_modulation.1");
-        let mut head_norm = |layer: &str| HeadNorm::new(&below(layer), width / heads, qk_norm, builder);
+        let mut head_norm =
+            |layer: &str| HeadNorm::new(&below(layer), width / heads, config.qk_norm, builder);
+        let (q_norm, k_norm) = (head_norm("attn.q_norm")?, head_norm("attn.k_norm")?);
+        let mut dense = |layer: &str, d_in: usize, d_out: usize| {
+            Linear::new(&below(layer), d_in, d_out, init.dense(d_in, d_out), builder)
+        };
         Ok(Self {
             width,
             mlp_width,
             heads,
-            q_norm: head_norm("attn.q_norm")?,
-            k_norm: head_norm("attn.k_norm")?,
-            modulation: Linear::new(&modulation, width, 6 * width, Init::Zeros, builder)?,
-            qkv: Linear::glorot(&below("attn.qkv"), width, 3 * width, builder)?,
-            proj: Linear::glorot(&below("attn.proj"), width, width, builder)?,
-            fc1: Linear::glorot(&below("mlp.fc1"), width, mlp_width, builder)?,
-            fc2: Linear::glorot(&below("mlp.fc2"), mlp_width, width, builder)?,
+            attention_scale: config.attention_scale,
+            q_norm,
+            k_norm,
+            proj: dense("attn.proj", width, width)?,
+            fc1: dense("mlp.fc1", width, mlp_width)?,
+            fc2: dense("mlp.fc2", mlp_width, width)?,
+            modulation: Linear::new(&modulation, width, 6 * width, init.modulation(), builder)?,
+            qkv: Linear::new(
+                &below("attn.qkv"),
+                width,
+                3 * width,
+                init.stacked(width, width, 3 * width),
+                builder,
+            )?,
         })
     }
 
@@ -121,7 +132,19 @@ impl Block {
         let (None, None, None) = (&self.q_norm, &self.k_norm, rotation) else {
             return self.proj.of(&self.prepared_attention(&packed, rotation)?);
         };
+        let packed = match self.query_factor() {
+            None => packed,
+            Some(factor) => {
+                let queries = packed.narrow(2, 0, self.width)?.scale(factor)?;
+                Dual::cat_last(&[queries, packed.narrow(2, self.width, 2 * self.width)?])?
+            }
+        };
         self.proj.of(&packed.self_attention(self.heads)?)
+    }
+
+    /// What queries are multiplied by before an attention that divides by the root of a head's width.
+    fn query_factor(&self) -> Option<f64> {
+        self.attention_scale.of_queries(self.width / self.heads)
     }
 
     /// Attention whose queries and keys are normalised or rotated first.
@@ -136,6 +159,7 @@ impl Block {
             rotation.map_or(Ok(x.clone()), |rotation| rotation.of(&x))
         };
         let (q, k) = (prepared(part(0)?, &self.q_norm)?, prepared(part(1)?, &self.k_norm)?);
+        let q = self.query_factor().map_or(Ok(q.clone()), |factor| q.scale(factor))?;
         let y = q.attention(&k, &part(2)?)?;
         Ok(y.transpose(1, 2)?.contiguous()?.reshape(&[batch, n, self.width])?)
     }
