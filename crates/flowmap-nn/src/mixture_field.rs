@@ -144,6 +144,10 @@ fn coefficients(interpolant: InterpolantKind, t: &Tensor) -> candle_core::Result
             let one = t.ones_like()?;
             Ok([(&one - t)?, t.clone(), one.neg()?, one])
         }
+        InterpolantKind::NoisyLinear(noisy) => {
+            let (one, rate) = (t.ones_like()?, noisy.sigma_min() - 1.0);
+            Ok([t.affine(rate, 1.0)?, t.clone(), (&one * rate)?, one])
+        }
         InterpolantKind::Trigonometric => turned((t * FRAC_PI_2)?, (t.ones_like()? * FRAC_PI_2)?),
         InterpolantKind::VariancePreserving => {
             let turn = (t * PI)?;

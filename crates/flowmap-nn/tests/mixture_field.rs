@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
-use flowmap_core::InterpolantKind;
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
+use flowmap_core::{InterpolantKind, NoisyLinear};
 use flowmap_nn::{Condition, ExactField, MixtureField, VelocityField};
 
 const SIGMA0: f64 = 0.8;
@@ -42,7 +42,8 @@ fn value_and_gradient(field: &dyn VelocityField, t: &Tensor, x: &Var) -> [Tensor
 fn field_on_tensors_is_the_exact_one_with_its_gradient() {
     // With axes of one component, and with none.
     for parts in [parts(), parts()[..2].to_vec()] {
-        for interpolant in InterpolantKind::ALL {
+        let noisy = InterpolantKind::NoisyLinear(NoisyLinear::new(0.1).unwrap());
+        for interpolant in InterpolantKind::ALL.into_iter().chain([noisy]) {
             let exact = ExactField::new(MixtureFlow::new(interpolant, SIGMA0, &parts).unwrap());
             let field = MixtureField::new(interpolant, SIGMA0, &parts, &Device::Cpu).unwrap();
             let (t, x) = points(33);
