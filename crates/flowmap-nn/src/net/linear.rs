@@ -27,11 +27,6 @@ impl Linear {
         })
     }
 
-    /// A layer whose weights are normal with variance 2/(in + out) at first, Glorot and Bengio 2010.
-    pub(super) fn glorot(name: &str, d_in: usize, d_out: usize, builder: &mut ParamBuilder) -> Result<Self> {
-        Self::new(name, d_in, d_out, glorot(d_in, d_out), builder)
-    }
-
     /// W x + b.
     pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
         Ok(x.linear(&self.weight, Some(&self.bias))?)
@@ -48,7 +43,7 @@ impl Linear {
     }
 }
 
-/// Normal with variance 2/(in + out).
+/// Normal with variance 2/(in + out), Glorot and Bengio 2010.
 pub(super) fn glorot(d_in: usize, d_out: usize) -> Init {
     Init::Normal((2.0 / (d_in + d_out).max(1) as f64).sqrt())
 }

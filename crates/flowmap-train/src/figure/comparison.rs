@@ -79,7 +79,7 @@ pub fn comparison(
         plot.say_empty();
     }
     for (name, level) in &levels {
-        draw_level(&mut plot, name, *level);
+        draw_level(&mut plot, name, *level, &[]);
     }
     let mut names = Vec::new();
     for (series_idx, (points, s)) in lines.iter().zip(series).enumerate() {

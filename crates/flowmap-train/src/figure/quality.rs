@@ -16,6 +16,9 @@ const HEIGHT: usize = 420;
 /// Length of the dashes of the floor and of the room between them.
 const DASH: (f32, f32) = (6.0, 5.0);
 
+/// Width and height that the name of a level may take in pixels, with the dot of a point in reach.
+const LEVEL_NAME: [f32; 2] = [100.0, 24.0];
+
 const LINE: Stroke = Stroke { width: 2.2, alpha: 1.0 };
 const THIN: Stroke = Stroke { width: 1.0, alpha: 1.0 };
 
@@ -81,7 +84,8 @@ pub fn quality_vs_steps(
         plot.say_empty();
     }
     if let Some(floor) = floor {
-        draw_floor(&mut plot, floor);
+        let points = lines.iter().flat_map(|points| pixels(&plot, points)).collect::<Vec<_>>();
+        draw_level(&mut plot, "floor", floor, &points);
     }
     for (points, (_, color)) in lines.iter().zip(&legend) {
         let places = pixels(&plot, points);
@@ -110,13 +114,8 @@ pub(super) fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
     points
 }
 
-/// The dashed line of exact samples, named at its left end.
-fn draw_floor(plot: &mut Plot, floor: f64) {
-    draw_level(plot, "floor", floor);
-}
-
-/// A dashed line at `value`, named at its left end.
-pub(super) fn draw_level(plot: &mut Plot, name: &str, value: f64) {
+/// A dashed line at `value`, named at its left end: above it, or below where one of these points lies there.
+pub(super) fn draw_level(plot: &mut Plot, name: &str, value: f64, points: &[[f32; 2]]) {
     // The middle of a row of pixels, for a crisp line.
     let y = plot.place(1.0, value)[1].floor() + 0.5;
     let (left, right) = (plot.area.x as f32, plot.area.right() as f32);
@@ -127,7 +126,11 @@ pub(super) fn draw_level(plot: &mut Plot, name: &str, value: f64) {
         x += DASH.0 + DASH.1;
     }
     let text = format!("{name} {}", three_digits(value));
-    plot.remark([left + 6.0, y - 6.0], &text, MUTED, Align::Left);
+    let is_taken = points
+        .iter()
+        .any(|[x, of_point]| *x < left + LEVEL_NAME[0] && (y - LEVEL_NAME[1]..=y).contains(of_point));
+    let baseline = if is_taken { y + 15.0 } else { y - 6.0 };
+    plot.remark([left + 6.0, baseline], &text, MUTED, Align::Left);
 }
 
 /// Three significant digits: `0.123`, `1.23`, `12.3`, `123`, `1.23e-5`.
