@@ -14,7 +14,7 @@ use flowmap_dual::Dual;
 use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
 use flowmap_nn::net::{
     DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions,
-    QkNorm, ReversedTime, TimeDirection,
+    QkNorm, TimeDirection,
 };
 use flowmap_nn::objective::{LsdStop, MeanFlowVelocity, Objective};
 use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, ParamBuilder, Params, Times};
@@ -88,7 +88,7 @@ fn check_edm2_unet(fixture: &Fixture, dtype: DType) {
     fixture.check_gradients("", &lsd, &params, SINGLE);
 }
 
-fn dit(fixture: &Fixture, mut builder: ParamBuilder) -> (ReversedTime<Dit>, Params) {
+fn dit(fixture: &Fixture, mut builder: ParamBuilder) -> (Dit, Params) {
     let dims = |name: &str| fixture.find(&format!("param.{name}")).map(|t| t.dims().to_vec());
     let kernel = dims("x_embedder.proj.weight").unwrap();
     let depth = fixture.names().filter(|n| n.starts_with("param.blocks.") && n.ends_with("attn.qkv.weight"));
@@ -105,12 +105,13 @@ fn dit(fixture: &Fixture, mut builder: ParamBuilder) -> (ReversedTime<Dit>, Para
         positions: if dims("pos_embed").is_some() { Positions::Sincos } else { Positions::Rope },
         qk_norm,
         time_features: dims("t_embedder.mlp.0.weight").unwrap()[1],
+        time: TimeDirection::FromData,
         ..DitConfig::new(DitSize::S, kernel[2])
     };
     let shape = &fixture.find("input.x").unwrap().dims()[1..];
     let n_classes = dims("y_embedder.embedding_table.weight").map_or(0, |dims| dims[0] - 1);
     let net = Dit::new(&config, shape, n_classes, 1.0, &mut builder).unwrap();
-    (ReversedTime(net), builder.finish().unwrap())
+    (net, builder.finish().unwrap())
 }
 
 /// Their time runs from data to noise, and so do s = 1 − t and t = 1 − r here; u is −v, and both derivatives agree.

@@ -32,7 +32,7 @@ use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::Linear;
 use super::patches::Patches;
 use super::time_embedding::{Sinusoids, TimeEmbedder};
-use super::{ActivationMemory, Cost, Precision};
+use super::{ActivationMemory, Cost, Precision, TimeDirection};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Standard deviation of the embeddings of labels at first.
@@ -94,6 +94,8 @@ pub struct DitConfig {
     pub attention_scale: AttentionScale,
     /// How layers begin.
     pub init: DitInit,
+    /// Which way the time runs that the network is given.
+    pub time: TimeDirection,
 }
 
 /// The keys of a file.
@@ -122,6 +124,8 @@ struct Keys {
     attention_scale: AttentionScale,
     #[serde(default)]
     init: DitInit,
+    #[serde(default)]
+    time: TimeDirection,
 }
 
 fn patch() -> usize {
@@ -153,6 +157,7 @@ impl From<Keys> for DitConfig {
             jump: keys.jump,
             attention_scale: keys.attention_scale,
             init: keys.init,
+            time: keys.time,
         }
     }
 }
@@ -174,6 +179,7 @@ impl DitConfig {
             jump: JumpInput::default(),
             attention_scale: AttentionScale::default(),
             init: DitInit::default(),
+            time: TimeDirection::default(),
         }
     }
 
@@ -336,6 +342,13 @@ impl Dit {
 impl AverageVelocity for Dit {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         check_shape(&self.shape, x)?;
+        self.config.time.velocity(s, t, |start, end| self.of(start, end, x, condition))
+    }
+}
+
+impl Dit {
+    /// v, or u = −v, of these times as they are.
+    fn of(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let width = self.config.width;
         // SiLU(c) is what every modulation reads.
         let c = self.precision.inside(&Activation::Silu.apply(&self.condition(s, t, condition)?)?)?;
