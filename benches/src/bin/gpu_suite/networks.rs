@@ -177,9 +177,13 @@ impl Case {
         };
         let (s, t) = times(dtype, device)?;
         let labels = labels(self.n_classes, device)?;
-        let augment = normal(7, (N, augment_dim), 1.0)?.to_dtype(dtype)?.to_device(device)?;
-        let augment = Some(&augment).filter(|_| augment_dim > 0);
-        let condition = Condition { labels: labels.as_ref(), augment, ..Condition::default() };
+        // Not every driver gives a device a tensor without numbers.
+        let augment = match augment_dim {
+            0 => None,
+            _ => Some(normal(7, (N, augment_dim), 1.0)?.to_dtype(dtype)?.to_device(device)?),
+        };
+        let condition =
+            Condition { labels: labels.as_ref(), augment: augment.as_ref(), ..Condition::default() };
         let map = FlowMap::given(net, condition);
         let (x, w) = (draw(1)?, draw(2)?);
         let (x_st, dt_x_st) = map.jump_dt(&s, &t, &x)?;

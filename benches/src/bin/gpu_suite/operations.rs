@@ -122,6 +122,12 @@ const CASES: &[Case] = &[
     wide("group_norm, modulated, silu", IMAGE_MODULATED, |x| {
         x[0].group_norm_with(4, EPS, modulated(x), Some(Activation::Silu))
     }),
+    wide("silu, modulated", IMAGE_MODULATED, |x| x[0].modulated(modulated(x), Some(Activation::Silu))),
+    wide("silu, affine", IMAGE, |x| x[0].modulated(affine(x), Some(Activation::Silu))),
+    wide("silu", &[D(&[3, 12, 7, 5])], |x| x[0].modulated(Modulation::Identity, Some(Activation::Silu))),
+    wide("scaled_plus", &[X, D(&[37, 29])], |x| x[0].scaled_plus(0.7, &x[1])),
+    wide("unit_magnitude", &[D(&[3, 12, 7, 5])], |x| x[0].unit_magnitude(1, EPS)),
+    wide("clamp", &[X], |x| x[0].clamp(0.8)),
     case("add_gated", &[D(&[5, 7, 13]), D(&[5, 7, 13]), D(&[5, 13])], |x| x[0].add_gated(&x[1], &x[2])),
     wide("attention", &[D(&[2, 3, 11, 5]), D(&[2, 3, 13, 5]), D(&[2, 3, 13, 5])], |x| {
         x[0].attention(&x[1], &x[2])

@@ -76,6 +76,7 @@ fn oracle(case: &Case) -> (Vec<Tensor>, Vec<Option<Tensor>>, [Tensor; 2]) {
     let y = match case.shape {
         NormShape::Rows { is_centered: true, .. } => x.layer_norm_with(EPS, modulation, case.activation),
         NormShape::Rows { .. } => x.rms_norm_with(EPS, modulation, case.activation),
+        NormShape::Groups { is_scaled: false, .. } => x.modulated(modulation, case.activation),
         NormShape::Groups { groups, .. } => {
             x.group_norm_with(groups as usize, EPS, modulation, case.activation)
         }
@@ -184,7 +185,17 @@ fn row_kernels_agree_with_the_composed_oracle() {
 fn group_kernels_agree_with_the_composed_oracle() {
     for (batch, channels, groups, area) in [(2, 6, 3, 5), (3, 4, 1, 49), (2, 24, 2, 3), (1, 2, 2, 700)] {
         for is_shared in [true, false] {
-            check_all(NormShape::Groups { batch, channels, groups, area, is_shared });
+            check_all(NormShape::Groups { batch, channels, groups, area, is_shared, is_scaled: true });
+        }
+    }
+}
+
+#[test]
+fn group_kernels_that_scale_nothing_leave_x_as_it_is() {
+    for (batch, channels, area) in [(2, 6, 5), (3, 4, 49), (1, 2, 700)] {
+        for is_shared in [true, false] {
+            let groups = channels;
+            check_all(NormShape::Groups { batch, channels, groups, area, is_shared, is_scaled: false });
         }
     }
 }

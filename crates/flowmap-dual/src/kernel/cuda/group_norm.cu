@@ -3,6 +3,7 @@
 // n = r (x - <x>),  z = g n + h,  y = f(z);  y' = f'(z) (g n' + g' n + h')       (1), (2)
 // and back through both. <.> is the mean over a group: `depth` channels of `area` numbers, one slice of memory.
 //
+// Where `is_scaled` is 0, n is x itself: mean 0, r = 1, and none of the terms that follow from means.
 // A null tangent is zero. `offset` is added to the gain, which belongs to a channel of one sample, or of all
 // (`is_shared`). One block a group; within a channel gain and shift are two numbers, so that all sums of the backward
 // pass are made of five for each channel, which one warp adds: gz, n gz, gz', n gz' and c' gz'.
@@ -61,26 +62,30 @@ struct Channel {
 template <class F>
 __device__ __forceinline__ void forward(const float *x, const float *dx, const float *gain, const float *dgain,
                                         const float *shift, const float *dshift, float *y, float *dy, float *stats,
-                                        u32 channels, u32 depth, u32 area, u32 is_shared, float offset, double eps) {
+                                        u32 channels, u32 depth, u32 area, u32 is_shared, u32 is_scaled,
+                                        float offset, double eps) {
     const u32 group = blockIdx.x, len = depth * area;
     const u64 start = (u64)group * len;
-    float sums[2] = {0.0f, 0.0f};
-    for (u32 i = threadIdx.x; i < len; i += blockDim.x) {
-        sums[0] += x[start + i];
-        sums[1] += at_or_zero(dx, start + i);
+    float mean = 0.0f, inverse = 1.0f, tangent_mean = 0.0f, slope = 0.0f;
+    if (is_scaled) {
+        float sums[2] = {0.0f, 0.0f};
+        for (u32 i = threadIdx.x; i < len; i += blockDim.x) {
+            sums[0] += x[start + i];
+            sums[1] += at_or_zero(dx, start + i);
+        }
+        warp_sums(sums);
+        sums_of_warps(sums);
+        mean = sums[0] / len, tangent_mean = sums[1] / len;
+        sums[0] = sums[1] = 0.0f;
+        for (u32 i = threadIdx.x; i < len; i += blockDim.x) {
+            const float c = x[start + i] - mean, dc = at_or_zero(dx, start + i) - tangent_mean;
+            sums[0] += c * c, sums[1] += c * dc;
+        }
+        warp_sums(sums);
+        sums_of_warps(sums);
+        const double root = 1.0 / sqrt((double)sums[0] / len + eps);
+        inverse = (float)root, slope = (float)(root * sums[1] / len);
     }
-    warp_sums(sums);
-    sums_of_warps(sums);
-    const float mean = sums[0] / len, tangent_mean = sums[1] / len;
-    sums[0] = sums[1] = 0.0f;
-    for (u32 i = threadIdx.x; i < len; i += blockDim.x) {
-        const float c = x[start + i] - mean, dc = at_or_zero(dx, start + i) - tangent_mean;
-        sums[0] += c * c, sums[1] += c * dc;
-    }
-    warp_sums(sums);
-    sums_of_warps(sums);
-    const double root = 1.0 / sqrt((double)sums[0] / len + eps);
-    const float inverse = (float)root, slope = (float)(root * sums[1] / len);
     if (threadIdx.x == 0) {
         const float all[4] = {mean, inverse, tangent_mean, slope};
         for (u32 k = 0; k < 4; ++k) stats[4 * (u64)group + k] = all[k];
@@ -102,7 +107,8 @@ template <class F>
 __device__ __forceinline__ void backward(const float *x, const float *dx, const float *gain, const float *dgain,
                                          const float *shift, const float *dshift, const float *stats,
                                          const float *gy, const float *gdy, float *gx, float *gdx, float *partials,
-                                         u32 channels, u32 depth, u32 area, u32 is_shared, float offset) {
+                                         u32 channels, u32 depth, u32 area, u32 is_shared, u32 is_scaled,
+                                         float offset) {
     const u32 group = blockIdx.x, len = depth * area, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const u64 start = (u64)group * len;
     const float mean = stats[4 * (u64)group], inverse = stats[4 * (u64)group + 1];
@@ -139,7 +145,8 @@ __device__ __forceinline__ void backward(const float *x, const float *dx, const 
         }
     }
     sums_of_warps(total);
-    const float share = 1.0f / len, mean_a = total[0] * share, mean_b = total[2] * share, n_b = total[3] * share;
+    const float share = is_scaled ? 1.0f / len : 0.0f;
+    const float mean_a = total[0] * share, mean_b = total[2] * share, n_b = total[3] * share;
     const float n_factor = total[1] * share + inverse * (total[4] * share - 3.0f * slope * n_b);
     for (u32 i = threadIdx.x; i < len; i += blockDim.x) {
         const Channel c(gain, dgain, shift, dshift, offset, group * depth + i / area, channels, is_shared);
@@ -161,16 +168,16 @@ __device__ __forceinline__ void backward(const float *x, const float *dx, const 
     extern "C" __global__ void __launch_bounds__(256) group_norm_forward_##NAME(                                  \
         const float *x, const float *dx, const float *gain, const float *dgain, const float *shift,               \
         const float *dshift, float *y, float *dy, float *stats, u32 channels, u32 depth, u32 area,                \
-        u32 is_shared, float offset, double eps) {                                                                \
-        forward<F>(x, dx, gain, dgain, shift, dshift, y, dy, stats, channels, depth, area, is_shared, offset,     \
-                   eps);                                                                                          \
+        u32 is_shared, u32 is_scaled, float offset, double eps) {                                                 \
+        forward<F>(x, dx, gain, dgain, shift, dshift, y, dy, stats, channels, depth, area, is_shared, is_scaled,  \
+                   offset, eps);                                                                                  \
     }                                                                                                             \
     extern "C" __global__ void __launch_bounds__(256) group_norm_backward_##NAME(                                 \
         const float *x, const float *dx, const float *gain, const float *dgain, const float *shift,               \
         const float *dshift, const float *stats, const float *gy, const float *gdy, float *gx, float *gdx,        \
-        float *partials, u32 channels, u32 depth, u32 area, u32 is_shared, float offset) {                        \
+        float *partials, u32 channels, u32 depth, u32 area, u32 is_shared, u32 is_scaled, float offset) {         \
         backward<F>(x, dx, gain, dgain, shift, dshift, stats, gy, gdy, gx, gdx, partials, channels, depth, area,  \
-                    is_shared, offset);                                                                           \
+                    is_shared, is_scaled, offset);                                                                \
     }
 
 FOR_EACH_CURVE(GROUP_NORM)

@@ -225,8 +225,8 @@ impl<P: Copy> NormInputs<P> {
 pub(crate) enum NormShape {
     /// Rows of `channels`; every `tokens` share a gain.
     Rows { runs: u32, tokens: u32, channels: u32, is_centered: bool },
-    /// Groups of `depth` channels of `area` numbers.
-    Groups { batch: u32, channels: u32, groups: u32, area: u32, is_shared: bool },
+    /// Groups of channels of `area` numbers, left as they are where `is_scaled` is false.
+    Groups { batch: u32, channels: u32, groups: u32, area: u32, is_shared: bool, is_scaled: bool },
 }
 
 impl NormShape {
@@ -280,8 +280,9 @@ pub(crate) fn norm_forward<L: Launcher>(
             let kernel = Kernel::curved("layer_norm", "layer_norm_forward", activation);
             launcher.launch(kernel, config(rows.div_ceil(WARPS).into(), THREADS), &args)
         }
-        NormShape::Groups { channels, groups, area, is_shared, .. } => {
-            args.extend([channels, channels / groups, area, is_shared.into()].map(Arg::U32));
+        NormShape::Groups { channels, groups, area, is_shared, is_scaled, .. } => {
+            let flags = [is_shared.into(), is_scaled.into()];
+            args.extend([channels, channels / groups, area].into_iter().chain(flags).map(Arg::U32));
             args.extend([Arg::F32(offset), Arg::F64(eps)]);
             let kernel = Kernel::curved("group_norm", "group_norm_forward", activation);
             launcher.launch(kernel, config(shape.n_stats().into(), THREADS), &args)
@@ -321,8 +322,9 @@ pub(crate) fn norm_backward<L: Launcher>(
             let config = Config { shared_bytes: 16 * channels, ..config(blocks, block) };
             launcher.launch(Kernel::curved("layer_norm", "layer_norm_backward", activation), config, &args)
         }
-        NormShape::Groups { channels, groups, area, is_shared, .. } => {
-            args.extend([channels, channels / groups, area, is_shared.into()].map(Arg::U32));
+        NormShape::Groups { channels, groups, area, is_shared, is_scaled, .. } => {
+            let flags = [is_shared.into(), is_scaled.into()];
+            args.extend([channels, channels / groups, area].into_iter().chain(flags).map(Arg::U32));
             args.push(Arg::F32(offset));
             let kernel = Kernel::curved("group_norm", "group_norm_backward", activation);
             launcher.launch(kernel, config(shape.n_stats().into(), THREADS), &args)

@@ -5,7 +5,7 @@ use candle_core::cuda::CudaStorage;
 use candle_core::{Layout, Result, Tensor, bail};
 
 use super::super::floats::{Parts, is_wanted};
-use super::super::group_norm::Gains;
+use super::super::group_norm::{Gains, Scaled};
 use super::super::layer_norm::Center;
 use super::super::norm::Geometry;
 use super::launcher::{Address, Cuda, blank, read, write};
@@ -45,6 +45,7 @@ impl Plan {
                 groups: size(groups.groups)?,
                 area: size(groups.area)?,
                 is_shared: groups.gains == Gains::Shared,
+                is_scaled: groups.scaled == Scaled::ToUnit,
             },
         })
     }
