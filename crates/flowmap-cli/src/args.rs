@@ -1,9 +1,12 @@
 //! The command line, as it is typed.
 
+mod values;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use values::{positive, seconds};
 
 /// Train, sample and judge generative flow maps.
 #[derive(Debug, Parser)]
@@ -384,26 +387,4 @@ pub struct BenchArgs {
     /// Prints JSON instead of a table.
     #[arg(long)]
     pub json: bool,
-}
-
-/// A time such as `60s`, `2m`, `1h` or `90`, in seconds.
-fn seconds(text: &str) -> Result<f64, String> {
-    let units = [("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (number, unit) = units
-        .into_iter()
-        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))
-        .unwrap_or((text, 1.0));
-    match number.trim().parse::<f64>() {
-        Ok(time) if time > 0.0 && time.is_finite() => Ok(time * unit),
-        _ => Err("expected a positive time such as 60s, 2m or 90".into()),
-    }
-}
-
-/// A whole number of at least one.
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(_) => Err("expected a whole number of at least 1".into()),
-    }
 }
