@@ -1,4 +1,4 @@
-//! Networks and objectives: the same parameters in f64 on the CPU and in f32 on the device.
+//! Networks and objectives: the same parameters in f64 on the CPU, and in f32 and as `precision = "bf16"` on the device.
 //!
 //! A network gives X_{s,t}, ∂_t X_{s,t} and ∇X_{s,t}·w, and the gradients of a random sum of them in all parameters;
 //! an objective its loss and the gradients of that.
@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use flowmap_benches::random::normal;
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_nn::net::Precision;
 use flowmap_nn::objective::Combination;
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, Teacher,
@@ -18,7 +19,7 @@ use flowmap_nn::{
 };
 use flowmap_train::{Config, ConfigSource, RECIPES, Recipe, resolve};
 
-use crate::distance::{F32, Results};
+use crate::distance::{BF16, F32, Results};
 use crate::report::Report;
 
 /// Samples, a multiple of nothing.
@@ -36,6 +37,10 @@ struct Case {
 }
 
 const PLANE: &[usize] = &[2];
+
+/// What networks compute in, with parameters, times, statistics and losses in f32: its name, and how far off it may be.
+const PRECISIONS: [(Precision, &str, f64); 2] =
+    [(Precision::F32, "", F32), (Precision::Bf16, ", bf16", BF16)];
 
 const NETWORKS: &[Case] = &[
     Case {
@@ -116,14 +121,20 @@ const NETWORKS: &[Case] = &[
 /// Checks every network on `device`.
 pub fn check_networks(device: &Device, report: &mut Report) {
     for case in NETWORKS {
-        report.add_error("network", case.name.to_owned(), case.distance(device), F32);
+        for (precision, suffix, tolerance) in PRECISIONS {
+            let name = format!("{}{suffix}", case.name);
+            report.add_error("network", name, case.distance(precision, device), tolerance);
+        }
     }
 }
 
 /// Checks every objective on `device`.
 pub fn check_objectives(device: &Device, report: &mut Report) {
     for recipe in RECIPES {
-        report.add_error("objective", recipe.method.to_owned(), distance_of(recipe, device), F32);
+        for (precision, suffix, tolerance) in PRECISIONS {
+            let name = format!("{}{suffix}", recipe.method);
+            report.add_error("objective", name, distance_of(recipe, precision, device), tolerance);
+        }
     }
     for interpolant in InterpolantKind::ALL {
         let name = format!("exact velocity, {interpolant}");
@@ -143,7 +154,7 @@ impl Case {
         Ok(resolve(&layers)?)
     }
 
-    fn distance(&self, device: &Device) -> Result<f64> {
+    fn distance(&self, precision: Precision, device: &Device) -> Result<f64> {
         let config = self.config()?;
         let build = |mut builder: ParamBuilder| -> Result<Built> {
             let net = config.network.build(self.shape, self.n_classes, 0.7, &mut builder)?;
@@ -156,11 +167,13 @@ impl Case {
                 &(normal(key, var.dims().to_vec(), 0.05)?.to_dtype(DType::F32)? + var.as_detached_tensor())?,
             )?;
         }
-        let results = |dtype: DType, device: &Device| -> Result<Results> {
-            let (net, params) = build(ParamBuilder::trainable(on(&fresh, dtype, device)?, dtype, device))?;
+        let results = |precision, dtype: DType, device: &Device| -> Result<Results> {
+            let builder = ParamBuilder::trainable(on(&fresh, dtype, device)?, dtype, device);
+            let (net, params) = build(builder.with_precision(precision))?;
             self.results(net.as_ref(), &params, config.network.augment_dim(), dtype, device)
         };
-        results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
+        let oracle = results(Precision::F32, DType::F64, &Device::Cpu)?;
+        results(precision, DType::F32, device)?.distance(&oracle)
     }
 
     fn results(
@@ -200,7 +213,7 @@ impl Case {
 }
 
 /// The distance of the loss of a method, and of its gradients, from the oracle.
-fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
+fn distance_of(recipe: &Recipe, precision: Precision, device: &Device) -> Result<f64> {
     let mut layers = vec![ConfigSource::preset("checkerboard")?];
     if recipe.method == "scm" {
         layers.push(ConfigSource::set("interpolant=\"trigonometric\"")?);
@@ -221,14 +234,16 @@ fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
         Ok(builder.finish()?)
     };
     let (student, known) = (fresh(1)?, fresh(2)?);
-    let results = |dtype: DType, device: &Device| -> Result<Results> {
+    let results = |precision, dtype: DType, device: &Device| -> Result<Results> {
         let network = |builder: &mut ParamBuilder| config.network.build(PLANE, N_CLASSES, 1.0, builder);
-        let mut builder = ParamBuilder::trainable(on(&student, dtype, device)?, dtype, device);
+        let mut builder =
+            ParamBuilder::trainable(on(&student, dtype, device)?, dtype, device).with_precision(precision);
         let net = network(&mut builder)?;
         let mut objective = Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
         let params = builder.finish()?;
-        let live = network(&mut ParamBuilder::frozen(params.tensors(), dtype, device))?;
-        let frozen = network(&mut ParamBuilder::frozen(on(&known, dtype, device)?, dtype, device))?;
+        let stopped = |tensors| ParamBuilder::frozen(tensors, dtype, device).with_precision(precision);
+        let live = network(&mut stopped(params.tensors()))?;
+        let frozen = network(&mut stopped(on(&known, dtype, device)?))?;
         objective = objective.with_null_label(N_CLASSES as u32).with_teacher(Teacher::Map(Arc::from(frozen)));
         let draw = |key: u64| -> Result<Tensor> {
             Ok(normal(key, (N, 2), 1.0)?.to_dtype(dtype)?.to_device(device)?)
@@ -242,7 +257,8 @@ fn distance_of(recipe: &Recipe, device: &Device) -> Result<f64> {
             params.vars().values().filter_map(|var| found.gradients.get(var)).map(Tensor::detach).collect();
         Ok(Results { values: vec![Tensor::new(found.losses.read()?.loss, &Device::Cpu)?], gradients })
     };
-    results(DType::F32, device)?.distance(&results(DType::F64, &Device::Cpu)?)
+    let oracle = results(Precision::F32, DType::F64, &Device::Cpu)?;
+    results(precision, DType::F32, device)?.distance(&oracle)
 }
 
 /// The distance of the exact velocity of a mixture, and of its gradient in the points, from flowmap-core's.

@@ -51,7 +51,7 @@ impl Report {
             Outcome::Measured => "",
             Outcome::Skipped => "skipped",
         };
-        println!("{:<11}{:<38}{word:<9}{}", row.part, row.case, row.detail);
+        println!("{:<11}{:<40}{word:<9}{}", row.part, row.case, row.detail);
         self.rows.push(row);
     }
 
