@@ -1,6 +1,6 @@
 //! Configs in layers: preset < file < `--set` < flags.
 //!
-//! Tables merge key by key; a table whose `kind` differs is replaced whole, and so are arrays.
+//! Tables merge key by key; a table whose `kind` differs is replaced whole, and so are arrays and another interpolant.
 //! A term of the loss keeps what all terms have when its `kind` changes, and loses the keys of the old objective alone.
 //! What is wrong is reported with the key and with the layer that set it.
 
@@ -148,6 +148,11 @@ fn anchor_data_path(table: &mut Table, dir: &Path) {
 fn merge(base: &mut Table, top: Table) {
     for (key, value) in top {
         match (base.get_mut(&key), value) {
+            // Its one key names which it is, as `kind` does elsewhere.
+            (Some(Value::Table(below)), Value::Table(above)) if key == "interpolant" => {
+                below.retain(|name, _| above.contains_key(name));
+                merge(below, above);
+            }
             (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
                 merge(below, above)
             }
@@ -296,5 +301,17 @@ mod tests {
             let again = ConfigSource::text("again", &config.to_toml().unwrap()).unwrap();
             assert_eq!(resolve(&[again]).unwrap(), config);
         }
+    }
+
+    #[test]
+    fn misspelled_interpolant_over_that_of_a_preset_is_named_with_the_known_ones() {
+        let preset = || ConfigSource::preset("imagenet-latent-shortcut-b").unwrap();
+        let of = |set: &str| resolve(&[preset(), ConfigSource::set(set).unwrap()]);
+        let message = of("interpolant={ noisy_liner = { sigma_min = 1e-5 } }").unwrap_err().to_string();
+        assert!(message.contains("noisy_liner") && message.contains("noisy_linear"), "{message}");
+        let message = of("interpolant.noisy_linear.sigma_mim=1e-5").unwrap_err().to_string();
+        assert!(message.contains("sigma_mim") && message.contains("sigma_min"), "{message}");
+        assert!(of("interpolant.noisy_linear.sigma_min=1e-4").is_ok());
+        assert!(of("interpolant=\"trigonometric\"").is_ok());
     }
 }
