@@ -31,6 +31,7 @@ mod scope;
 mod simd;
 mod sin_cos;
 mod sums;
+mod winograd;
 
 pub(crate) use attention::{Attention, SelfAttention};
 pub(crate) use convolution::Convolution;

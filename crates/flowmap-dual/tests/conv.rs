@@ -102,8 +102,8 @@ proptest! {
 
 const USUAL: Case = Case {
     batch: 3,
-    channels: 17,
-    outputs: 19,
+    channels: 27,
+    outputs: 29,
     image: (28, 28),
     kernel: (3, 3),
     padding: 1,
@@ -123,6 +123,11 @@ fn sizes_of_networks_agree_with_the_composed_oracle() {
         Case { image: (4, 4), channels: 40, batch: 37, ..USUAL },
         Case { image: (2, 2), padding: 3, stride: 3, kernel: (5, 5), ..USUAL },
         Case { kernel: (1, 1), padding: 3, stride: 2, ..USUAL },
+        Case { channels: 3, ..USUAL },
+        Case { padding: 0, image: (28, 31), ..USUAL },
+        Case { padding: 2, image: (27, 28), ..USUAL },
+        Case { image: (7, 7), channels: 48, outputs: 25, batch: 21, has_bias: false, ..USUAL },
+        Case { image: (95, 6), channels: 32, outputs: 31, batch: 2, has_tangent: false, ..USUAL },
     ];
     for case in cases {
         let worst = worst(case, 3);

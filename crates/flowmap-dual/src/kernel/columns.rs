@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::blank::Blank;
 use super::lanes::lanes;
 
 /// Pixels that one task takes: enough to share the kernel among, few enough to stay in the cache.
@@ -87,15 +88,16 @@ pub(super) struct Split {
 impl Split {
     /// Tasks small enough that there are some of them.
     pub(super) fn new(images: usize, height: usize, width: usize) -> Self {
-        Self::with(images, height, width, (images * height * width / TASKS).clamp(MIN_PIXELS, PIXELS))
+        Self::of(images, height, width, (images * height * width / TASKS).clamp(MIN_PIXELS, PIXELS))
     }
 
     /// Tasks as large as they should be, and if that is only one.
     pub(super) fn large(images: usize, height: usize, width: usize) -> Self {
-        Self::with(images, height, width, PIXELS)
+        Self::of(images, height, width, PIXELS)
     }
 
-    fn with(images: usize, height: usize, width: usize, pixels: usize) -> Self {
+    /// Tasks of about as many pixels.
+    pub(super) fn of(images: usize, height: usize, width: usize, pixels: usize) -> Self {
         let images_each = (pixels / (height * width).max(1)).clamp(1, images.max(1));
         let blocks = (height * width).div_ceil(pixels).clamp(1, height.max(1));
         Self { images, height, images_each, rows_each: height.div_ceil(blocks).max(1) }
@@ -111,26 +113,20 @@ impl Split {
             .collect()
     }
 
-    /// Each task with its rows of `out` `(images, channels, height, width)`, image after image.
+    /// Each task with its rows of `out` `(images, channels, plane)`, image after image; a row has `row_len` numbers, the
+    /// last of a plane perhaps fewer.
     pub(super) fn share(
         self,
-        out: &mut [f32],
+        out: Blank<'_>,
         channels: usize,
-        width: usize,
-    ) -> Vec<(Item, Vec<&mut [f32]>)> {
+        plane: usize,
+        row_len: usize,
+    ) -> Vec<(Item, Vec<Blank<'_>>)> {
         let mut shares: Vec<_> = self.items().into_iter().map(|item| (item, Vec::new())).collect();
-        let blocks = self.height.div_ceil(self.rows_each).max(1);
-        let plane = self.height * width;
-        if plane * channels == 0 {
-            return shares;
-        }
-        for (i, image) in out.chunks_exact_mut(channels * plane).enumerate() {
-            let first = i / self.images_each * blocks;
-            for plane in image.chunks_exact_mut(plane) {
-                for (block, rows) in plane.chunks_mut(self.rows_each * width).enumerate() {
-                    shares[first + block].1.push(rows);
-                }
-            }
+        let blocks = self.height.div_ceil(self.rows_each);
+        for (i, rows) in out.pieces(plane, self.rows_each * row_len).into_iter().enumerate() {
+            let (image, block) = (i / (channels * blocks), i % blocks);
+            shares[image / self.images_each * blocks + block].1.push(rows);
         }
         shares
     }
@@ -304,19 +300,21 @@ impl Cover {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blank::written;
     use super::*;
 
     #[test]
     fn tasks_take_every_row_of_every_image_once() {
         for (images, height, width) in [(1, 1, 1), (64, 28, 28), (3, 100, 41), (500, 4, 4), (7, 5, 300)] {
             let split = Split::new(images, height, width);
-            let mut out = vec![0f32; images * 2 * height * width];
             let mut taken = 0;
-            for (item, rows) in split.share(&mut out, 2, width) {
-                assert_eq!(rows.len(), item.images.len() * 2, "planes of a task");
-                rows.into_iter().flatten().for_each(|x| *x += 1.0);
-                taken += item.images.len() * item.rows.len();
-            }
+            let out = written(images * 2 * height * width, |out| {
+                for (item, rows) in split.share(out, 2, height * width, width) {
+                    assert_eq!(rows.len(), item.images.len() * 2, "planes of a task");
+                    rows.into_iter().flat_map(Blank::clear).for_each(|x| *x += 1.0);
+                    taken += item.images.len() * item.rows.len();
+                }
+            });
             assert!(out.iter().all(|x| *x == 1.0));
             assert_eq!(taken, images * height);
         }

@@ -5,16 +5,19 @@
 //! K̄\[o, c, i, j\] = Σ_p ȳ\[o, p\] x\[c, p s + (i, j) − padding\],  b̄\[o\] = Σ_p ȳ\[o, p\]            (3)
 //!
 //! Each is a product with columns that `columns` locates and `correlate` reads in place; (2) is one for each phase of
-//! the stride, over the grid of ȳ. Nothing is saved for the backward pass but x.
+//! the stride, over the grid of ȳ. Nothing is saved for the backward pass but x. Where `winograd` makes (1) and (2) of
+//! fewer products, it does.
 //! Cost: 2 O C kh kw flops for a pixel of the output, in each of (1), (2) and (3).
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::blank::{Blank, written};
 use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split, copy_short};
 use super::correlate::{Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len};
 use super::lanes::lanes;
+use super::winograd::Winograd;
 
 /// Parts that the gradient of the kernel is summed from, at most.
 const PARTS: usize = 16;
@@ -70,6 +73,17 @@ impl Sizes {
         self.vertical.kernel * self.horizontal.kernel
     }
 
+    /// The same convolution by fewer products, where that is faster.
+    fn winograd(&self) -> Option<Winograd> {
+        let is_fit =
+            |axis: Axis| axis.kernel == 3 && axis.stride == 1 && axis.padding == self.vertical.padding;
+        let Self { images, inputs, outputs, vertical, horizontal, .. } = *self;
+        let size = (vertical.size, horizontal.size);
+        let winograd = Winograd { images, inputs, outputs, size, padding: vertical.padding };
+        let is_possible = is_fit(vertical) && is_fit(horizontal) && vertical.padding <= 2;
+        (is_possible && winograd.is_worthwhile()).then_some(winograd)
+    }
+
     /// Every (c, i, j) of the kernel, in its order.
     fn kernel_places(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let (kh, kw) = (self.vertical.kernel, self.horizontal.kernel);
@@ -113,20 +127,23 @@ impl Sizes {
 
     /// (1); the bias is added to the first `biased` images.
     pub(super) fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, biased: usize) -> Vec<f32> {
-        let mut y = vec![0f32; self.images * self.outputs * self.output_plane()];
-        if y.is_empty() {
-            return y;
+        let len = self.images * self.outputs * self.output_plane();
+        if len == 0 {
+            return Vec::new();
+        }
+        if let Some(winograd) = self.winograd() {
+            return winograd.forward(x, kernel, bias, biased);
         }
         let n_taps = self.inputs * self.window();
         let packed = PackedRows::new(kernel, self.outputs, n_taps, &(0..n_taps).collect::<Vec<_>>());
-        let shares = Split::new(self.images, self.height, self.width).share(&mut y, self.outputs, self.width);
-        shares.into_par_iter().for_each_init(Buffers::default, |buffers, (item, mut y)| {
+        let split = Split::new(self.images, self.height, self.width);
+        let convolve = |buffers: &mut Buffers, (item, y): (Item, Vec<Blank<'_>>)| {
             let (taps, cover) = self.fill_input_grid(x, &item, &mut buffers.grid);
             buffers.vectors.resize(correlation_len(self.outputs, cover.bases.len()), 0.0);
             let columns = Columns { data: &buffers.grid, taps: &taps, bases: &cover.bases };
             correlate(&packed, &columns, &mut buffers.vectors);
             let row_len = cover.bases.len() * lanes();
-            for (i, plane) in y.iter_mut().enumerate() {
+            for (i, plane) in y.into_iter().map(Blank::clear).enumerate() {
                 let (image, o) = (i / self.outputs, i % self.outputs);
                 let bias = bias.filter(|_| item.images.start + image < biased).map_or(0.0, |bias| bias[o]);
                 let vectors = &buffers.vectors[o * row_len..][..row_len];
@@ -135,24 +152,30 @@ impl Sizes {
                     to.iter_mut().zip(&vectors[run.from..]).for_each(|(y, z)| *y = z + bias);
                 }
             }
-        });
-        y
+        };
+        written(len, |y| {
+            let shares = split.share(y, self.outputs, self.output_plane(), self.width);
+            shares.into_par_iter().for_each_init(Buffers::default, convolve);
+        })
     }
 
     /// (2).
     pub(super) fn input_gradient(&self, gradient: &[f32], kernel: &[f32]) -> Vec<f32> {
         let Self { vertical, horizontal, .. } = *self;
-        let mut gx = vec![0f32; self.images * self.inputs * self.input_plane()];
-        if gx.is_empty() || gradient.is_empty() {
-            return gx;
+        let len = self.images * self.inputs * self.input_plane();
+        if len == 0 || gradient.is_empty() {
+            return vec![0.0; len];
+        }
+        if let Some(winograd) = self.winograd() {
+            return winograd.input_gradient(gradient, kernel);
         }
         let phases: Vec<_> = (0..vertical.phases())
             .flat_map(|a| (0..horizontal.phases()).map(move |b| (a, b)))
             .map(|(a, b)| (a, b, self.packed_phase(kernel, a, b)))
             .collect();
         let split = Split::new(self.images, vertical.size, horizontal.size);
-        let shares = split.share(&mut gx, self.inputs, horizontal.size);
-        shares.into_par_iter().for_each_init(Buffers::default, |buffers, (item, mut gx)| {
+        let convolve = |buffers: &mut Buffers, (item, gx): (Item, Vec<Blank<'_>>)| {
+            let mut gx: Vec<_> = gx.into_iter().map(Blank::clear).collect();
             let (grid, origin) = self.fill_gradient_grid(gradient, &item, &mut buffers.grid);
             for (a, b, packed) in &phases {
                 let (rows, columns) =
@@ -188,8 +211,11 @@ impl Sizes {
                     }
                 }
             }
-        });
-        gx
+        };
+        written(len, |gx| {
+            let shares = split.share(gx, self.inputs, self.input_plane(), horizontal.size);
+            shares.into_par_iter().for_each_init(Buffers::default, convolve);
+        })
     }
 
     /// The kernels that meet the pixels of one phase, with inputs and outputs exchanged.

@@ -10,7 +10,7 @@ use super::gemm::Write;
 use super::lanes::{Lanes, VectorKernel, dispatch_lanes, lanes};
 
 /// Rows of K that [`correlate`] takes at once.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 /// Vectors of pixels that [`correlate`] takes at once.
 const VECTORS: usize = 2;
 /// Taps after which the next rows of K take their turn: their vectors of x stay in the nearest cache.
@@ -59,6 +59,16 @@ impl PackedRows {
             }
         }
         Self { values, rows, taps: taps.len() }
+    }
+
+    /// Zeros for all K\[row, tap\].
+    pub(super) fn zeros(rows: usize, taps: usize) -> Self {
+        Self { values: vec![0f32; rows.div_ceil(ROWS) * ROWS * taps], rows, taps }
+    }
+
+    /// K\[row, tap\] for the rows of one block; what is below the last row must be zero.
+    pub(super) fn set(&mut self, block: usize, tap: usize, rows: [f32; ROWS]) {
+        self.values[(block * self.taps + tap) * ROWS..][..ROWS].copy_from_slice(&rows);
     }
 }
 

@@ -1,0 +1,181 @@
+//! Convolution with kernels of 3x3 pixels and stride 1 in four products for a pixel instead of nine: F(2x2, 3x3).
+//!
+//! Y\[o\] = Aᵀ \[Σ_c (G K\[o, c\] Gᵀ) ⊙ (Bᵀ d\[c\] B)\] A                                                (1)
+//!
+//!      ⎡1  0 −1  0⎤      ⎡ 1   0   0⎤
+//! Bᵀ = ⎢0  1  1  0⎥, G = ⎢ ½   ½   ½⎥, Aᵀ = ⎡1  1  1  0⎤
+//!      ⎢0 −1  1  0⎥      ⎢ ½  −½   ½⎥       ⎣0  1 −1 −1⎦
+//!      ⎣0  1  0 −1⎦      ⎣ 0   0   1⎦
+//!
+//! Y is a tile of 2x2 pixels of the output, d the window of 4x4 pixels of the padded input under it. The gradient of
+//! the input is (1) with the kernels turned by half a turn, inputs and outputs exchanged and a padding of 2 − p.
+//! Lavin & Gray 2015, arXiv:1509.09308, eq. 8 and 12.
+//! The gradient of the kernels is left to the sums themselves: over tiles its vectors come from further away.
+//! Cost: 8 O C flops for a pixel, and 8 additions for it in each input channel, 6 in each output channel.
+
+mod matrix;
+mod transform;
+
+use rayon::prelude::*;
+
+use super::blank::{Blank, written};
+use super::columns::{Item, Split};
+use super::correlate::{Columns, PackedRows, ROWS, correlate, correlation_len};
+use super::lanes::{dispatch_lanes, lanes};
+use matrix::{Kernel, Matrix};
+use transform::{FromPlaces, PLACES, Planes, Tiles, ToPlaces};
+
+/// Channels on either side that are worth the transforms, at least.
+const CHANNELS: usize = 24;
+/// Tiles that are worth transforming the kernels, at least.
+const MIN_TILES: usize = 64;
+/// Tiles of one task, at most.
+const TILES: usize = 112;
+/// Numbers that a task has at all places, about: they stay in the cache.
+const NUMBERS: usize = 448 << 10;
+/// Tasks that a small batch is split into.
+const TASKS: usize = 8;
+/// Numbers in a line of the cache.
+const LINE: usize = 16;
+
+/// Sizes of a convolution of `(images, inputs, height, width)` with kernels `(outputs, inputs, 3, 3)`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Winograd {
+    pub(super) images: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    /// Height and width of the input.
+    pub(super) size: (usize, usize),
+    /// Zeros on each side, 0 to 2.
+    pub(super) padding: usize,
+}
+
+/// Buffers that a thread uses for one task after the other.
+#[derive(Default)]
+struct Buffers {
+    phases: Vec<f32>,
+    inputs: Vec<f32>,
+    outputs: Vec<f32>,
+}
+
+impl Winograd {
+    /// Whether this is faster than the sums themselves.
+    pub(super) fn is_worthwhile(&self) -> bool {
+        let ((height, width), (rows, columns)) = (self.output(), self.tiles());
+        // Tiles that reach over the edge hold pixels that nobody asked for.
+        let is_whole = 8 * rows * columns <= 3 * height * width;
+        is_whole && self.inputs.min(self.outputs) >= CHANNELS && self.images * rows * columns >= MIN_TILES
+    }
+
+    fn output(&self) -> (usize, usize) {
+        (self.size.0 + 2 * self.padding - 2, self.size.1 + 2 * self.padding - 2)
+    }
+
+    /// Rows and columns of tiles.
+    fn tiles(&self) -> (usize, usize) {
+        let (height, width) = self.output();
+        (height.div_ceil(2), width.div_ceil(2))
+    }
+
+    /// The convolution; the bias is added to the first `biased` images.
+    pub(super) fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, biased: usize) -> Vec<f32> {
+        let kernels =
+            packed(self.outputs, self.inputs, |o, c, place| kernel[(o * self.inputs + c) * 9 + place]);
+        self.convolve(x, &kernels, bias.unwrap_or_default(), biased)
+    }
+
+    /// The gradient of x.
+    pub(super) fn input_gradient(&self, gradient: &[f32], kernel: &[f32]) -> Vec<f32> {
+        let Self { images, inputs, outputs, padding, .. } = *self;
+        let kernels = packed(inputs, outputs, |c, o, place| kernel[(o * inputs + c) * 9 + 8 - place]);
+        let turned =
+            Self { images, inputs: outputs, outputs: inputs, size: self.output(), padding: 2 - padding };
+        turned.convolve(gradient, &kernels, &[], 0)
+    }
+
+    /// (1).
+    fn convolve(&self, x: &[f32], kernels: &[PackedRows], bias: &[f32], biased: usize) -> Vec<f32> {
+        let Self { inputs, outputs, .. } = *self;
+        let (height, width) = self.output();
+        let plane = height * width;
+        let convolve = |buffers: &mut Buffers, (item, planes): (Item, Vec<Blank<'_>>)| {
+            let tiles = Tiles { item, columns: self.tiles().1 };
+            let row_len = self.transform_input(x, &tiles, buffers);
+            let taps: Vec<_> = (0..inputs).map(|c| c * row_len).collect();
+            let bases: Vec<_> = (0..tiles.vectors()).map(|v| v * lanes()).collect();
+            let sums_len = correlation_len(outputs, bases.len());
+            let place_len = odd_lines(sums_len + lanes());
+            buffers.outputs.resize(PLACES * place_len, 0.0);
+            let places = buffers.inputs.chunks_exact(odd_lines(inputs * row_len));
+            for ((kernel, data), sums) in
+                kernels.iter().zip(places).zip(buffers.outputs.chunks_exact_mut(place_len))
+            {
+                correlate(kernel, &Columns { data, taps: &taps, bases: &bases }, &mut sums[..sums_len]);
+            }
+            dispatch_lanes(FromPlaces {
+                places: &buffers.outputs,
+                place_len,
+                row_len: bases.len() * lanes(),
+                tiles: &tiles,
+                planes,
+                channels: outputs,
+                width,
+                bias: (bias, biased.saturating_sub(tiles.item.images.start)),
+            });
+        };
+        written(self.images * outputs * plane, |y| {
+            let (rows, columns) = self.tiles();
+            let each = (self.images * rows * columns / TASKS).min(NUMBERS / (PLACES * (inputs + outputs)));
+            let split = Split::of(self.images, rows, columns, each.clamp(MIN_TILES / 2, TILES));
+            let shares = split.share(y, outputs, plane, 2 * width);
+            shares.into_par_iter().for_each_init(Buffers::default, convolve);
+        })
+    }
+
+    /// Bᵀ d B of all inputs; the numbers from one channel to the next.
+    fn transform_input(&self, x: &[f32], tiles: &Tiles, buffers: &mut Buffers) -> usize {
+        let row_len = odd_lines(tiles.len() + lanes());
+        let place_len = odd_lines(self.inputs * row_len);
+        buffers.inputs.resize(PLACES * place_len, 0.0);
+        dispatch_lanes(ToPlaces {
+            planes: Planes { data: x, channels: self.inputs, size: self.size, padding: self.padding },
+            tiles,
+            phases: zeros(&mut buffers.phases, tiles.phases_len()),
+            places: &mut buffers.inputs,
+            place_len,
+            row_len,
+        });
+        row_len
+    }
+}
+
+/// At least `len`, in an odd number of cache lines: rows and places so far apart do not contend for the same sets.
+fn odd_lines(len: usize) -> usize {
+    (len.div_ceil(LINE) | 1) * LINE
+}
+
+/// `len` zeros.
+fn zeros(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    buffer.clear();
+    buffer.resize(len, 0.0);
+    buffer
+}
+
+/// G g Gᵀ for every kernel, one product for each place; `at` gives pixel `place` of the kernel of a row and a tap.
+fn packed(rows: usize, taps: usize, at: impl Fn(usize, usize, usize) -> f32) -> Vec<PackedRows> {
+    let mut packed: Vec<_> = (0..PLACES).map(|_| PackedRows::zeros(rows, taps)).collect();
+    for block in 0..rows.div_ceil(ROWS) {
+        for tap in 0..taps {
+            let mut g = [[[0f32; ROWS]; 3]; 3];
+            for row in 0..ROWS.min(rows - block * ROWS) {
+                for (place, g) in g.as_flattened_mut().iter_mut().enumerate() {
+                    g[row] = at(block * ROWS + row, tap, place);
+                }
+            }
+            for (packed, u) in packed.iter_mut().zip(Kernel::arrays(&g).as_flattened()) {
+                packed.set(block, tap, *u);
+            }
+        }
+    }
+    packed
+}
