@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::blank::Blank;
+use super::buffer::Buffer;
 use super::lanes::lanes;
 
 /// Pixels that one task takes: enough to share the kernel among, few enough to stay in the cache.
@@ -156,12 +157,12 @@ impl Grid {
     }
 
     /// Makes room for the planes, with zeros where they have no images, and for a vector that ends behind the last.
-    pub(super) fn room<'a>(&self, buffer: &'a mut Vec<f32>) -> &'a mut [f32] {
-        buffer.resize(self.planes * self.plane_len() + lanes(), 0.0);
-        let mut planes = buffer.chunks_exact_mut(self.plane_len());
+    pub(super) fn room(&self) -> Buffer {
+        let mut room = Buffer::new(self.planes * self.plane_len() + lanes());
+        let mut planes = room.chunks_exact_mut(self.plane_len());
         planes.by_ref().for_each(|plane| plane[self.images * self.image_len()..].fill(0.0));
         planes.into_remainder().fill(0.0);
-        buffer
+        room
     }
 
     /// Where an image lies in the room of its plane.

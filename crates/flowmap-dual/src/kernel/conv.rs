@@ -14,6 +14,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::blank::{Blank, written};
+use super::buffer::Buffer;
 use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split, copy_short};
 use super::correlate::{Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len};
 use super::lanes::lanes;
@@ -38,13 +39,6 @@ pub(super) struct Sizes {
     horizontal: Axis,
     height: usize,
     width: usize,
-}
-
-/// Buffers that a thread uses for one task after the other.
-#[derive(Default)]
-struct Buffers {
-    grid: Vec<f32>,
-    vectors: Vec<f32>,
 }
 
 impl Sizes {
@@ -102,11 +96,11 @@ impl Sizes {
     }
 
     /// Lays out the input under a task's pixels of the output, and says where its columns are.
-    fn fill_input_grid(&self, x: &[f32], item: &Item, buffer: &mut Vec<f32>) -> (Vec<usize>, Cover) {
+    fn fill_input_grid(&self, x: &[f32], item: &Item) -> (Buffer, Vec<usize>, Cover) {
         let Self { vertical, horizontal, .. } = self;
         let grid = self.input_grid(item.images.len(), item.rows.len());
         let (a_count, b_count) = (vertical.phases(), horizontal.phases());
-        let room = grid.room(buffer);
+        let mut room = grid.room();
         for (i, pixels) in planes(x, self.input_plane(), &item.images, self.inputs) {
             let (image, channel) = (i / self.inputs, i % self.inputs);
             for phase in 0..a_count * b_count {
@@ -122,7 +116,7 @@ impl Sizes {
             plane * grid.plane_len() + i / vertical.stride * grid.width + j / horizontal.stride
         });
         let cover = Cover::new(&grid, &(0..item.rows.len()), &(0..self.width));
-        (taps.collect(), cover)
+        (room, taps.collect(), cover)
     }
 
     /// (1); the bias is added to the first `biased` images.
@@ -137,16 +131,15 @@ impl Sizes {
         let n_taps = self.inputs * self.window();
         let packed = PackedRows::new(kernel, self.outputs, n_taps, &(0..n_taps).collect::<Vec<_>>());
         let split = Split::new(self.images, self.height, self.width);
-        let convolve = |buffers: &mut Buffers, (item, y): (Item, Vec<Blank<'_>>)| {
-            let (taps, cover) = self.fill_input_grid(x, &item, &mut buffers.grid);
-            buffers.vectors.resize(correlation_len(self.outputs, cover.bases.len()), 0.0);
-            let columns = Columns { data: &buffers.grid, taps: &taps, bases: &cover.bases };
-            correlate(&packed, &columns, &mut buffers.vectors);
+        let convolve = |(item, y): (Item, Vec<Blank<'_>>)| {
+            let (data, taps, cover) = self.fill_input_grid(x, &item);
+            let mut vectors = Buffer::new(correlation_len(self.outputs, cover.bases.len()));
+            correlate(&packed, &Columns { data: &data, taps: &taps, bases: &cover.bases }, &mut vectors);
             let row_len = cover.bases.len() * lanes();
             for (i, plane) in y.into_iter().map(Blank::clear).enumerate() {
                 let (image, o) = (i / self.outputs, i % self.outputs);
                 let bias = bias.filter(|_| item.images.start + image < biased).map_or(0.0, |bias| bias[o]);
-                let vectors = &buffers.vectors[o * row_len..][..row_len];
+                let vectors = &vectors[o * row_len..][..row_len];
                 for run in cover.runs_of(image) {
                     let to = &mut plane[run.row * self.width + run.column..][..run.len];
                     to.iter_mut().zip(&vectors[run.from..]).for_each(|(y, z)| *y = z + bias);
@@ -155,7 +148,7 @@ impl Sizes {
         };
         written(len, |y| {
             let shares = split.share(y, self.outputs, self.output_plane(), self.width);
-            shares.into_par_iter().for_each_init(Buffers::default, convolve);
+            shares.into_par_iter().for_each(convolve);
         })
     }
 
@@ -174,9 +167,9 @@ impl Sizes {
             .map(|(a, b)| (a, b, self.packed_phase(kernel, a, b)))
             .collect();
         let split = Split::new(self.images, vertical.size, horizontal.size);
-        let convolve = |buffers: &mut Buffers, (item, gx): (Item, Vec<Blank<'_>>)| {
+        let convolve = |(item, gx): (Item, Vec<Blank<'_>>)| {
             let mut gx: Vec<_> = gx.into_iter().map(Blank::clear).collect();
-            let (grid, origin) = self.fill_gradient_grid(gradient, &item, &mut buffers.grid);
+            let (data, grid, origin) = self.fill_gradient_grid(gradient, &item);
             for (a, b, packed) in &phases {
                 let (rows, columns) =
                     (vertical.grid_places(*a, &item.rows), horizontal.grid_places(*b, &(0..horizontal.size)));
@@ -189,15 +182,11 @@ impl Sizes {
                     continue;
                 }
                 let taps = self.phase_taps(&grid, *a, *b);
-                buffers.vectors.resize(correlation_len(self.inputs, cover.bases.len()), 0.0);
-                correlate(
-                    packed,
-                    &Columns { data: &buffers.grid, taps: &taps, bases: &cover.bases },
-                    &mut buffers.vectors,
-                );
+                let mut vectors = Buffer::new(correlation_len(self.inputs, cover.bases.len()));
+                correlate(packed, &Columns { data: &data, taps: &taps, bases: &cover.bases }, &mut vectors);
                 let row_len = cover.bases.len() * lanes();
                 for (i, plane) in gx.iter_mut().enumerate() {
-                    let vectors = &buffers.vectors[i % self.inputs * row_len..][..row_len];
+                    let vectors = &vectors[i % self.inputs * row_len..][..row_len];
                     for run in cover.runs_of(i / self.inputs) {
                         let row = vertical.pixel(*a, rows.start + run.row) - item.rows.start;
                         let first = row * horizontal.size + horizontal.pixel(*b, columns.start + run.column);
@@ -214,7 +203,7 @@ impl Sizes {
         };
         written(len, |gx| {
             let shares = split.share(gx, self.inputs, self.input_plane(), horizontal.size);
-            shares.into_par_iter().for_each_init(Buffers::default, convolve);
+            shares.into_par_iter().for_each(convolve);
         })
     }
 
@@ -242,12 +231,7 @@ impl Sizes {
     }
 
     /// Lays out the ȳ that reaches a task's pixels of the input; also the place where its outputs begin.
-    fn fill_gradient_grid(
-        &self,
-        gradient: &[f32],
-        item: &Item,
-        buffer: &mut Vec<f32>,
-    ) -> (Grid, (usize, usize)) {
+    fn fill_gradient_grid(&self, gradient: &[f32], item: &Item) -> (Buffer, Grid, (usize, usize)) {
         let Self { vertical, horizontal, .. } = self;
         let places = |axis: &Axis, first: usize, end: usize| {
             ((first + axis.padding) / axis.stride, (end - 1 + axis.padding) / axis.stride)
@@ -262,12 +246,12 @@ impl Sizes {
         };
         let corner =
             (signed(top + 1) - signed(vertical.reach()), signed(left + 1) - signed(horizontal.reach()));
-        let room = grid.room(buffer);
+        let mut room = grid.room();
         for (i, pixels) in planes(gradient, self.output_plane(), &item.images, self.outputs) {
             let place = grid.place(i % self.outputs, i / self.outputs);
             grid.fill(&mut room[place], pixels, self.width, corner, 1);
         }
-        (grid, (top, left))
+        (room, grid, (top, left))
     }
 
     /// (3) for the kernel: blocks of its rows, each summed in parts of whole tasks, the parts in their order.
@@ -288,14 +272,12 @@ impl Sizes {
                 items.chunks(each).map(move |items| (first..self.outputs.min(first + rows_each), items))
             })
             .collect();
-        let add = |buffers: &mut Buffers, (rows, items): (Range<usize>, &[Item])| {
+        let add = |(rows, items): (Range<usize>, &[Item])| {
             let mut sum = vec![0f32; rows.len() * row_len];
-            items
-                .iter()
-                .for_each(|item| self.add_kernel_gradient(x, gradient, item, &rows, buffers, &mut sum));
+            items.iter().for_each(|item| self.add_kernel_gradient(x, gradient, item, &rows, &mut sum));
             (rows, sum)
         };
-        let partial: Vec<_> = tasks.into_par_iter().map_init(Buffers::default, add).collect();
+        let partial: Vec<_> = tasks.into_par_iter().map(add).collect();
         for (rows, part) in partial {
             let sum = &mut sum[rows.start * row_len..][..part.len()];
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
@@ -310,14 +292,13 @@ impl Sizes {
         gradient: &[f32],
         item: &Item,
         rows: &Range<usize>,
-        buffers: &mut Buffers,
         sum: &mut [f32],
     ) {
-        let (taps, cover) = self.fill_input_grid(x, item, &mut buffers.grid);
-        buffers.vectors.clear();
-        buffers.vectors.resize(gradient_len(rows.len(), cover.bases.len()), 0.0);
+        let (data, taps, cover) = self.fill_input_grid(x, item);
+        let mut vectors = Buffer::new(gradient_len(rows.len(), cover.bases.len()));
+        vectors.fill(0.0);
         let row_len = cover.bases.len() * lanes();
-        for (o, vectors) in rows.clone().zip(buffers.vectors.chunks_exact_mut(row_len)) {
+        for (o, vectors) in rows.clone().zip(vectors.chunks_exact_mut(row_len)) {
             for run in &cover.runs {
                 let plane = ((item.images.start + run.image) * self.outputs + o) * self.output_plane();
                 let from =
@@ -325,8 +306,7 @@ impl Sizes {
                 copy_short(&mut vectors[run.from..run.from + run.len], from);
             }
         }
-        let columns = Columns { data: &buffers.grid, taps: &taps, bases: &cover.bases };
-        correlate_weights(&buffers.vectors, &columns, sum);
+        correlate_weights(&vectors, &Columns { data: &data, taps: &taps, bases: &cover.bases }, sum);
     }
 
     /// (3) for the bias of the first `biased` images.

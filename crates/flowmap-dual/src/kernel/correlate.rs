@@ -6,6 +6,7 @@
 //! Both sums stay in registers: six rows of K by two vectors, four rows of ȳ by three taps.
 //! This is the indirect convolution of Dukhan 2019, arXiv:1907.02129, with offsets in place of pointers.
 
+use super::buffer::Buffer;
 use super::gemm::Write;
 use super::lanes::{Lanes, VectorKernel, dispatch_lanes, lanes};
 
@@ -41,7 +42,7 @@ impl Columns<'_> {
 
 /// The rows of a kernel in blocks of six, tap after tap, zeros below the last row.
 pub(super) struct PackedRows {
-    values: Vec<f32>,
+    values: Buffer,
     rows: usize,
     taps: usize,
 }
@@ -49,7 +50,8 @@ pub(super) struct PackedRows {
 impl PackedRows {
     /// Packs K\[row, tap\] = `kernel`\[row `row_len` + `taps`\[tap\]\].
     pub(super) fn new(kernel: &[f32], rows: usize, row_len: usize, taps: &[usize]) -> Self {
-        let mut values = vec![0f32; rows.div_ceil(ROWS) * ROWS * taps.len()];
+        let Self { mut values, .. } = Self::blank(rows, taps.len());
+        values.fill(0.0);
         for (block, values) in values.chunks_exact_mut((ROWS * taps.len()).max(1)).enumerate() {
             for row in 0..ROWS.min(rows - block * ROWS) {
                 let kernel = &kernel[(block * ROWS + row) * row_len..];
@@ -61,9 +63,9 @@ impl PackedRows {
         Self { values, rows, taps: taps.len() }
     }
 
-    /// Zeros for all K\[row, tap\].
-    pub(super) fn zeros(rows: usize, taps: usize) -> Self {
-        Self { values: vec![0f32; rows.div_ceil(ROWS) * ROWS * taps], rows, taps }
+    /// Room for all K\[row, tap\], each block and tap still to be [`set`](Self::set).
+    pub(super) fn blank(rows: usize, taps: usize) -> Self {
+        Self { values: Buffer::new(rows.div_ceil(ROWS) * ROWS * taps), rows, taps }
     }
 
     /// K\[row, tap\] for the rows of one block; what is below the last row must be zero.

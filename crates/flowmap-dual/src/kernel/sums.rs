@@ -25,11 +25,14 @@ pub(super) fn sums<const LANES: usize, const K: usize, const N: usize>(
             std::array::from_fn(|k| inputs[k][start..end].as_chunks::<LANES>());
         for i in 0..(end - start) / LANES {
             let chunk: [&[f32; LANES]; K] = std::array::from_fn(|k| &blocks[k].0[i]);
+            // Term after term into an array of its own, then one addition of arrays: each is one vector operation.
+            let mut terms = [[0f32; LANES]; N];
             for lane in 0..LANES {
-                let terms = term(std::array::from_fn(|k| chunk[k][lane]));
-                for (lanes, term) in lanes.iter_mut().zip(terms) {
-                    lanes[lane] += term;
-                }
+                let at: [f32; N] = term(std::array::from_fn(|k| chunk[k][lane]));
+                terms.iter_mut().zip(at).for_each(|(terms, term)| terms[lane] = term);
+            }
+            for (lanes, terms) in lanes.iter_mut().zip(&terms) {
+                lanes.iter_mut().zip(terms).for_each(|(lane, term)| *lane += term);
             }
         }
         for lane in 0..(end - start) % LANES {

@@ -19,6 +19,7 @@ mod transform;
 use rayon::prelude::*;
 
 use super::blank::{Blank, written};
+use super::buffer::Buffer;
 use super::columns::{Item, Split};
 use super::correlate::{Columns, PackedRows, ROWS, correlate, correlation_len};
 use super::lanes::{dispatch_lanes, lanes};
@@ -50,14 +51,6 @@ pub(super) struct Winograd {
     pub(super) padding: usize,
 }
 
-/// Buffers that a thread uses for one task after the other.
-#[derive(Default)]
-struct Buffers {
-    phases: Vec<f32>,
-    inputs: Vec<f32>,
-    outputs: Vec<f32>,
-}
-
 impl Winograd {
     /// Whether this is faster than the sums themselves.
     pub(super) fn is_worthwhile(&self) -> bool {
@@ -79,15 +72,21 @@ impl Winograd {
 
     /// The convolution; the bias is added to the first `biased` images.
     pub(super) fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, biased: usize) -> Vec<f32> {
-        let kernels =
-            packed(self.outputs, self.inputs, |o, c, place| kernel[(o * self.inputs + c) * 9 + place]);
+        let kernel = kernel.as_chunks::<9>().0;
+        let kernels = packed(self.outputs, self.inputs, |o, c| kernel[o * self.inputs + c]);
         self.convolve(x, &kernels, bias.unwrap_or_default(), biased)
     }
 
     /// The gradient of x.
     pub(super) fn input_gradient(&self, gradient: &[f32], kernel: &[f32]) -> Vec<f32> {
         let Self { images, inputs, outputs, padding, .. } = *self;
-        let kernels = packed(inputs, outputs, |c, o, place| kernel[(o * inputs + c) * 9 + 8 - place]);
+        let kernel = kernel.as_chunks::<9>().0;
+        let turned_kernel = |c: usize, o: usize| {
+            let mut kernel = kernel[o * inputs + c];
+            kernel.reverse();
+            kernel
+        };
+        let kernels = packed(inputs, outputs, turned_kernel);
         let turned =
             Self { images, inputs: outputs, outputs: inputs, size: self.output(), padding: 2 - padding };
         turned.convolve(gradient, &kernels, &[], 0)
@@ -98,23 +97,23 @@ impl Winograd {
         let Self { inputs, outputs, .. } = *self;
         let (height, width) = self.output();
         let plane = height * width;
-        let convolve = |buffers: &mut Buffers, (item, planes): (Item, Vec<Blank<'_>>)| {
+        let convolve = |(item, planes): (Item, Vec<Blank<'_>>)| {
             let tiles = Tiles { item, columns: self.tiles().1 };
-            let row_len = self.transform_input(x, &tiles, buffers);
+            let row_len = odd_lines(tiles.len() + lanes());
+            let place_len = odd_lines(inputs * row_len);
+            let windows = self.windows(x, &tiles, place_len, row_len);
             let taps: Vec<_> = (0..inputs).map(|c| c * row_len).collect();
             let bases: Vec<_> = (0..tiles.vectors()).map(|v| v * lanes()).collect();
             let sums_len = correlation_len(outputs, bases.len());
-            let place_len = odd_lines(sums_len + lanes());
-            buffers.outputs.resize(PLACES * place_len, 0.0);
-            let places = buffers.inputs.chunks_exact(odd_lines(inputs * row_len));
-            for ((kernel, data), sums) in
-                kernels.iter().zip(places).zip(buffers.outputs.chunks_exact_mut(place_len))
-            {
+            let sums_place_len = odd_lines(sums_len + lanes());
+            let mut sums = Buffer::new(PLACES * sums_place_len);
+            let places = windows.chunks_exact(place_len).zip(sums.chunks_exact_mut(sums_place_len));
+            for (kernel, (data, sums)) in kernels.iter().zip(places) {
                 correlate(kernel, &Columns { data, taps: &taps, bases: &bases }, &mut sums[..sums_len]);
             }
             dispatch_lanes(FromPlaces {
-                places: &buffers.outputs,
-                place_len,
+                places: &sums,
+                place_len: sums_place_len,
                 row_len: bases.len() * lanes(),
                 tiles: &tiles,
                 planes,
@@ -128,24 +127,25 @@ impl Winograd {
             let each = (self.images * rows * columns / TASKS).min(NUMBERS / (PLACES * (inputs + outputs)));
             let split = Split::of(self.images, rows, columns, each.clamp(MIN_TILES / 2, TILES));
             let shares = split.share(y, outputs, plane, 2 * width);
-            shares.into_par_iter().for_each_init(Buffers::default, convolve);
+            shares.into_par_iter().for_each(convolve);
         })
     }
 
-    /// Bᵀ d B of all inputs; the numbers from one channel to the next.
-    fn transform_input(&self, x: &[f32], tiles: &Tiles, buffers: &mut Buffers) -> usize {
-        let row_len = odd_lines(tiles.len() + lanes());
-        let place_len = odd_lines(self.inputs * row_len);
-        buffers.inputs.resize(PLACES * place_len, 0.0);
+    /// Bᵀ d B of all inputs.
+    fn windows(&self, x: &[f32], tiles: &Tiles, place_len: usize, row_len: usize) -> Buffer {
+        let Self { inputs, size, padding, .. } = *self;
+        let (mut places, mut phases) = (Buffer::new(PLACES * place_len), Buffer::new(tiles.phases_len()));
+        phases.fill(0.0);
+        let planes = Planes { data: x, channels: inputs, size, padding };
         dispatch_lanes(ToPlaces {
-            planes: Planes { data: x, channels: self.inputs, size: self.size, padding: self.padding },
+            planes,
             tiles,
-            phases: zeros(&mut buffers.phases, tiles.phases_len()),
-            places: &mut buffers.inputs,
+            phases: &mut phases,
+            places: &mut places,
             place_len,
             row_len,
         });
-        row_len
+        places
     }
 }
 
@@ -154,23 +154,15 @@ fn odd_lines(len: usize) -> usize {
     (len.div_ceil(LINE) | 1) * LINE
 }
 
-/// `len` zeros.
-fn zeros(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    buffer.clear();
-    buffer.resize(len, 0.0);
-    buffer
-}
-
-/// G g Gᵀ for every kernel, one product for each place; `at` gives pixel `place` of the kernel of a row and a tap.
-fn packed(rows: usize, taps: usize, at: impl Fn(usize, usize, usize) -> f32) -> Vec<PackedRows> {
-    let mut packed: Vec<_> = (0..PLACES).map(|_| PackedRows::zeros(rows, taps)).collect();
+/// G g Gᵀ of every kernel, one matrix for each place; `kernel` gives the pixels of the kernel of a row and a tap.
+fn packed(rows: usize, taps: usize, kernel: impl Fn(usize, usize) -> [f32; 9]) -> Vec<PackedRows> {
+    let mut packed: Vec<_> = (0..PLACES).map(|_| PackedRows::blank(rows, taps)).collect();
     for block in 0..rows.div_ceil(ROWS) {
         for tap in 0..taps {
             let mut g = [[[0f32; ROWS]; 3]; 3];
             for row in 0..ROWS.min(rows - block * ROWS) {
-                for (place, g) in g.as_flattened_mut().iter_mut().enumerate() {
-                    g[row] = at(block * ROWS + row, tap, place);
-                }
+                let pixels = kernel(block * ROWS + row, tap);
+                g.as_flattened_mut().iter_mut().zip(pixels).for_each(|(g, pixel)| g[row] = pixel);
             }
             for (packed, u) in packed.iter_mut().zip(Kernel::arrays(&g).as_flattened()) {
                 packed.set(block, tap, *u);
