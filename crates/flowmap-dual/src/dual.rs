@@ -68,7 +68,8 @@ impl Dual {
 
     /// Takes value and tangent out of one tensor `(2, ...)`.
     pub(crate) fn from_stacked(stacked: Tensor) -> Result<Self> {
-        let (primal, tangent) = (stacked.get(0)?, stacked.get(1)?);
+        // `get` would copy what is not contiguous.
+        let (primal, tangent) = (stacked.narrow(0, 0, 1)?.squeeze(0)?, stacked.narrow(0, 1, 1)?.squeeze(0)?);
         Ok(Self { primal, tangent: Some(tangent), stacked: Some(stacked) })
     }
 
