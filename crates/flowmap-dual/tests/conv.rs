@@ -100,6 +100,26 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
+    #[test]
+    fn large_convolution_agrees_with_the_composed_oracle(case in large_cases(), seed in 0u64..1000) {
+        let worst = worst(case, seed);
+        prop_assert!(worst < TOLERANCE, "{case:?}: off by {worst:e}");
+    }
+}
+
+/// Cases with 3x3 kernels and as many channels and pixels as the transforms of Winograd are worth.
+fn large_cases() -> impl Strategy<Value = Case> {
+    let sizes = (1usize..5, 24usize..40, 24usize..40, (14usize..24, 14usize..24));
+    (sizes, 0usize..3, any::<bool>(), any::<bool>()).prop_map(
+        |((batch, channels, outputs, image), padding, has_bias, has_tangent)| {
+            let (kernel, stride) = ((3, 3), 1);
+            Case { batch, channels, outputs, image, kernel, padding, stride, has_bias, has_tangent }
+        },
+    )
+}
+
 const USUAL: Case = Case {
     batch: 3,
     channels: 27,

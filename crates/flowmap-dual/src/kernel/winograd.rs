@@ -2,15 +2,17 @@
 //!
 //! Y\[o\] = Aᵀ \[Σ_c (G K\[o, c\] Gᵀ) ⊙ (Bᵀ d\[c\] B)\] A                                                (1)
 //!
+//! ```text
 //!      ⎡1  0 −1  0⎤      ⎡ 1   0   0⎤
 //! Bᵀ = ⎢0  1  1  0⎥, G = ⎢ ½   ½   ½⎥, Aᵀ = ⎡1  1  1  0⎤
 //!      ⎢0 −1  1  0⎥      ⎢ ½  −½   ½⎥       ⎣0  1 −1 −1⎦
 //!      ⎣0  1  0 −1⎦      ⎣ 0   0   1⎦
+//! ```
 //!
 //! Y is a tile of 2x2 pixels of the output, d the window of 4x4 pixels of the padded input under it. The gradient of
 //! the input is (1) with the kernels turned by half a turn, inputs and outputs exchanged and a padding of 2 − p.
 //! Lavin & Gray 2015, arXiv:1509.09308, eq. 8 and 12.
-//! The gradient of the kernels is left to the sums themselves: over tiles its vectors come from further away.
+//! The gradient of the kernels is not made this way: its sums over tiles read more than they multiply.
 //! Cost: 8 O C flops for a pixel, and 8 additions for it in each input channel, 6 in each output channel.
 
 mod matrix;
