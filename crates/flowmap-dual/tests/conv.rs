@@ -5,7 +5,7 @@ mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_dual::{Dual, Error};
+use flowmap_dual::{Dual, Error, PackedWeights};
 use proptest::prelude::*;
 use support::{distance, distances};
 
@@ -164,6 +164,26 @@ fn number_of_threads_does_not_change_a_bit() {
     };
     for case in [Case { batch: 9, ..USUAL }, Case { image: (50, 47), stride: 2, ..USUAL }] {
         assert_eq!(on(1, case), on(3, case));
+    }
+}
+
+#[test]
+fn shared_kernels_give_the_same_bits() {
+    for case in [Case { batch: 4, ..USUAL }, Case { stride: 2, ..USUAL }, Case { image: (6, 6), ..USUAL }] {
+        let all = || run(DType::F32, case, 7);
+        let alone = all();
+        let packed = PackedWeights::default();
+        for _ in 0..2 {
+            let shared = packed.share(all);
+            assert!(alone.iter().zip(&shared).all(|(a, b)| distance(a, b) == 0.0), "{case:?}");
+        }
+    }
+    // One kernel with images of many pixels and of few, which take it in different forms.
+    let (packed, k) = (PackedWeights::default(), noise(1, &[25, 24, 3, 3]).to_dtype(DType::F32).unwrap());
+    for (i, side) in [20usize, 4, 20, 4].into_iter().enumerate() {
+        let x = noise(2 + i as u64, &[1, 24, side, side]).to_dtype(DType::F32).unwrap();
+        let of = || Dual::constant(x.clone()).conv2d(&k, 1, 1).unwrap();
+        assert_eq!(distance(packed.share(of).primal(), of().primal()), 0.0);
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{Config, NetworkConfig, Outline, Result};
 
 /// Bytes of a number.
 const F32: f64 = 4.0;
+/// Numbers of a packed kernel of 3x3 pixels for each of its own: it is kept at 4x4 places.
+const PLACES_OF_KERNEL: f64 = 16.0 / 9.0;
 /// Bytes of a number in half precision.
 const BF16: f64 = 2.0;
 
@@ -101,8 +103,11 @@ impl Estimate {
             }
             (NetworkConfig::Edm2UNet(_), ActivationMemory::Recompute) => (0.0, 0.0),
             // Forward and backward, and forward once more where it is off the tape.
-            _ if off_tape > 0.0 => (3.0, 0.0),
-            _ => (2.0, 0.0),
+            (network, _) => {
+                let uses = if off_tape > 0.0 { 3.0 } else { 2.0 };
+                let is_convolved = matches!(network, NetworkConfig::UNet(_) | NetworkConfig::DdpmPpUNet(_));
+                (if is_convolved { uses * PLACES_OF_KERNEL } else { uses }, 0.0)
+            }
         };
         let gradients = if device_rows < config.train.batch { 2.0 } else { 1.0 };
         let copies = 3.0 * state + n_lanes + packed + n_lanes * computed;

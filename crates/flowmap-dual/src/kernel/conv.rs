@@ -10,7 +10,9 @@
 //! Cost: 2 O C kh kw flops for a pixel of the output, in each of (1), (2) and (3).
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use candle_core::Result;
 use rayon::prelude::*;
 
 use super::blank::{Blank, written};
@@ -18,6 +20,7 @@ use super::buffer::Buffer;
 use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split, copy_short};
 use super::correlate::{Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len};
 use super::lanes::lanes;
+use super::scope::Product;
 use super::winograd::Winograd;
 
 /// Parts that the gradient of the kernel is summed from, at most.
@@ -119,22 +122,42 @@ impl Sizes {
         (room, taps.collect(), cover)
     }
 
-    /// (1); the bias is added to the first `biased` images.
-    pub(super) fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, biased: usize) -> Vec<f32> {
+    /// The kernels in the layout of [`forward`](Self::forward), and what that is.
+    pub(super) fn packing(&self) -> (Product, impl Fn(&[f32]) -> Vec<PackedRows>) {
+        let (sizes, winograd) = (*self, self.winograd());
+        let product = winograd.map_or(Product::Sums, |_| Product::Places);
+        let pack = move |kernel: &[f32]| match winograd {
+            Some(winograd) => winograd.packed(kernel),
+            None => {
+                let n_taps = sizes.inputs * sizes.window();
+                let taps: Vec<_> = (0..n_taps).collect();
+                vec![PackedRows::new(kernel, sizes.outputs, n_taps, &taps)]
+            }
+        };
+        (product, pack)
+    }
+
+    /// (1) with kernels as [`packing`](Self::packing) lays them out; the bias is added to the first `biased` images.
+    pub(super) fn forward(
+        &self,
+        x: &[f32],
+        kernels: &[PackedRows],
+        bias: Option<&[f32]>,
+        biased: usize,
+    ) -> Vec<f32> {
         let len = self.images * self.outputs * self.output_plane();
         if len == 0 {
             return Vec::new();
         }
         if let Some(winograd) = self.winograd() {
-            return winograd.forward(x, kernel, bias, biased);
+            return winograd.forward(x, kernels, bias, biased);
         }
-        let n_taps = self.inputs * self.window();
-        let packed = PackedRows::new(kernel, self.outputs, n_taps, &(0..n_taps).collect::<Vec<_>>());
+        let [packed] = kernels else { unreachable!("`packing` makes one matrix for the sums") };
         let split = Split::new(self.images, self.height, self.width);
         let convolve = |(item, y): (Item, Vec<Blank<'_>>)| {
             let (data, taps, cover) = self.fill_input_grid(x, &item);
             let mut vectors = Buffer::new(correlation_len(self.outputs, cover.bases.len()));
-            correlate(&packed, &Columns { data: &data, taps: &taps, bases: &cover.bases }, &mut vectors);
+            correlate(packed, &Columns { data: &data, taps: &taps, bases: &cover.bases }, &mut vectors);
             let row_len = cover.bases.len() * lanes();
             for (i, plane) in y.into_iter().map(Blank::clear).enumerate() {
                 let (image, o) = (i / self.outputs, i % self.outputs);
@@ -152,15 +175,20 @@ impl Sizes {
         })
     }
 
-    /// (2).
-    pub(super) fn input_gradient(&self, gradient: &[f32], kernel: &[f32]) -> Vec<f32> {
+    /// (2); `turned` gives the packed form of the kernels that Winograd's method takes, from that method.
+    pub(super) fn input_gradient(
+        &self,
+        gradient: &[f32],
+        kernel: &[f32],
+        turned: impl FnOnce(&Winograd) -> Result<Arc<Vec<PackedRows>>>,
+    ) -> Result<Vec<f32>> {
         let Self { vertical, horizontal, .. } = *self;
         let len = self.images * self.inputs * self.input_plane();
         if len == 0 || gradient.is_empty() {
-            return vec![0.0; len];
+            return Ok(vec![0.0; len]);
         }
         if let Some(winograd) = self.winograd() {
-            return winograd.input_gradient(gradient, kernel);
+            return Ok(winograd.input_gradient(gradient, &*turned(&winograd)?));
         }
         let phases: Vec<_> = (0..vertical.phases())
             .flat_map(|a| (0..horizontal.phases()).map(move |b| (a, b)))
@@ -201,10 +229,10 @@ impl Sizes {
                 }
             }
         };
-        written(len, |gx| {
+        Ok(written(len, |gx| {
             let shares = split.share(gx, self.inputs, self.input_plane(), horizontal.size);
             shares.into_par_iter().for_each(convolve);
-        })
+        }))
     }
 
     /// The kernels that meet the pixels of one phase, with inputs and outputs exchanged.

@@ -3,23 +3,37 @@
 //! The kernels and the bias are constant in the direction of the tangent: ẏ is the convolution of ẋ, without the bias.
 //! A stacked input `(2, B, C, H, W)` is 2 B images of which the bias meets the first B. f32 on the CPU.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Error, Layout, Result, Shape, Tensor, bail};
 
 use super::columns::Axis;
 use super::conv::Sizes;
+use super::correlate::PackedRows;
 use super::floats::{floats, is_wanted, with_floats};
-use super::scope::add_values;
+use super::scope::{self, Product, add_values};
 
 /// The operation; inputs are x `(B, C, H, W)` or `(2, B, C, H, W)`, the kernels `(O, C, kh, kw)` and perhaps b `(O,)`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Convolution {
-    pub(crate) padding: usize,
-    pub(crate) stride: usize,
+    padding: usize,
+    stride: usize,
+    kernels: Arc<Vec<PackedRows>>,
 }
 
 impl Convolution {
+    /// The convolution of x with these kernels, both contiguous, which it packs or finds packed.
+    pub(crate) fn new(x: &Tensor, kernel: &Tensor, padding: usize, stride: usize) -> Result<Self> {
+        let mut convolution = Self { padding, stride, kernels: Arc::default() };
+        let (sizes, _, _) = convolution.sizes(x.shape(), kernel.shape())?;
+        let (product, pack) = sizes.packing();
+        convolution.kernels =
+            scope::kernels(kernel, product, || with_floats(kernel, |kernel| Ok(pack(kernel))))?;
+        Ok(convolution)
+    }
+
     /// All sizes, how many images are no tangents, and the sizes of one output `(O, H, W)`.
-    fn sizes(self, x: &Shape, kernel: &Shape) -> Result<(Sizes, usize, [usize; 3])> {
+    fn sizes(&self, x: &Shape, kernel: &Shape) -> Result<(Sizes, usize, [usize; 3])> {
         let (copies, [images, inputs, height, width]) = match *x.dims() {
             [b, c, h, w] => (1, [b, c, h, w]),
             [2, b, c, h, w] => (2, [b, c, h, w]),
@@ -38,18 +52,17 @@ impl Convolution {
     }
 
     fn forward(
-        self,
+        &self,
         (x, x_layout): (&CpuStorage, &Layout),
-        (kernel, kernel_layout): (&CpuStorage, &Layout),
+        kernel: &Layout,
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
-        let (sizes, images, [channels, height, width]) =
-            self.sizes(x_layout.shape(), kernel_layout.shape())?;
+        let (sizes, images, [channels, height, width]) = self.sizes(x_layout.shape(), kernel.shape())?;
         let bias = bias.map(|(bias, layout)| floats(bias, layout)).transpose()?;
         if let Some(bias) = bias.filter(|b| b.len() != channels) {
             bail!("expected a bias for each of {channels} channels, found {}", bias.len());
         }
-        let y = sizes.forward(floats(x, x_layout)?, floats(kernel, kernel_layout)?, bias, images);
+        let y = sizes.forward(floats(x, x_layout)?, &self.kernels, bias, images);
         let mut dims = x_layout.dims().to_vec();
         dims.truncate(dims.len() - 3);
         dims.extend([channels, height, width]);
@@ -57,12 +70,18 @@ impl Convolution {
     }
 
     /// The gradients of x and of the kernels, where they are needed.
-    fn backward(self, x: &Tensor, kernel: &Tensor, gy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, x: &Tensor, kernel: &Tensor, gy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (sizes, _, _) = self.sizes(x.shape(), kernel.shape())?;
         let gx = match is_wanted(x) {
             true => {
-                let gx =
-                    with_floats(gy, |gy| with_floats(kernel, |kernel| Ok(sizes.input_gradient(gy, kernel))))?;
+                let gx = with_floats(gy, |gy| {
+                    with_floats(kernel, |values| {
+                        sizes.input_gradient(gy, values, |winograd| {
+                            let pack = || Ok::<_, Error>(winograd.packed_turned(values));
+                            scope::kernels(kernel, Product::TurnedPlaces, pack)
+                        })
+                    })
+                })?;
                 Some(Tensor::from_vec(gx, x.shape(), &Device::Cpu)?)
             }
             false => None,
@@ -90,10 +109,10 @@ impl CustomOp2 for Convolution {
         &self,
         s1: &CpuStorage,
         l1: &Layout,
-        s2: &CpuStorage,
+        _s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), None)
+        self.forward((s1, l1), l2, None)
     }
 
     fn bwd(
@@ -116,12 +135,12 @@ impl CustomOp3 for Convolution {
         &self,
         s1: &CpuStorage,
         l1: &Layout,
-        s2: &CpuStorage,
+        _s2: &CpuStorage,
         l2: &Layout,
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
+        self.forward((s1, l1), l2, Some((s3, l3)))
     }
 
     fn bwd(

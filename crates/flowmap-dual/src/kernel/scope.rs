@@ -14,6 +14,7 @@ use candle_core::{Device, Shape, Tensor, TensorId};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
+use super::correlate::PackedRows;
 use super::gemm::Write;
 use super::panels::Panels;
 use crate::Result;
@@ -33,9 +34,22 @@ pub(super) enum Product {
     Forward,
     /// z̄ W.
     Backward,
+    /// A convolution by its sums.
+    Sums,
+    /// A convolution at the places of its tiles.
+    Places,
+    /// The same for the gradient of its input.
+    TurnedPlaces,
 }
 
-type Slot = Arc<OnceLock<Arc<Panels>>>;
+/// Packed forms of weights, each empty until it is first used.
+type Slots<T> = Mutex<HashMap<(TensorId, Product), Arc<OnceLock<Arc<T>>>>>;
+
+#[derive(Default)]
+struct Packed {
+    panels: Slots<Panels>,
+    kernels: Slots<Vec<PackedRows>>,
+}
 
 /// Weights in the layout that products read fastest, packed when first used and kept.
 ///
@@ -55,7 +69,7 @@ type Slot = Arc<OnceLock<Arc<Panels>>>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct PackedWeights(Arc<Mutex<HashMap<(TensorId, Product), Slot>>>);
+pub struct PackedWeights(Arc<Packed>);
 
 impl std::fmt::Debug for PackedWeights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,6 +113,24 @@ pub(super) fn panels<E>(
     product: Product,
     pack: impl FnOnce() -> Result<Panels, E>,
 ) -> Result<Arc<Panels>, E> {
+    packed(|packed| &packed.panels, weight, product, pack)
+}
+
+/// The same for the kernels of a convolution, one matrix for each place of a tile or one alone.
+pub(super) fn kernels<E>(
+    weight: &Tensor,
+    product: Product,
+    pack: impl FnOnce() -> Result<Vec<PackedRows>, E>,
+) -> Result<Arc<Vec<PackedRows>>, E> {
+    packed(|packed| &packed.kernels, weight, product, pack)
+}
+
+fn packed<T, E>(
+    slots: impl Fn(&Packed) -> &Slots<T>,
+    weight: &Tensor,
+    product: Product,
+    pack: impl FnOnce() -> Result<T, E>,
+) -> Result<Arc<T>, E> {
     let shared = WEIGHTS.with_borrow(Clone::clone);
     // What is computed anew in each pass is no use to the next.
     let is_computed = weight.track_op() && !weight.is_variable();
@@ -107,15 +139,15 @@ pub(super) fn panels<E>(
     };
     let slot = {
         // A map of slots is whole whatever thread panicked with it.
-        let mut slots = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = slots(&shared).lock().unwrap_or_else(PoisonError::into_inner);
         slots.entry((weight.id(), product)).or_default().clone()
     };
-    if let Some(panels) = slot.get() {
-        return Ok(panels.clone());
+    if let Some(packed) = slot.get() {
+        return Ok(packed.clone());
     }
     // Two threads may both pack; the first to finish is kept.
-    let panels = Arc::new(pack()?);
-    Ok(slot.get_or_init(|| panels).clone())
+    let packed = Arc::new(pack()?);
+    Ok(slot.get_or_init(|| packed).clone())
 }
 
 /// Sums of the gradients of weights, which backward passes add to in place.

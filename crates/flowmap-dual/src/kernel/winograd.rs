@@ -72,26 +72,39 @@ impl Winograd {
         (height.div_ceil(2), width.div_ceil(2))
     }
 
-    /// The convolution; the bias is added to the first `biased` images.
-    pub(super) fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, biased: usize) -> Vec<f32> {
+    /// The kernels at each place, for [`forward`](Self::forward).
+    pub(super) fn packed(&self, kernel: &[f32]) -> Vec<PackedRows> {
         let kernel = kernel.as_chunks::<9>().0;
-        let kernels = packed(self.outputs, self.inputs, |o, c| kernel[o * self.inputs + c]);
-        self.convolve(x, &kernels, bias.unwrap_or_default(), biased)
+        packed(self.outputs, self.inputs, |o, c| kernel[o * self.inputs + c])
+    }
+
+    /// The kernels turned, at each place, for [`input_gradient`](Self::input_gradient).
+    pub(super) fn packed_turned(&self, kernel: &[f32]) -> Vec<PackedRows> {
+        let kernel = kernel.as_chunks::<9>().0;
+        packed(self.inputs, self.outputs, |c, o| {
+            let mut kernel = kernel[o * self.inputs + c];
+            kernel.reverse();
+            kernel
+        })
+    }
+
+    /// The convolution; the bias is added to the first `biased` images.
+    pub(super) fn forward(
+        &self,
+        x: &[f32],
+        kernels: &[PackedRows],
+        bias: Option<&[f32]>,
+        biased: usize,
+    ) -> Vec<f32> {
+        self.convolve(x, kernels, bias.unwrap_or_default(), biased)
     }
 
     /// The gradient of x.
-    pub(super) fn input_gradient(&self, gradient: &[f32], kernel: &[f32]) -> Vec<f32> {
+    pub(super) fn input_gradient(&self, gradient: &[f32], kernels: &[PackedRows]) -> Vec<f32> {
         let Self { images, inputs, outputs, padding, .. } = *self;
-        let kernel = kernel.as_chunks::<9>().0;
-        let turned_kernel = |c: usize, o: usize| {
-            let mut kernel = kernel[o * inputs + c];
-            kernel.reverse();
-            kernel
-        };
-        let kernels = packed(inputs, outputs, turned_kernel);
         let turned =
             Self { images, inputs: outputs, outputs: inputs, size: self.output(), padding: 2 - padding };
-        turned.convolve(gradient, &kernels, &[], 0)
+        turned.convolve(gradient, kernels, &[], 0)
     }
 
     /// (1).

@@ -54,9 +54,10 @@ impl Dual {
             let (bias, (primal, tangent)) = (self.weight_of_its_type(bias)?, y.into_parts());
             return Ok(Self::from_parts(primal.broadcast_add(&bias.reshape((1, (), 1, 1))?)?, tangent));
         }
-        let (kernel, convolution) = (kernel.contiguous()?, Convolution { padding, stride });
+        let kernel = kernel.contiguous()?;
         let apply = |x: &Tensor| -> Result<Tensor> {
             let x = x.contiguous()?;
+            let convolution = Convolution::new(&x, &kernel, padding, stride)?;
             Ok(match bias {
                 Some(bias) => apply3(&x, &kernel, &bias.contiguous()?, convolution)?,
                 None => apply2(&x, &kernel, convolution)?,
