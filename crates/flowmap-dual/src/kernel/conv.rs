@@ -188,7 +188,7 @@ impl Sizes {
             return Ok(vec![0.0; len]);
         }
         if let Some(winograd) = self.winograd() {
-            return Ok(winograd.input_gradient(gradient, &*turned(&winograd)?));
+            return Ok(winograd.input_gradient(gradient, &turned(&winograd)?));
         }
         let phases: Vec<_> = (0..vertical.phases())
             .flat_map(|a| (0..horizontal.phases()).map(move |b| (a, b)))
