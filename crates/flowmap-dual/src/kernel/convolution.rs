@@ -3,7 +3,7 @@
 //! The kernels and the bias are constant in the direction of the tangent: ẏ is the convolution of ẋ, without the bias.
 //! A stacked input `(2, B, C, H, W)` is 2 B images of which the bias meets the first B. f32 on the CPU.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Error, Layout, Result, Shape, Tensor, bail};
 
@@ -14,21 +14,21 @@ use super::floats::{floats, is_wanted, with_floats};
 use super::scope::{self, Product, add_values};
 
 /// The operation; inputs are x `(B, C, H, W)` or `(2, B, C, H, W)`, the kernels `(O, C, kh, kw)` and perhaps b `(O,)`.
-#[derive(Clone, Debug)]
 pub(crate) struct Convolution {
     padding: usize,
     stride: usize,
-    kernels: Arc<Vec<PackedRows>>,
+    /// The packed kernels until the operation has run: the tape must not keep them.
+    kernels: Mutex<Option<Arc<Vec<PackedRows>>>>,
 }
 
 impl Convolution {
     /// The convolution of x with these kernels, both contiguous, which it packs or finds packed.
     pub(crate) fn new(x: &Tensor, kernel: &Tensor, padding: usize, stride: usize) -> Result<Self> {
-        let mut convolution = Self { padding, stride, kernels: Arc::default() };
+        let mut convolution = Self { padding, stride, kernels: Mutex::default() };
         let (sizes, _, _) = convolution.sizes(x.shape(), kernel.shape())?;
         let (product, pack) = sizes.packing();
-        convolution.kernels =
-            scope::kernels(kernel, product, || with_floats(kernel, |kernel| Ok(pack(kernel))))?;
+        let kernels = scope::kernels(kernel, product, || with_floats(kernel, |kernel| Ok(pack(kernel))))?;
+        convolution.kernels = Mutex::new(Some(kernels));
         Ok(convolution)
     }
 
@@ -47,7 +47,10 @@ impl Convolution {
                 let sizes = Sizes::new(copies * images, inputs, outputs, vertical, horizontal);
                 Ok((sizes, images, [outputs, height, width]))
             }
-            _ => bail!("kernels {kernel:?} do not fit images {x:?} with {self:?}"),
+            _ => {
+                let Self { padding, stride, .. } = self;
+                bail!("kernels {kernel:?} do not fit images {x:?} with padding {padding} and stride {stride}")
+            }
         }
     }
 
@@ -62,7 +65,10 @@ impl Convolution {
         if let Some(bias) = bias.filter(|b| b.len() != channels) {
             bail!("expected a bias for each of {channels} channels, found {}", bias.len());
         }
-        let y = sizes.forward(floats(x, x_layout)?, &self.kernels, bias, images);
+        let Some(kernels) = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            bail!("a convolution runs forward once");
+        };
+        let y = sizes.forward(floats(x, x_layout)?, &kernels, bias, images);
         let mut dims = x_layout.dims().to_vec();
         dims.truncate(dims.len() - 3);
         dims.extend([channels, height, width]);

@@ -41,7 +41,6 @@ impl Columns<'_> {
 }
 
 /// The rows of a kernel in blocks of six, tap after tap, zeros below the last row.
-#[derive(Debug)]
 pub(super) struct PackedRows {
     values: Buffer,
     rows: usize,
