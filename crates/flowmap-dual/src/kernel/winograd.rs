@@ -88,7 +88,15 @@ impl Winograd {
         })
     }
 
-    /// The convolution; the bias is added to the first `biased` images.
+    /// The gradient of x.
+    pub(super) fn input_gradient(&self, gradient: &[f32], kernels: &[PackedRows]) -> Vec<f32> {
+        let Self { images, inputs, outputs, padding, .. } = *self;
+        let turned =
+            Self { images, inputs: outputs, outputs: inputs, size: self.output(), padding: 2 - padding };
+        turned.forward(gradient, kernels, None, 0)
+    }
+
+    /// (1) with kernels as [`packed`](Self::packed) lays them out; the bias is added to the first `biased` images.
     pub(super) fn forward(
         &self,
         x: &[f32],
@@ -96,19 +104,7 @@ impl Winograd {
         bias: Option<&[f32]>,
         biased: usize,
     ) -> Vec<f32> {
-        self.convolve(x, kernels, bias.unwrap_or_default(), biased)
-    }
-
-    /// The gradient of x.
-    pub(super) fn input_gradient(&self, gradient: &[f32], kernels: &[PackedRows]) -> Vec<f32> {
-        let Self { images, inputs, outputs, padding, .. } = *self;
-        let turned =
-            Self { images, inputs: outputs, outputs: inputs, size: self.output(), padding: 2 - padding };
-        turned.convolve(gradient, kernels, &[], 0)
-    }
-
-    /// (1).
-    fn convolve(&self, x: &[f32], kernels: &[PackedRows], bias: &[f32], biased: usize) -> Vec<f32> {
+        let bias = bias.unwrap_or_default();
         let Self { inputs, outputs, .. } = *self;
         let (height, width) = self.output();
         let plane = height * width;
