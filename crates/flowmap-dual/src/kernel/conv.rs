@@ -18,7 +18,9 @@ use rayon::prelude::*;
 use super::blank::{Blank, written};
 use super::buffer::Buffer;
 use super::columns::{Axis, Cover, Grid, Item, PIXELS, Split, copy_short};
-use super::correlate::{Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len};
+use super::correlate::{
+    Columns, PackedRows, correlate, correlate_weights, correlation_len, gradient_len, gradient_row_len,
+};
 use super::lanes::lanes;
 use super::scope::Product;
 use super::winograd::Winograd;
@@ -325,7 +327,7 @@ impl Sizes {
         let (data, taps, cover) = self.fill_input_grid(x, item);
         let mut vectors = Buffer::new(gradient_len(rows.len(), cover.bases.len()));
         vectors.fill(0.0);
-        let row_len = cover.bases.len() * lanes();
+        let row_len = gradient_row_len(cover.bases.len());
         for (o, vectors) in rows.clone().zip(vectors.chunks_exact_mut(row_len)) {
             for run in &cover.runs {
                 let plane = ((item.images.start + run.image) * self.outputs + o) * self.output_plane();

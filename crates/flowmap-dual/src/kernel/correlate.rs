@@ -3,7 +3,7 @@
 //! y\[o, p\] = Σ_t K\[o, t\] x\[tap_t + base_p\],  K̄\[o, t\] = Σ_p ȳ\[o, p\] x\[tap_t + base_p\]     (1)
 //!
 //! A tap is a channel and a place in the window, a base a vector of neighboring pixels.
-//! Both sums stay in registers: six rows of K by two vectors, four rows of ȳ by three taps.
+//! Both sums stay in registers: six rows of K by two or four vectors, four or eight rows of ȳ by three taps.
 //! This is the indirect convolution of Dukhan 2019, arXiv:1907.02129, with offsets in place of pointers.
 
 use super::buffer::Buffer;
@@ -12,12 +12,10 @@ use super::lanes::{Lanes, VectorKernel, dispatch_lanes, lanes};
 
 /// Rows of K that [`correlate`] takes at once.
 pub(super) const ROWS: usize = 6;
-/// Vectors of pixels that [`correlate`] takes at once.
-const VECTORS: usize = 2;
-/// Taps after which the next rows of K take their turn: their vectors of x stay in the nearest cache.
-const TAP_BLOCK: usize = 320;
-/// Rows of ȳ that [`correlate_weights`] takes at once.
-const GRADIENT_ROWS: usize = 4;
+/// Vectors of x after which the next rows of K take their turn: they stay in the nearest cache.
+const VECTOR_BLOCK: usize = 640;
+/// Rows of ȳ in a block of [`correlate_weights`].
+const GRADIENT_ROWS: usize = 8;
 /// Taps that [`correlate_weights`] takes at once.
 const TAPS: usize = 3;
 
@@ -103,29 +101,27 @@ impl VectorKernel for Correlate<'_> {
     unsafe fn run<V: Lanes>(self) {
         let Self { kernel, columns: Columns { data, taps, bases }, y } = self;
         let row_len = bases.len() * V::N;
+        // As many sums as there are registers for.
+        let vectors = V::REGISTERS / 8;
         // Blocks of about the same size.
-        let block = taps.len().div_ceil(taps.len().div_ceil(TAP_BLOCK).max(1)).max(1);
-        for (i, bases) in bases.chunks(VECTORS).enumerate() {
-            let starts = [i * VECTORS * V::N, (i * VECTORS + bases.len() - 1) * V::N];
-            let bases = [bases[0], bases[bases.len() - 1]];
+        let block = taps.len().div_ceil((taps.len() * vectors).div_ceil(VECTOR_BLOCK).max(1)).max(1);
+        for (i, bases) in bases.chunks(vectors).enumerate() {
             for (j, taps) in taps.chunks(block).enumerate() {
                 let write = if j == 0 { Write::Set } else { Write::Add };
                 let kernels = kernel.values.chunks_exact(ROWS * kernel.taps);
                 for (kernel, rows) in kernels.zip(y.chunks_exact_mut(ROWS * row_len)) {
                     let kernel = &kernel[j * block * ROWS..][..taps.len() * ROWS];
-                    // SAFETY: `check` has seen that every tap plus every base is in the data, `rows` holds six rows of
-                    // `row_len` numbers, and a lone last vector is computed and stored twice at the same place.
+                    let rows = rows[i * vectors * V::N..].as_mut_ptr();
+                    let tile = Tile { data: data.as_ptr(), taps, kernel, bases, rows, row_len, write };
+                    // SAFETY: `check` has seen that every tap plus every base is in the data, and `rows` begins in the
+                    // first of six rows of `row_len` numbers, with room for as many vectors as there are bases.
                     unsafe {
-                        tile::<V>(
-                            data.as_ptr(),
-                            taps,
-                            kernel,
-                            bases,
-                            rows.as_mut_ptr(),
-                            starts,
-                            row_len,
-                            write,
-                        );
+                        match bases.len() {
+                            1 => tile.run::<V, 1>(),
+                            2 => tile.run::<V, 2>(),
+                            3 => tile.run::<V, 3>(),
+                            _ => tile.run::<V, 4>(),
+                        }
                     }
                 }
             }
@@ -133,54 +129,76 @@ impl VectorKernel for Correlate<'_> {
     }
 }
 
-/// Six rows of K by two vectors, in y or added to it.
-///
-/// # Safety
-/// Every tap plus each base has a vector in `data`, and each row of `y` one at both `starts`.
-#[inline(always)]
-#[expect(unsafe_code, reason = "vector instructions take pointers")]
-unsafe fn tile<V: Lanes>(
+/// Six rows of K by some vectors.
+struct Tile<'a> {
     data: *const f32,
-    taps: &[usize],
-    kernel: &[f32],
-    bases: [usize; VECTORS],
-    y: *mut f32,
-    starts: [usize; VECTORS],
+    taps: &'a [usize],
+    kernel: &'a [f32],
+    bases: &'a [usize],
+    /// Where the first vector of the first row goes.
+    rows: *mut f32,
     row_len: usize,
     write: Write,
-) {
-    // SAFETY: as the caller vouches; `wrapping_add` spares the debug build its checks.
-    unsafe {
-        let mut sums = [[V::zero(); VECTORS]; ROWS];
-        if write == Write::Add {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let row = y.wrapping_add(i.wrapping_mul(row_len));
-                *sums = [V::load(row.wrapping_add(starts[0])), V::load(row.wrapping_add(starts[1]))];
+}
+
+impl Tile<'_> {
+    /// The sums for `W` vectors.
+    ///
+    /// # Safety
+    /// Every tap plus each of `W` bases has a vector in `data`, and each row room for as many.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "vector instructions take pointers")]
+    unsafe fn run<V: Lanes, const W: usize>(&self) {
+        let Self { data, taps, kernel, bases, rows, row_len, write } = *self;
+        // SAFETY: as the caller vouches; `wrapping_add` spares the debug build its checks.
+        unsafe {
+            let mut sums = [[V::zero(); W]; ROWS];
+            let place =
+                |i: usize, j: usize| rows.wrapping_add(i.wrapping_mul(row_len)).wrapping_add(j * V::N);
+            if write == Write::Add {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(place(i, j));
+                    }
+                }
             }
-        }
-        let (left, right) = (data.wrapping_add(bases[0]), data.wrapping_add(bases[1]));
-        for (tap, k) in taps.iter().zip(kernel.as_chunks::<ROWS>().0) {
-            let x = [V::load(left.wrapping_add(*tap)), V::load(right.wrapping_add(*tap))];
-            for (sums, k) in sums.iter_mut().zip(k) {
-                let k = V::splat(*k);
-                sums[0] = sums[0].add_product(k, x[0]);
-                sums[1] = sums[1].add_product(k, x[1]);
+            let mut columns = [data; W];
+            for (column, base) in columns.iter_mut().zip(bases) {
+                *column = data.wrapping_add(*base);
             }
-        }
-        for (i, sums) in sums.iter().enumerate() {
-            let row = y.wrapping_add(i.wrapping_mul(row_len));
-            sums[0].store(row.wrapping_add(starts[0]));
-            sums[1].store(row.wrapping_add(starts[1]));
+            for (tap, k) in taps.iter().zip(kernel.as_chunks::<ROWS>().0) {
+                let mut x = [V::zero(); W];
+                for (x, column) in x.iter_mut().zip(columns) {
+                    *x = V::load(column.wrapping_add(*tap));
+                }
+                for (sums, k) in sums.iter_mut().zip(k) {
+                    let k = V::splat(*k);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = sum.add_product(k, x);
+                    }
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                for (j, sum) in sums.iter().enumerate() {
+                    sum.store(place(i, j));
+                }
+            }
         }
     }
 }
 
-/// Numbers that [`correlate_weights`] reads from ȳ: `rows` rows of vectors, padded to whole blocks.
-pub(super) fn gradient_len(rows: usize, vectors: usize) -> usize {
-    rows.div_ceil(GRADIENT_ROWS) * GRADIENT_ROWS * vectors * lanes()
+/// Numbers of a row of ȳ as [`correlate_weights`] reads it: an odd number of vectors, so that its rows do not contend
+/// for the same sets of the cache.
+pub(super) fn gradient_row_len(vectors: usize) -> usize {
+    (vectors | 1) * lanes()
 }
 
-/// K̄ ← K̄ + ȳ columnsᵀ; ȳ in rows of as many vectors as there are bases, with zeros for what is no pixel.
+/// Numbers of all rows of ȳ, padded to whole blocks.
+pub(super) fn gradient_len(rows: usize, vectors: usize) -> usize {
+    rows.next_multiple_of(GRADIENT_ROWS) * gradient_row_len(vectors)
+}
+
+/// K̄ ← K̄ + ȳ columnsᵀ; ȳ in rows that begin with as many vectors as there are bases, with zeros for what is no pixel.
 pub(super) fn correlate_weights(gradient: &[f32], columns: &Columns<'_>, kernel: &mut [f32]) {
     columns.check();
     let rows = kernel.len().checked_div(columns.taps.len()).unwrap_or(0);
@@ -199,18 +217,36 @@ impl VectorKernel for Weights<'_> {
     // SAFETY: the dispatcher vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
+        // SAFETY: as above. As many sums as there are registers for.
+        unsafe {
+            match V::REGISTERS {
+                32.. => self.run_by::<V, 8>(),
+                _ => self.run_by::<V, 4>(),
+            }
+        }
+    }
+}
+
+impl Weights<'_> {
+    /// All sums, of `R` rows at once; `R` divides [`GRADIENT_ROWS`].
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "vector instructions take pointers")]
+    unsafe fn run_by<V: Lanes, const R: usize>(self) {
         let Self { gradient, columns: Columns { data, taps, bases }, kernel } = self;
-        let row_len = bases.len() * V::N;
-        if row_len == 0 || taps.is_empty() {
+        if bases.is_empty() || taps.is_empty() {
             return;
         }
-        let blocks = gradient.chunks_exact(GRADIENT_ROWS * row_len);
-        for (gradient, kernel) in blocks.zip(kernel.chunks_mut(GRADIENT_ROWS * taps.len())) {
+        let row_len = gradient_row_len(bases.len());
+        for (gradient, kernel) in gradient.chunks_exact(R * row_len).zip(kernel.chunks_mut(R * taps.len())) {
             for (i, three) in taps.chunks(TAPS).enumerate() {
                 let offsets = [three[0], three[1.min(three.len() - 1)], three[three.len() - 1]];
-                // SAFETY: `check` has seen that every tap plus every base is in the data; `gradient` holds four rows.
-                let sums =
-                    unsafe { gradient_tile::<V>(data.as_ptr(), offsets, bases, gradient.as_ptr(), row_len) };
+                // SAFETY: `check` has seen that every tap plus every base is in the data; `gradient` holds `R` rows.
+                let sums = unsafe {
+                    gradient_tile::<V, R>(data.as_ptr(), offsets, bases, gradient.as_ptr(), row_len)
+                };
                 for (kernel, sums) in kernel.chunks_exact_mut(taps.len()).zip(sums) {
                     let kernel = &mut kernel[i * TAPS..][..three.len()];
                     kernel.iter_mut().zip(sums).for_each(|(k, sum)| *k += sum);
@@ -220,41 +256,38 @@ impl VectorKernel for Weights<'_> {
     }
 }
 
-/// Four rows of ȳ by three taps.
+/// `R` rows of ȳ by three taps.
 ///
 /// # Safety
-/// Every tap plus each base has a vector in `data`, and `gradient` holds four rows of `row_len`.
+/// Every tap plus each base has a vector in `data`, and `gradient` holds `R` rows of `row_len`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions take pointers")]
-unsafe fn gradient_tile<V: Lanes>(
+unsafe fn gradient_tile<V: Lanes, const R: usize>(
     data: *const f32,
     taps: [usize; TAPS],
     bases: &[usize],
     gradient: *const f32,
     row_len: usize,
-) -> [[f32; TAPS]; GRADIENT_ROWS] {
+) -> [[f32; TAPS]; R] {
     // SAFETY: as the caller vouches; `wrapping_add` spares the debug build its checks.
     unsafe {
-        let mut sums = [[V::zero(); TAPS]; GRADIENT_ROWS];
-        let x = [data.wrapping_add(taps[0]), data.wrapping_add(taps[1]), data.wrapping_add(taps[2])];
+        let mut sums = [[V::zero(); TAPS]; R];
+        let columns = taps.map(|tap| data.wrapping_add(tap));
         let mut row = gradient;
         for base in bases {
-            let x = [
-                V::load(x[0].wrapping_add(*base)),
-                V::load(x[1].wrapping_add(*base)),
-                V::load(x[2].wrapping_add(*base)),
-            ];
-            let mut at = row;
-            for sums in &mut sums {
-                let g = V::load(at);
-                sums[0] = sums[0].add_product(g, x[0]);
-                sums[1] = sums[1].add_product(g, x[1]);
-                sums[2] = sums[2].add_product(g, x[2]);
-                at = at.wrapping_add(row_len);
+            let mut x = [V::zero(); TAPS];
+            for (x, column) in x.iter_mut().zip(columns) {
+                *x = V::load(column.wrapping_add(*base));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let g = V::load(row.wrapping_add(i.wrapping_mul(row_len)));
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = sum.add_product(g, x);
+                }
             }
             row = row.wrapping_add(V::N);
         }
-        let mut found = [[0f32; TAPS]; GRADIENT_ROWS];
+        let mut found = [[0f32; TAPS]; R];
         for (found, sums) in found.iter_mut().zip(sums) {
             for (found, sum) in found.iter_mut().zip(sums) {
                 *found = sum.sum();
