@@ -1,7 +1,7 @@
 //! Running a sampler along a grid of times, for batches of any size.
 //!
 //! On the CPU the rows are cut into tiles; a thread takes a tile through all steps, so threads meet once a batch.
-//! Nothing is recorded for a backward pass, weights are packed once for all tiles, steps and calls,
+//! Nothing is recorded for a backward pass, packed weights are kept for all tiles, steps and calls,
 //! and a thread goes on with the memory of its last step.
 
 use candle_core::Tensor;

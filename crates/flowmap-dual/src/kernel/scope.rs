@@ -6,7 +6,7 @@
 //! instead of a new tensor, a tensor of zeros and an addition for each use of each weight.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::LocalKey;
 
@@ -19,6 +19,8 @@ use super::gemm::Write;
 use super::panels::Panels;
 use crate::Result;
 
+/// Weights met once that are remembered at most: more than any network has, and few enough to forget nothing of size.
+const MET: usize = 1 << 14;
 /// Numbers that a thread adds at a time.
 const ADDED: usize = 1 << 15;
 
@@ -49,11 +51,26 @@ type Slots<T> = Mutex<HashMap<(TensorId, Product), Arc<OnceLock<Arc<T>>>>>;
 struct Packed {
     panels: Slots<Panels>,
     kernels: Slots<Vec<PackedRows>>,
+    /// Weights off the tape that were met once.
+    met: Mutex<HashSet<(TensorId, Product)>>,
 }
 
-/// Weights in the layout that products read fastest, packed when first used and kept.
+impl Packed {
+    /// Whether this weight was met before; remembers that it was met now.
+    fn comes_again(&self, weight: (TensorId, Product)) -> bool {
+        // A set is whole whatever thread panicked with it.
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.len() >= MET && !met.contains(&weight) {
+            met.clear();
+        }
+        !met.insert(weight)
+    }
+}
+
+/// Weights in the layout that products read fastest, packed and kept.
 ///
-/// The weights must not change while it is in use: make a new one after each update.
+/// Those of variables are kept from their first use on, others from their second: what a network computes of its
+/// parameters in each pass is not the same tensor again. The weights must not change while it is in use: make a new one after each update.
 /// Clones share what they hold.
 ///
 /// ```
@@ -64,7 +81,7 @@ struct Packed {
 /// let x = Dual::constant(Tensor::ones((3, 2), DType::F32, &Device::Cpu)?);
 /// let packed = PackedWeights::default();
 /// let y = packed.share(|| x.linear_activation(&w, &b, Activation::Silu))?; // packs w
-/// let z = packed.share(|| x.linear_activation(&w, &b, Activation::Silu))?; // finds it packed
+/// let z = packed.share(|| x.linear_activation(&w, &b, Activation::Silu))?; // and again, to keep it
 /// assert_eq!(y.primal().to_vec2::<f32>()?, z.primal().to_vec2::<f32>()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -137,10 +154,16 @@ fn packed<T, E>(
     let Some(PackedWeights(shared)) = shared.filter(|_| !is_computed) else {
         return Ok(Arc::new(pack()?));
     };
+    let key = (weight.id(), product);
     let slot = {
         // A map of slots is whole whatever thread panicked with it.
         let mut slots = slots(&shared).lock().unwrap_or_else(PoisonError::into_inner);
-        slots.entry((weight.id(), product)).or_default().clone()
+        // Off the tape a computed weight looks like any other; but it never comes again.
+        if !slots.contains_key(&key) && !weight.is_variable() && !shared.comes_again(key) {
+            drop(slots);
+            return Ok(Arc::new(pack()?));
+        }
+        slots.entry(key).or_default().clone()
     };
     if let Some(packed) = slot.get() {
         return Ok(packed.clone());
@@ -276,4 +299,38 @@ pub(super) fn add_gradient(weight: &Tensor, add: impl FnOnce(&mut [f32], Write))
         }
     });
     true
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+    use crate::Dual;
+
+    #[test]
+    fn weights_that_come_again_are_kept_and_those_computed_in_each_pass_are_not() {
+        let ones = |shape: (usize, usize)| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let (x, w, packed) = (Dual::constant(ones((3, 8))), ones((5, 8)), PackedWeights::default());
+        let n_kept = || packed.0.panels.lock().unwrap().len();
+        for pass in 0..4 {
+            packed.share(|| x.linear(&(&w * 2.0).unwrap(), None)).unwrap();
+            assert_eq!(n_kept(), usize::from(pass > 1));
+            packed.share(|| x.linear(&w, None)).unwrap();
+            assert_eq!(n_kept(), usize::from(pass > 0));
+        }
+    }
+
+    #[test]
+    fn what_was_met_is_forgotten_before_it_takes_room() {
+        let packed = Packed::default();
+        let weights: Vec<_> =
+            (0..2 * MET + 1).map(|_| Tensor::zeros((), DType::F32, &Device::Cpu).unwrap().id()).collect();
+        for weight in &weights {
+            assert!(!packed.comes_again((*weight, Product::Forward)));
+            assert!(packed.comes_again((*weight, Product::Forward)));
+        }
+        assert!(packed.met.lock().unwrap().len() <= MET);
+    }
 }
