@@ -34,13 +34,14 @@ enum Where {
 }
 
 /// Every operation that has a fused kernel somewhere.
-const OPERATIONS: [(&str, Where); 15] = [
+const OPERATIONS: [(&str, Where); 16] = [
     ("linear", Where::Both),
     ("linear_activation", Where::Both),
     ("layers", Where::Both),
     ("layer_norm_with", Where::Both),
     ("rms_norm_with", Where::Both),
     ("group_norm_with", Where::Both),
+    ("with_magnitude", Where::Cpu),
     ("add_gated", Where::Cpu),
     ("sin_cos", Where::Cpu),
     ("attention", Where::Cpu),

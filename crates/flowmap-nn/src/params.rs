@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_dual::host;
+use flowmap_dual::{Dual, host};
 
 use crate::net::{ActivationMemory, Precision};
 use crate::{Error, Result};
@@ -64,7 +64,7 @@ impl Params {
     pub fn project(&self) -> Result<()> {
         for name in &self.on_sphere {
             if let Some(var) = self.vars.get(name) {
-                var.set(&unit_rows(&var.as_detached_tensor())?)?;
+                var.set(&rows_of_magnitude(&var.as_detached_tensor(), 1.0)?)?;
             }
         }
         Ok(())
@@ -86,14 +86,13 @@ impl Params {
     }
 }
 
-/// Each row of weights `(out, ...)` divided by its magnitude, w / (rms w + 1e-4).
+/// Each row of weights `(out, ...)` divided by its magnitude, w / (rms w + 1e-4), times another.
 ///
 /// # Errors
 /// As Candle.
-pub(crate) fn unit_rows(weight: &Tensor) -> Result<Tensor> {
-    let rows = weight.flatten_from(1)?;
-    let magnitude = (rows.sqr()?.mean_keepdim(1)?.sqrt()? + MAGNITUDE_EPS)?;
-    Ok(rows.broadcast_div(&magnitude)?.reshape(weight.shape())?)
+pub(crate) fn rows_of_magnitude(weight: &Tensor, magnitude: f64) -> Result<Tensor> {
+    let rows = Dual::constant(weight.flatten_from(1)?).with_magnitude(magnitude, 1, MAGNITUDE_EPS)?;
+    Ok(rows.primal().reshape(weight.shape())?)
 }
 
 /// Where the parameters of a network come from.

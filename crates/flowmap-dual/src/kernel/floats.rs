@@ -1,6 +1,10 @@
 //! The numbers of f32 tensors on the CPU as slices, plain or stacked.
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use rayon::prelude::*;
+
+/// Numbers that a thread looks at before it asks whether another has found one.
+const CHUNK: usize = 16 * 1024;
 
 /// The numbers of a contiguous f32 tensor.
 pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -18,6 +22,14 @@ pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R
         Storage::Cpu(storage) => f(floats(storage, layout)?),
         _ => bail!("a fused operation runs on the CPU only"),
     }
+}
+
+/// Whether all numbers of a contiguous f32 tensor are within −`bound` and `bound`.
+pub(crate) fn is_within(tensor: &Tensor, bound: f32) -> Result<bool> {
+    with_floats(tensor, |x| {
+        let is_inside = |x: &[f32]| x.iter().fold(true, |is_inside, x| is_inside & (x.abs() <= bound));
+        Ok(x.par_chunks(CHUNK).all(is_inside))
+    })
 }
 
 /// Whether a gradient of `tensor` leads anywhere.

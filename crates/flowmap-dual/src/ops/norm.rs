@@ -10,8 +10,8 @@ use candle_core::DType;
 
 use super::modulate::{Channels, GainShift, Modulation, input, output};
 use crate::cuda::MAX_NORM_CHANNELS;
-use crate::gradient::apply3;
-use crate::kernel::{Center, Gains, Geometry, Groups, Norm, Rows, Scaled};
+use crate::gradient::{apply1, apply3};
+use crate::kernel::{Center, Gains, Geometry, Groups, Magnitude, Norm, Rows, Scaled};
 use crate::{Activation, Dual, Error, Result};
 
 impl Dual {
@@ -39,10 +39,25 @@ impl Dual {
     /// # Errors
     /// Where the dimension does not exist.
     pub fn unit_magnitude(&self, dim: usize, eps: f64) -> Result<Self> {
+        self.with_magnitude(1.0, dim, eps)
+    }
+
+    /// [`Dual::unit_magnitude`] times `magnitude`; fused in f32 on a CPU.
+    ///
+    /// # Errors
+    /// Where the dimension does not exist.
+    pub fn with_magnitude(&self, magnitude: f64, dim: usize, eps: f64) -> Result<Self> {
         if self.is_half() {
-            return self.in_single(|x| x.unit_magnitude(dim, eps));
+            return self.in_single(|x| x.with_magnitude(magnitude, dim, eps));
         }
-        self.div(&self.sqr()?.mean_keepdim(dim)?.sqrt()?.shift(eps)?)
+        if self.dtype() == DType::F32 && self.device().is_cpu() {
+            let n = self.primal().dim(dim)?;
+            let inner = self.dims()[dim + 1..].iter().product();
+            let (x, parts) = input(self)?;
+            let (magnitude, eps) = (magnitude as f32, eps as f32);
+            return output(apply1(&x, Magnitude { n, inner, magnitude, eps, parts })?, parts);
+        }
+        self.div(&self.sqr()?.mean_keepdim(dim)?.sqrt()?.shift(eps)?)?.scale(magnitude)
     }
 
     /// Group normalisation of `(B, C, ...)`: each sample over each of `groups` groups of channels,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LearnedWeight;
 use crate::net::Sinusoids;
-use crate::params::unit_rows;
+use crate::params::rows_of_magnitude;
 use crate::{Error, ParamBuilder, Result, Times};
 
 /// Sizes of a [`PositionalWeight`].
@@ -74,7 +74,7 @@ impl PositionalWeight {
         let sum = features(times.s.tensor())?.add(&features(times.t.tensor())?)?;
         // √2 of p times 1/√2 of a balanced sum is one.
         let channels = self.weight.elem_count() as f64;
-        let weight = (unit_rows(&self.weight)? / channels.sqrt())?;
+        let weight = rows_of_magnitude(&self.weight, channels.sqrt().recip())?;
         Ok(sum.primal().detach().matmul(&weight.t()?)?.squeeze(1)?) // (1)
     }
 }

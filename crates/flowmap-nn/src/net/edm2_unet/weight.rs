@@ -11,7 +11,7 @@ use candle_core::{Shape, Tensor};
 use flowmap_dual::Dual;
 
 use super::super::Cost;
-use crate::params::unit_rows;
+use crate::params::rows_of_magnitude;
 use crate::{ParamBuilder, Result};
 
 /// The factor of (4).
@@ -29,13 +29,13 @@ impl MpWeight {
 
     /// Rows of magnitude one.
     pub(super) fn unit(&self) -> Result<Tensor> {
-        unit_rows(&self.0)
+        rows_of_magnitude(&self.0, 1.0)
     }
 
     /// W of (1) times a factor, which then costs nothing where the layer is applied.
     pub(super) fn scaled(&self, factor: f64) -> Result<Tensor> {
         let fan_in: usize = self.0.dims().iter().skip(1).product();
-        Ok((self.unit()? * (factor / (fan_in as f64).sqrt()))?)
+        rows_of_magnitude(&self.0, factor / (fan_in as f64).sqrt())
     }
 
     /// The same with its rows in another order.
