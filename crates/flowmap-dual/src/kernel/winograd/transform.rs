@@ -87,7 +87,7 @@ impl Tiles {
         4 * self.phase_len()
     }
 
-    /// The rows of pixels under the tiles, phase after phase from above to below.
+    /// The rows of pixels under the tiles, image after image from above to below.
     fn rows(&self, planes: &Planes<'_>) -> Vec<PixelRow> {
         let ((height, width), padding) = (planes.size, planes.padding);
         let mut rows = Vec::new();
