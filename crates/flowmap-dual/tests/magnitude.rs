@@ -97,6 +97,23 @@ fn vector_of_zeros_stays_one_and_its_gradients_are_finite() {
 }
 
 #[test]
+fn gradients_of_vectors_almost_zero_are_those_of_the_oracle() {
+    let gradients = |dtype: DType| {
+        let cast = |i: u64, scale: f64| (noise(i, &[3, 40]).to_dtype(dtype).unwrap() * scale).unwrap();
+        let (x, dx) = (Var::from_tensor(&cast(7, 3e-20)).unwrap(), Var::from_tensor(&cast(8, 1.0)).unwrap());
+        let input = Dual::new(x.as_tensor().clone(), dx.as_tensor().clone()).unwrap();
+        let y = input.unit_magnitude(1, EPS).unwrap();
+        let sum = |y: &Tensor, i: u64| (y * cast(i, 1.0)).unwrap().sum_all().unwrap();
+        let loss = (sum(y.primal(), 9) + sum(y.tangent().unwrap(), 10)).unwrap();
+        let gradients = loss.backward().unwrap();
+        [&x, &dx].map(|v| gradients.get(v).unwrap().clone())
+    };
+    for (fused, composed) in gradients(DType::F32).iter().zip(&gradients(DType::F64)) {
+        assert!(distance(fused, composed) < TOLERANCE);
+    }
+}
+
+#[test]
 fn missing_dimension_is_an_error_and_an_empty_batch_is_not() {
     let x = Dual::constant(noise(4, &[0, 3, 6]).to_dtype(DType::F32).unwrap());
     assert_eq!(x.unit_magnitude(1, EPS).unwrap().dims(), [0, 3, 6]);

@@ -2,13 +2,13 @@
 //!
 //! With ⟨·⟩ the mean over a vector and c the magnitude that it gets:
 //! m = √⟨x²⟩,  M = m + eps,  y = c x/M                                                   (1)
-//! k = c/(m M²),  p = ⟨x ẋ⟩,  ẏ = c ẋ/M − k p x                                          (2)
+//! k = c/M²,  p = ⟨x ẋ⟩/m,  ẏ = c ẋ/M − k p x                                            (2)
 //!
-//! backward, with ȳ and ẏ̄ the gradients of y and ẏ, and w = ⟨x ȳ⟩, q = ⟨ẋ ẏ̄⟩, s = ⟨x ẏ̄⟩:
+//! backward, with ȳ and ẏ̄ the gradients of y and ẏ, and w = ⟨x ȳ⟩/m, q = ⟨ẋ ẏ̄⟩/m, s = ⟨x ẏ̄⟩/m:
 //! ẋ̄ = c ẏ̄/M − k s x                                                                    (3)
-//! x̄ = c ȳ/M − k (p ẏ̄ + s ẋ) − k (w + q − s p (1/m² + 2/(m M))) x                        (4)
+//! x̄ = c ȳ/M − k (p ẏ̄ + s ẋ) − k (w + q − s p (1/m + 2/M)) x                             (4)
 //!
-//! A vector of zeros stays one, and k counts as zero there. (2) and (3) are one symmetric Jacobian.
+//! A vector of zeros stays one, and 1/m counts as zero there. (2) and (3) are one symmetric Jacobian.
 //! f32 on the CPU, vectors along the middle of `(outer, n, inner)`; backward computes the means again.
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
@@ -93,7 +93,9 @@ impl Block {
 
 /// What (1) to (4) need of the vectors of a block.
 struct Factors {
-    /// 1/m² + 2/(m M), zero for a vector of zeros.
+    /// 1/m
+    of_m: Lanes,
+    /// 1/m + 2/M
     curvature: Lanes,
     /// c/M
     a: Lanes,
@@ -136,13 +138,12 @@ impl Magnitude {
     fn factors(self, block: Block, x: &[f32]) -> Factors {
         let (c, eps) = (self.magnitude, self.eps);
         let m = block.mean(x, x).map(f32::sqrt);
-        let inverse = m.map(|m| if m > 0.0 { 1.0 / m } else { 0.0 });
+        let of_m = m.map(|m| if m > 0.0 { 1.0 / m } else { 0.0 });
         let a = m.map(|m| c / (m + eps));
-        let of_eps = m.map(|m| 1.0 / (m + eps));
-        let k = times(&times(&a, &of_eps), &inverse);
-        let mut curvature = times(&inverse, &inverse);
-        curvature.iter_mut().zip(times(&inverse, &of_eps)).for_each(|(sum, x)| *sum += 2.0 * x);
-        Factors { curvature, a, k }
+        let k = m.map(|m| c / ((m + eps) * (m + eps)));
+        let mut curvature = m.map(|m| 2.0 / (m + eps));
+        curvature.iter_mut().zip(&of_m).for_each(|(sum, of_m)| *sum += of_m);
+        Factors { of_m, curvature, a, k }
     }
 
     /// Numbers of a value, and of whole vectors in a task.
@@ -166,10 +167,10 @@ impl Kernel for Forward<'_> {
     fn run(self) {
         let Self { of, x, dx, y, dy } = self;
         for block in of.blocks(x.len()) {
-            let Factors { a, k, .. } = of.factors(block, x);
+            let Factors { of_m, a, k, .. } = of.factors(block, x);
             block.combine([(&a, x)], y);
             if let Some(dx) = dx {
-                let p = block.mean(x, dx);
+                let p = times(&block.mean(x, dx), &of_m);
                 block.combine([(&a, dx), (&minus(&k, &p), x)], dy);
             }
         }
@@ -191,13 +192,13 @@ impl Kernel for Backward<'_> {
         let Self { of, x: Pair { primal: x, tangent: dx }, gy: Pair { primal: gy, tangent: gdy }, gx, gdx } =
             self;
         for block in of.blocks(x.len()) {
-            let Factors { curvature, a, k } = of.factors(block, x);
-            let w = block.mean(x, gy);
+            let Factors { of_m, curvature, a, k } = of.factors(block, x);
+            let w = times(&block.mean(x, gy), &of_m);
             let (Some(dx), Some(gdy)) = (dx, gdy) else {
                 block.combine([(&a, gy), (&minus(&k, &w), x)], gx);
                 continue;
             };
-            let [p, q, s] = [(x, dx), (dx, gdy), (x, gdy)].map(|(u, v)| block.mean(u, v));
+            let [p, q, s] = [(x, dx), (dx, gdy), (x, gdy)].map(|(u, v)| times(&block.mean(u, v), &of_m));
             let mut of_x = times(&times(&s, &p), &curvature);
             for ((of_x, w), q) in of_x.iter_mut().zip(&w).zip(&q) {
                 *of_x -= w + q;
