@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flowmap_data::Warning;
 use flowmap_train::compare::{CompareObserver, Outcome, Row};
 use flowmap_train::{Config, Observer, StepReport};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
@@ -119,6 +120,11 @@ impl CompareObserver for CompareBar {
 #[expect(clippy::print_stderr, reason = "remarks go to standard error")]
 pub fn say(text: &str) {
     eprintln!("{text}");
+}
+
+/// Prints warnings, one a line.
+pub fn warn(warnings: &[Warning]) {
+    warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
 }
 
 /// A bar that counts samples.

@@ -2,7 +2,7 @@
 
 use flowmap_core::NoiseStream;
 
-use crate::Skipped;
+use crate::{Skipped, Warning};
 
 /// A source of samples of the law that a flow map is to learn.
 ///
@@ -61,6 +61,16 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
     /// The bad records that were passed over on reading, if there were any.
     fn skipped(&self) -> Option<&Skipped> {
         None
+    }
+
+    /// Names of the classes, in the order of their labels; empty if the classes have numbers only.
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// What was seen on reading that is probably not meant as it was read.
+    fn warnings(&self) -> &[Warning] {
+        &[]
     }
 
     /// Half-width of the square about the origin in which to plot points of the plane, `None` for anything else.

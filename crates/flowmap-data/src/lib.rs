@@ -14,6 +14,7 @@ mod generated;
 mod image;
 mod points;
 mod shuffle;
+mod warning;
 
 pub use augmentation::{Augmentation, Augmenter, EdmAugmentation};
 pub use batch::{Batch, batch, batch_noise};
@@ -34,3 +35,4 @@ pub use image::{
 };
 pub use points::{Column, PointsConfig};
 pub use shuffle::Permutation;
+pub use warning::Warning;

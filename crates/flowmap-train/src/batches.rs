@@ -143,7 +143,7 @@ mod tests {
         sources.extend(sets.iter().map(|set| ConfigSource::set(set).unwrap()));
         let config = resolve(&sources).unwrap();
         let data = config.data.build(None).unwrap();
-        let model = ModelConfig::new(&config, data.shape(), data.n_classes(), config.sigma(data.as_ref()));
+        let model = ModelConfig::new(&config, data.as_ref(), data.n_classes());
         let batches = Batches { config: &config, model: &model, data: data.as_ref(), device: &Device::Cpu };
         let labels = batches.of_step(3).unwrap().condition.labels.unwrap();
         (labels.to_vec1().unwrap(), rows_of(&config.objective, 60)[0])

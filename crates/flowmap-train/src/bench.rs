@@ -219,8 +219,7 @@ pub fn bench(
     config.validate()?;
     let run = config.run()?;
     let mut trainer = Trainer::new(run.clone(), device)?;
-    let (shape, sigma) = (trainer.data().shape().to_vec(), trainer.data().sigma());
-    let model_config = ModelConfig::new(&run, &shape, 0, sigma);
+    let model_config = ModelConfig::new(&run, trainer.data(), 0);
     let frozen = ParamBuilder::frozen(trainer.params().tensors(), DType::F32, device);
     let (net, params) = model_config.build(frozen)?;
     let model = Model { config: model_config, net, params, path: PathBuf::new() };

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 
 use candle_core::Device;
 use flowmap_core::TimeGrid;
+use flowmap_data::Warning;
 use serde::Serialize;
 
 pub use laws::LawErrors;
@@ -44,6 +45,9 @@ pub struct Evaluation {
     pub rows: Vec<StepsRow>,
     /// How far the map is from its own laws, for a model.
     pub laws: Option<LawErrors>,
+    /// What is probably not meant as it is, in the training of the model or in the data it is judged against.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// The metrics at one number of steps.
@@ -93,7 +97,19 @@ pub fn evaluate(
         guidance: how.guidance.or(model.config.guidance.map(|trained| trained.min)),
         rows,
         laws: Some(LawErrors::of(model, reference, how, device)?),
+        warnings: warnings(model, reference),
     })
+}
+
+/// The warnings of the training and of the reference, each once.
+fn warnings(model: &Model, reference: &Reference) -> Vec<Warning> {
+    let mut warnings = model.config.trained.as_ref().map_or(Vec::new(), |trained| trained.warnings.clone());
+    for warning in reference.data().warnings() {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
 }
 
 impl Config {

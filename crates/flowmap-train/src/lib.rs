@@ -31,6 +31,7 @@ mod sampling;
 mod step;
 mod teacher;
 mod train_loop;
+mod trained;
 mod trainer;
 
 pub use atomic::{make_dir_with, write_atomically};
@@ -56,4 +57,5 @@ pub use sampling::Sampling;
 pub use step::{Reads, StepReport, UnreadStep};
 pub use teacher::TeacherConfig;
 pub use train_loop::{Observer, train};
+pub use trained::Trained;
 pub use trainer::Trainer;

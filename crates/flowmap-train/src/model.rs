@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
-use flowmap_data::DataConfig;
+use flowmap_data::{DataConfig, DataSet};
 use flowmap_nn::loss::LearnedWeight;
 use flowmap_nn::net::Conditioning;
 use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
 use serde::{Deserialize, Serialize};
 
 use crate::config::NetworkConfig;
-use crate::{Config, Error, GuidanceConfig, Result, RunDir};
+use crate::{Config, Error, GuidanceConfig, Result, RunDir, Trained};
 
 /// The version of config.json and of the files beside it.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -45,6 +45,9 @@ pub struct ModelConfig {
     pub shape: Vec<usize>,
     /// Number of classes, 0 for none; the label `n_classes` stands for no label.
     pub n_classes: usize,
+    /// Names of the classes, in the order of their labels; empty if the data have numbers only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// The scales of guidance that the network takes as an input, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<GuidanceConfig>,
@@ -52,11 +55,15 @@ pub struct ModelConfig {
     pub network: NetworkConfig,
     /// The data it was trained on.
     pub data: DataConfig,
+    /// How the model was trained; absent in models of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<Trained>,
 }
 
 impl ModelConfig {
-    /// The model that a run on these data trains.
-    pub fn new(config: &Config, shape: &[usize], n_classes: usize, sigma_data: f64) -> Self {
+    /// The model that a run on these data trains, of `n_classes` classes, 0 for none.
+    pub fn new(config: &Config, data: &dyn DataSet, n_classes: usize) -> Self {
+        let class_names = if n_classes > 0 { data.class_names() } else { &[] };
         Self {
             format_version: FORMAT_VERSION,
             name: config.name.clone(),
@@ -64,12 +71,14 @@ impl ModelConfig {
             parametrization: PARAMETRIZATION.into(),
             second_time: SECOND_TIME.into(),
             interpolant: config.interpolant,
-            sigma_data,
-            shape: shape.to_vec(),
+            sigma_data: config.sigma(data),
+            shape: data.shape().to_vec(),
             n_classes,
+            class_names: class_names.to_vec(),
             guidance: config.guidance,
             network: config.network.clone(),
             data: config.data.clone(),
+            trained: Some(Trained::new(config, data)),
         }
     }
 

@@ -28,7 +28,16 @@ pub fn write_report(
         objectives.join(" + "),
         config.seed
     );
-    let mut sections = vec![Section {
+    let mut sections = Vec::new();
+    if !evaluation.warnings.is_empty() {
+        let warnings: Vec<String> = evaluation.warnings.iter().map(ToString::to_string).collect();
+        sections.push(Section {
+            heading: "Warnings".into(),
+            paragraph: Some(warnings.join("\n")),
+            ..Section::default()
+        });
+    }
+    sections.push(Section {
         heading: "Quality".into(),
         paragraph: Some(format!(
             "{} samples for each number of steps N, against {}.\n{}",
@@ -44,7 +53,7 @@ pub fn write_report(
         table: Some(quality_table(evaluation)),
         figures: figures.iter().map(figure).collect(),
         ..Section::default()
-    }];
+    });
     if let Some(table) = law_table(evaluation) {
         sections.push(Section {
             heading: "Laws of the flow map".into(),

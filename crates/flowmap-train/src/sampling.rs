@@ -12,7 +12,7 @@ use std::str::FromStr;
 use flowmap_core::TimeDistribution;
 use flowmap_nn::objective::{Objective, Term};
 use flowmap_sample::{FlowMapJump, Sampler, SamplerKind};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Config, Result};
 
@@ -93,6 +93,12 @@ impl fmt::Display for Sampling {
 impl Serialize for Sampling {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Sampling {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use flowmap_core::{Coupling, NoiseStream, Stream};
-use flowmap_data::DataSet;
+use flowmap_data::{DataSet, Warning};
 use flowmap_dual::cuda::GradientNorm;
 use flowmap_nn::objective::Combination;
 use flowmap_nn::optim::{Optimizer, gradient_norm};
@@ -90,7 +90,7 @@ impl Trainer {
             (true, 0) => return Err(Error::NoLabels { kind: config.data.kind() }),
             (true, n) => n,
         };
-        let model_config = ModelConfig::new(&config, data.shape(), n_classes, config.sigma(data.as_ref()));
+        let model_config = ModelConfig::new(&config, data.as_ref(), n_classes);
         let mut builder = config.train.prepared(builder(&model_config)?);
         let net = model_config.build_network(&mut builder)?;
         let mut objective = Combination::new(config.objective.clone())?
@@ -184,6 +184,11 @@ impl Trainer {
     /// The data set.
     pub fn data(&self) -> &dyn DataSet {
         self.data.as_ref()
+    }
+
+    /// What is probably not meant as it is: in the data, and in the config for these data.
+    pub fn warnings(&self) -> &[Warning] {
+        self.model_config.trained.as_ref().map_or(&[], |trained| &trained.warnings)
     }
 
     /// One step, and what it did.

@@ -13,7 +13,7 @@ use flowmap_train::{
 use super::{Usage, check_guidance, check_place, guide, interval, plot, weights};
 use crate::args::EvalArgs;
 use crate::device::device;
-use crate::progress::sampling_bar;
+use crate::progress::{sampling_bar, warn};
 use crate::table;
 
 /// Judges a model or a file of samples, and prints or writes the numbers.
@@ -34,6 +34,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         (None, Some(model)) => of_model(model, args, metrics)?,
         (None, None) => return Err(Usage("expected a model or --samples FILE".into()).into()),
     };
+    warn(&evaluation.warnings);
     let json = serde_json::to_string_pretty(&evaluation)?;
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => return Ok(table::line(&json)?),
@@ -97,6 +98,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         guidance: None,
         rows: vec![StepsRow { steps: None, metrics: judge(drawn, &reference, &metrics, args.seed)? }],
         laws: None,
+        warnings: reference.data().warnings().iter().chain(samples.warnings()).cloned().collect(),
     })
 }
 

@@ -9,7 +9,7 @@ use flowmap_train::{
 
 use crate::args::PlotArgs;
 use crate::device::device;
-use crate::progress::TrainingBar;
+use crate::progress::{TrainingBar, warn};
 use crate::table;
 
 /// Draws the figures and the report of a run again.
@@ -27,6 +27,7 @@ pub fn run(args: &PlotArgs) -> Result<()> {
     let mut bar = TrainingBar::new(config.train.steps, config.train.batch, config.train.steps);
     let evaluation = judge_and_draw(&run, &config, &model, &device, &mut bar)?;
     bar.finish();
+    warn(&evaluation.warnings);
     print(&evaluation)?;
     Ok(table::line(&format!("\nreport: {}", run.report().display()))?)
 }

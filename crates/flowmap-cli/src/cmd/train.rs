@@ -11,7 +11,7 @@ use super::{Usage, plot};
 use crate::args::{RunArgs, TrainArgs};
 use crate::device::device;
 use crate::estimate::estimate;
-use crate::progress::{TrainingBar, human, say};
+use crate::progress::{TrainingBar, human, say, warn};
 use crate::table;
 
 /// Trains, judges, draws, prints.
@@ -54,11 +54,7 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         run.create(&config)?;
         trainer
     };
-    if let Some(skipped) = trainer.data().skipped() {
-        let messages = skipped.messages.join("\n  ");
-        let more = if skipped.n > skipped.messages.len() as u64 { "\n  ..." } else { "" };
-        say(&format!("{} bad records of the data are left out:\n  {messages}{more}", skipped.n));
-    }
+    warn(trainer.warnings());
     let mut bar = TrainingBar::new(config.train.steps, config.train.batch, trainer.n_steps());
     let trained = train(&run, &mut trainer, &mut bar);
     if trained.is_err() {
