@@ -267,7 +267,7 @@ pub fn bench(
             share_of_gemm_limit: flop / rate / ms,
         }
     };
-    let dim = shape.iter().product();
+    let dim = model.config.shape.iter().product();
     let pass = flop_per_pass(&config.network(), dim) * SAMPLING_BATCH as f64;
     let sampling = SAMPLING_STEPS.into_iter().zip(sampling_times).map(|(n, times)| SamplingTiming {
         steps: n.get(),
