@@ -2,11 +2,12 @@
 
 mod values;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command as Parsed, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use values::{positive, seconds};
+use values::{positive, sampling_steps, seconds, seed, training_steps};
 
 /// Train, sample and judge generative flow maps.
 #[derive(Debug, Parser)]
@@ -23,6 +24,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of this process; a wrong one ends it with the message and the exit code 2.
+    pub fn from_process() -> Self {
+        let matches = Self::grammar().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The grammar, in which `-3` after an option is its value and not another option.
+    pub fn grammar() -> Parsed {
+        Self::command().mut_subcommands(|command| {
+            command.mut_args(|arg| match arg.get_long() {
+                Some(_) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
+                _ => arg,
+            })
+        })
+    }
 }
 
 /// What to do.
@@ -111,10 +130,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Seed of everything random.
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     pub seed: Option<u64>,
     /// Number of optimizer steps.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = training_steps)]
     pub steps: Option<u64>,
     /// Goes on from the last checkpoint of --out, with its config.
     #[arg(long)]
@@ -155,7 +174,7 @@ pub struct CompareArgs {
     #[arg(long, default_value = "60s", value_parser = seconds)]
     pub time: f64,
     /// Number of optimizer steps of each method, instead of a time.
-    #[arg(long, value_name = "N", conflicts_with = "time", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "time", value_parser = training_steps)]
     pub steps: Option<u64>,
     /// Methods by name; without it, all that apply.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -164,7 +183,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Seed of everything random.
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     pub seed: Option<u64>,
     /// Prints the recipe of each method and stops.
     #[arg(long)]
@@ -194,10 +213,10 @@ pub struct SampleArgs {
     #[arg(long, short, default_value_t = 64, value_parser = positive)]
     pub num: usize,
     /// Number of steps of equal length.
-    #[arg(long, value_name = "K", default_value = "4", conflicts_with = "times", value_parser = positive)]
-    pub steps: usize,
+    #[arg(long, value_name = "K", default_value = "4", conflicts_with = "times", value_parser = sampling_steps)]
+    pub steps: NonZeroU32,
     /// The times of the steps instead, in order, such as 0,0.4,1.
-    #[arg(long, value_name = "T,T,...")]
+    #[arg(long, value_name = "T,T,...", allow_hyphen_values = true)]
     pub times: Option<String>,
     /// The sampler: flow_map jumps along the times; euler, midpoint, heun and rk4 integrate the velocity field;
     /// consistency jumps to the data and adds fresh noise, for models that learned no other jumps.
@@ -213,10 +232,10 @@ pub struct SampleArgs {
     #[arg(long, value_name = "MODEL", requires = "guidance")]
     pub guide: Option<PathBuf>,
     /// Guides only jumps that start at times from A to B, such as 0.1,0.8.
-    #[arg(long, value_name = "A,B", requires = "guidance")]
+    #[arg(long, value_name = "A,B", requires = "guidance", allow_hyphen_values = true)]
     pub guidance_interval: Option<String>,
     /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
     /// Decay of the moving average to use, or `none` for the parameters of the last step; the largest without it.
     #[arg(long, value_name = "DECAY")]
@@ -257,8 +276,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "FILE", requires = "reference")]
     pub samples: Option<PathBuf>,
     /// Numbers of sampling steps.
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = clap::value_parser!(u32).range(1..))]
-    pub steps: Vec<u32>,
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = sampling_steps)]
+    pub steps: Vec<NonZeroU32>,
     /// Number of samples.
     #[arg(long, default_value_t = 100_000, value_parser = positive)]
     pub num: usize,
@@ -278,10 +297,10 @@ pub struct EvalArgs {
     #[arg(long, value_name = "MODEL", requires = "guidance")]
     pub guide: Option<PathBuf>,
     /// Guides only jumps that start at times from A to B, as for `sample`.
-    #[arg(long, value_name = "A,B", requires = "guidance")]
+    #[arg(long, value_name = "A,B", requires = "guidance", allow_hyphen_values = true)]
     pub guidance_interval: Option<String>,
     /// Seed of the noise and of the reference samples.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
     /// Decay of the moving average to use, or `none` for the parameters of the last step; the largest without it.
     #[arg(long, value_name = "DECAY")]

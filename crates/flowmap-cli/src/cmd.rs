@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use clap::CommandFactory;
 use flowmap_train::Model;
 
 use crate::args::{Cli, Command};
@@ -51,7 +50,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Completions { shell } => {
             // Into memory first: the generator panics where its output is closed early.
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "flowmap", &mut script);
+            clap_complete::generate(shell, &mut Cli::grammar(), "flowmap", &mut script);
             Ok(io::stdout().write_all(&script)?)
         }
     }

@@ -10,15 +10,13 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Training makes and drops large tensors all the time; this allocator keeps their pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     flowmap_train::restart::settle();
-    match cmd::run(args::Cli::parse()) {
+    match cmd::run(args::Cli::from_process()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

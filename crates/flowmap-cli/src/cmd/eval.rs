@@ -71,7 +71,8 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
     };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
-    let evaluation = evaluate(&model, &reference, &metrics, &args.steps, &how, &device, progress)?;
+    let steps: Vec<u32> = args.steps.iter().map(|steps| steps.get()).collect();
+    let evaluation = evaluate(&model, &reference, &metrics, &steps, &how, &device, progress)?;
     bar.finish_and_clear();
     Ok(evaluation)
 }

@@ -1,6 +1,5 @@
 //! `flowmap sample`.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -29,9 +28,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let device = device(&args.device)?;
     let grid = match &args.times {
         Some(times) => grid_of(times)?,
-        None => TimeGrid::uniform(
-            u32::try_from(args.steps).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX),
-        ),
+        None => TimeGrid::uniform(args.steps),
     };
     let sampler =
         args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
@@ -102,12 +99,17 @@ enum Format {
 
 impl Format {
     fn of(out: &Path) -> Result<Self> {
-        match out.extension().and_then(|e| e.to_str()) {
+        let ends_in_slash = out.to_str().is_some_and(|out| out.ends_with(std::path::MAIN_SEPARATOR));
+        if ends_in_slash || out.is_dir() {
+            return Ok(Self::Directory);
+        }
+        let extension = out.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
             Some("npz") => Ok(Self::Npz),
             Some("png") => Ok(Self::Png),
             None => Ok(Self::Directory),
             Some(other) => Err(Usage(format!(
-                "--out {}: expected .npz, .png or a directory, found .{other}",
+                "--out {}: expected .npz, .png or a directory (with `/` at its end if its name has a dot), found .{other}",
                 out.display()
             ))
             .into()),

@@ -109,8 +109,7 @@ pub fn named(
 /// The layers of the options: `--set` < flags.
 pub fn above(args: &RunArgs) -> Result<Vec<ConfigSource>> {
     let mut layers = args.sets.iter().map(|set| ConfigSource::set(set)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(steps) = args.steps {
-        let steps = i64::try_from(steps).unwrap_or(i64::MAX);
+    if let Some(steps) = args.steps.and_then(|steps| i64::try_from(steps).ok()) {
         layers.push(ConfigSource::value(format!("--steps {steps}"), "train.steps", steps));
     }
     if args.skip_bad {

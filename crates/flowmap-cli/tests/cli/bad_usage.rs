@@ -40,11 +40,45 @@ fn zero_steps_are_refused() {
     refuses(
         folder().path(),
         &["train", "--steps", "0"],
-        1,
-        &["--steps 0", "`train.steps`", "expected at least 1", "found 0"],
+        2,
+        &["--steps", "'0'", "expected a whole number from 1 to 9223372036854775807"],
     );
-    refuses_on_run("sample", &["--steps", "0"], 2, &["--steps", "'0'", "expected at least 1"]);
-    refuses_on_run("eval", &["--steps", "1,0"], 2, &["--steps", "0", "1.."]);
+    refuses_on_run("sample", &["--steps", "0"], 2, &["--steps", "'0'", "from 1 to 16777216"]);
+    refuses_on_run("eval", &["--steps", "1,0"], 2, &["--steps", "'0'", "from 1 to 16777216"]);
+}
+
+#[test]
+fn steps_beyond_what_times_or_a_config_can_hold_are_refused() {
+    for steps in ["16777217", "4294967296", "18446744073709551616"] {
+        refuses_on_run("sample", &["--steps", steps], 2, &["--steps", steps, "from 1 to 16777216"]);
+        refuses_on_run("eval", &["--steps", steps], 2, &["--steps", steps, "from 1 to 16777216"]);
+    }
+    let steps = "9223372036854775808";
+    for command in [&["train"][..], &["compare"], &["distill", "exact"]] {
+        let args = [command, &["--steps", steps]].concat();
+        refuses(folder().path(), &args, 2, &["--steps", steps, "from 1 to 9223372036854775807"]);
+    }
+}
+
+#[test]
+fn negative_numbers_are_values_of_their_option_and_refused_as_such() {
+    let expected = "expected a whole number from 0 to 18446744073709551615";
+    for command in [&["train"][..], &["compare"], &["distill", "exact"]] {
+        let args = [command, &["--seed", "-3"]].concat();
+        refuses(folder().path(), &args, 2, &["'-3'", "--seed", expected]);
+        let args = [command, &["--steps", "-1"]].concat();
+        refuses(folder().path(), &args, 2, &["'-1'", "--steps", "expected a whole number"]);
+    }
+    for command in ["sample", "eval"] {
+        refuses_on_run(command, &["--seed", "-3"], 2, &["'-3'", "--seed", expected]);
+        refuses_on_run(command, &["--seed", "0.5"], 2, &["'0.5'", "--seed", expected]);
+        refuses_on_run(command, &["--num", "-3"], 2, &["'-3'", "--num", "at least 1"]);
+        refuses_on_run(command, &["--steps", "-2"], 2, &["'-2'", "--steps", "from 1"]);
+        refuses_on_run(command, &["--ema", "-0.5"], 1, &["-0.5", "expected one of 0.999"]);
+        refuses_on_run(command, &["--guidance", "-1"], 1, &["guidance", "no classes"]);
+    }
+    refuses_on_run("sample", &["--class", "-1"], 2, &["'-1'", "--class"]);
+    refuses_on_run("sample", &["--times", "-0.5,1"], 2, &["--times", "-0.5"]);
 }
 
 #[test]
@@ -127,6 +161,7 @@ fn moving_average_of_a_single_file_is_refused() {
 #[test]
 fn sampling_into_an_unknown_format_is_refused() {
     refuses_on_run("sample", &["--out", "samples.jpg"], 2, &["samples.jpg", ".npz", ".png", "found .jpg"]);
+    refuses_on_run("sample", &["--out", "run.v1"], 2, &["run.v1", "`/` at its end", "found .v1"]);
 }
 
 #[test]

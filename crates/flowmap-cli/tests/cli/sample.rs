@@ -41,6 +41,18 @@ fn npz_has_samples_and_the_noise_they_started_from() {
 }
 
 #[test]
+fn place_of_samples_may_have_dots_and_capitals() {
+    let dir = folder();
+    std::fs::create_dir(dir.path().join("old.v1")).unwrap();
+    for out in ["old.v1", "new.v2/"] {
+        sample(dir.path(), tiny_run(), out, &["--num", "4"]);
+        assert!(dir.path().join(out).join("samples.npz").is_file(), "{out}");
+    }
+    sample(dir.path(), tiny_run(), "A.NPZ", &["--num", "4"]);
+    assert_eq!(array(dir.path(), "A.NPZ", "samples").shape_and_count(), (vec![2], 4));
+}
+
+#[test]
 fn samples_do_not_depend_on_how_many_are_drawn() {
     let dir = folder();
     sample(dir.path(), tiny_run(), "few.npz", &["--num", "7"]);
