@@ -25,6 +25,8 @@ pub struct DataPrint {
     /// Number of samples, none where they are generated without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_samples: Option<u64>,
+    /// Standard deviation σ of the data.
+    pub sigma: f64,
     /// The sums over σ; none where samples are generated, which their keys say everything of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sketch: Vec<f64>,
@@ -35,12 +37,13 @@ impl DataPrint {
     pub(crate) fn of(data: &dyn DataSet) -> Self {
         let n_samples = data.n_samples();
         let sketch = n_samples.map_or(Vec::new(), |n| sketch(data, n));
-        Self { n_samples, sketch }
+        Self { n_samples, sigma: data.sigma(), sketch }
     }
 
     /// Whether two prints may be of the same samples, whose number is the same.
     pub(crate) fn is_near(&self, other: &Self) -> bool {
-        self.sketch.len() == other.sketch.len()
+        (self.sigma / other.sigma - 1.0).abs() < TOLERANCE
+            && self.sketch.len() == other.sketch.len()
             && self.sketch.iter().zip(&other.sketch).all(|(one, other)| (one - other).abs() < TOLERANCE)
     }
 }
@@ -101,13 +104,16 @@ mod tests {
         }
         let labels = |n: u32| Some((0..200).map(|i| i % n).collect());
         assert!(!set(|_, x| x, labels(2)).is_near(&set(|_, x| x, labels(3))));
-        // Data in another unit have the same print: their standard deviation tells them apart.
-        assert!(first.is_near(&set(|_, x| x * 1e4, None)));
+        let other_unit = set(|_, x| x * 1e4, None);
+        assert!(!first.is_near(&other_unit));
+        // Their standard deviation alone tells them apart.
+        assert!(first.is_near(&DataPrint { sigma: first.sigma, ..other_unit }));
     }
 
     #[test]
     fn generated_data_are_told_by_their_keys() {
         let checkerboard = flowmap_data::DataConfig::default().build(None).unwrap();
-        assert_eq!(DataPrint::of(&*checkerboard), DataPrint { n_samples: None, sketch: Vec::new() });
+        let print = DataPrint::of(&*checkerboard);
+        assert!(print.n_samples.is_none() && print.sketch.is_empty() && print.is_near(&print));
     }
 }

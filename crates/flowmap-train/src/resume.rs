@@ -46,7 +46,8 @@ pub(crate) fn check(config: &Config, model: &ModelConfig, checkpoint: &Checkpoin
     let decays: Vec<f64> = checkpoint.emas.iter().map(|(decay, _)| *decay).collect();
     for decay in &config.train.ema {
         let expected = format!("some of {decays:?}, the averages of the checkpoint");
-        fits("train.ema", decays.contains(decay), expected, decay.to_string())?;
+        let found = format!("{decay}, of which there is no ema-{decay}.safetensors");
+        fits("train.ema", decays.contains(decay), expected, found)?;
     }
     Ok(())
 }
@@ -71,14 +72,17 @@ fn check_data(old: &ModelConfig, new: &ModelConfig) -> Result<()> {
 /// Refuses data whose number or content changed.
 pub(crate) fn check_print(old: Option<&crate::DataPrint>, new: &crate::DataPrint) -> Result<()> {
     let Some(old) = old else { return Ok(()) };
-    let n = |print: &crate::DataPrint| print.n_samples.map_or(NONE.to_owned(), |n| format!("{n} samples"));
+    let n = |print: &crate::DataPrint| {
+        let n = print.n_samples.map_or("endless samples".to_owned(), |n| format!("{n} samples"));
+        format!("{n} of standard deviation {}", print.sigma)
+    };
     if old.n_samples != new.n_samples {
         return Err(Error::Resume { key: "data".into(), expected: n(old), found: n(new) });
     }
     if !old.is_near(new) {
         let sums = |print: &crate::DataPrint| {
             let sums: Vec<String> = print.sketch.iter().take(3).map(|sum| format!("{sum:.3}")).collect();
-            format!("{} whose sketch is {}, ...", n(print), sums.join(", "))
+            format!("{} and sketch {}, ...", n(print), sums.join(", "))
         };
         return Err(Error::Resume { key: "data".into(), expected: sums(old), found: sums(new) });
     }
