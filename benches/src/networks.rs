@@ -12,7 +12,9 @@ use flowmap_nn::net::{
 };
 use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{AdamW, Optimizer};
-use flowmap_nn::{AverageVelocity, Batch, Condition, ParamBuilder, Params, loss_and_gradient, tile_rows};
+use flowmap_nn::{
+    AverageVelocity, Batch, Condition, ParamBuilder, Params, Position, loss_and_gradient, tile_rows,
+};
 use flowmap_train::NetworkConfig;
 use rayon::prelude::*;
 
@@ -200,8 +202,8 @@ impl NetworkBench {
     /// As the networks.
     pub fn step(&mut self) -> Result<()> {
         let condition = Condition::labels(&self.labels);
-        let batch = Batch { x0: &self.x0, x1: &self.x1, condition, interpolant: &Linear };
-        let first = self.n_steps * self.x0.dim(0)? as u64;
+        let batch = Batch { x0: &self.x0, x1: &self.x1, condition, interpolant: &Linear, unit: 1.0 };
+        let position = Position::of_step(self.n_steps, self.x0.dim(0)?);
         let result = loss_and_gradient(
             &self.combination,
             &*self.model,
@@ -209,7 +211,7 @@ impl NetworkBench {
             &self.params,
             &batch,
             &self.noise,
-            first,
+            position,
         )?;
         self.optimizer.step(&result.gradients, LR, 1.0)?;
         self.params.project()?;

@@ -8,7 +8,7 @@ use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{AdamW, Optimizer};
-use flowmap_nn::{Batch, Condition, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::{Batch, Condition, ParamBuilder, Params, Position, loss_and_gradient};
 use flowmap_train::bench::Benched;
 
 use crate::random::normal;
@@ -70,9 +70,14 @@ impl TrainingStep {
     /// # Errors
     /// As the networks.
     pub fn run(&mut self) -> Result<()> {
-        let batch =
-            Batch { x0: &self.x0, x1: &self.x1, condition: Condition::default(), interpolant: &Linear };
-        let first = self.n_steps * self.x0.dim(0)? as u64;
+        let batch = Batch {
+            x0: &self.x0,
+            x1: &self.x1,
+            condition: Condition::default(),
+            interpolant: &Linear,
+            unit: 1.0,
+        };
+        let position = Position::of_step(self.n_steps, self.x0.dim(0)?);
         let result = loss_and_gradient(
             &self.combination,
             &self.model,
@@ -80,7 +85,7 @@ impl TrainingStep {
             &self.params,
             &batch,
             &self.times,
-            first,
+            position,
         )?;
         self.optimizer.step(&result.gradients, LR, 1.0)?;
         self.n_steps += 1;

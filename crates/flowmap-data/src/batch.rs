@@ -1,4 +1,4 @@
-//! Batches as a pure function of (seed, step).
+//! Batches as a pure function of the seed and the number of their first sample.
 
 use flowmap_core::NoiseStream;
 
@@ -15,7 +15,7 @@ pub struct Batch {
     pub shape: Vec<usize>,
 }
 
-/// The batch of `step`: samples `step * batch` up to but not including `(step + 1) * batch` of the stream.
+/// The samples `first` up to but not including `first + batch` of the stream.
 ///
 /// Nothing else enters: a run that is resumed, or split among processes, sees the same samples.
 /// Beyond index 2⁶⁴ the sequence starts again.
@@ -29,14 +29,13 @@ pub struct Batch {
 /// let large = batch(set.as_ref(), &data, 0, 64);
 /// assert_eq!(large.shape, [64, 2]);
 /// // Samples do not depend on the size of the batch they come in.
-/// let small = batch(set.as_ref(), &data, 3, 16);
+/// let small = batch(set.as_ref(), &data, 3 * 16, 16);
 /// assert_eq!(small.x, large.x[3 * 16 * 2..]);
 /// # Ok::<(), flowmap_data::Error>(())
 /// ```
-pub fn batch(set: &dyn DataSet, stream: &NoiseStream, step: u64, batch: usize) -> Batch {
+pub fn batch(set: &dyn DataSet, stream: &NoiseStream, first: u64, batch: usize) -> Batch {
     let n_values: usize = set.shape().iter().product();
     let mut x = vec![0.0; batch * n_values];
-    let first = step.wrapping_mul(batch as u64);
     let labels = x
         .chunks_exact_mut(n_values.max(1))
         .zip(0u64..)
@@ -52,10 +51,9 @@ pub fn batch(set: &dyn DataSet, stream: &NoiseStream, step: u64, batch: usize) -
 }
 
 /// The noise that the samples of [`batch`] came from, row by row; `None` where the set has none.
-pub fn batch_noise(set: &dyn DataSet, stream: &NoiseStream, step: u64, batch: usize) -> Option<Vec<f32>> {
+pub fn batch_noise(set: &dyn DataSet, stream: &NoiseStream, first: u64, batch: usize) -> Option<Vec<f32>> {
     let n_values: usize = set.shape().iter().product();
     let mut noise = vec![0.0; batch * n_values];
-    let first = step.wrapping_mul(batch as u64);
     let rows = noise.chunks_exact_mut(n_values.max(1)).zip(0u64..);
     let has_noise =
         rows.fold(true, |all, (row, i)| set.draw_noise(stream, first.wrapping_add(i), row) && all);

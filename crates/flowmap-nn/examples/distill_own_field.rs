@@ -12,7 +12,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, LmdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Teacher, VelocityField};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Position, Teacher, VelocityField};
 
 const SEED: u64 = 1;
 const N_STEPS: u64 = 1_000;
@@ -70,9 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             x1: &x1,
             condition: Condition::default(),
             interpolant: &InterpolantKind::Linear,
+            unit: 1.0,
         };
         let times = NoiseStream::new(SEED, Stream::Times);
-        let loss = combination.loss(&model, &model, &batch, &times, first)?;
+        let loss = combination.loss(&model, &model, &batch, &times, Position::of_step(step, BATCH))?;
         let lr = LEARNING_RATE * Schedule::Cosine { warmup: 100 }.factor(step, N_STEPS);
         optimizer.step(&loss.total.backward()?, lr, 1.0)?;
     }

@@ -11,7 +11,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Position};
 
 const SEED: u64 = 1;
 const N_STEPS: u64 = 1_000;
@@ -65,9 +65,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             x1: &x1,
             condition: Condition::default(),
             interpolant: &InterpolantKind::Linear,
+            unit: 1.0,
         };
-        let loss =
-            combination.loss(&model, &teacher, &batch, &NoiseStream::new(SEED, Stream::Times), first)?;
+        let loss = combination.loss(
+            &model,
+            &teacher,
+            &batch,
+            &NoiseStream::new(SEED, Stream::Times),
+            Position::of_step(step, BATCH),
+        )?;
         let lr = LEARNING_RATE * Schedule::Cosine { warmup: 100 }.factor(step, N_STEPS);
         optimizer.step(&loss.total.backward()?, lr, 1.0)?;
         if let ([Some(fm), Some(lsd)], 0) = (&loss.terms[..], (step + 1) % 100) {

@@ -43,6 +43,34 @@ impl Default for EmaRule {
     }
 }
 
+impl EmaRule {
+    /// The decay of the average of this decay when it moves for the time k + 1.
+    fn decay(&self, decay: f64, k: u64) -> f64 {
+        let (decay, k) = (decay.powf(self.every.get() as f64), k as f64);
+        match self.start {
+            EmaStart::Forget => decay.min((1.0 + k) / (10.0 + k)),
+            EmaStart::Keep => decay,
+        }
+    }
+
+    /// The share of the first parameters in an average of this decay after so many updates.
+    pub fn share_of_start(&self, decay: f64, n_updates: u64) -> f64 {
+        let n_moves = n_updates / self.every.get();
+        if self.start == EmaStart::Keep {
+            return self.decay(decay, 0).powf(n_moves as f64);
+        }
+        let mut share = 1.0;
+        for k in 0..n_moves {
+            share *= self.decay(decay, k);
+            // Of a long run the rest says nothing more.
+            if share < f64::EPSILON {
+                break;
+            }
+        }
+        share
+    }
+}
+
 /// One moving average of all parameters.
 #[derive(Clone, Debug)]
 pub struct Ema {
@@ -111,13 +139,7 @@ impl Ema {
         if !next.is_multiple_of(every) {
             return None;
         }
-        let decay = self.decay.powf(every as f64);
-        let k = (next / every - 1) as f64;
-        let decay = match self.rule.start {
-            EmaStart::Forget => decay.min((1.0 + k) / (10.0 + k)),
-            EmaStart::Keep => decay,
-        };
-        Some((self.tensors.get(name)?, decay))
+        Some((self.tensors.get(name)?, self.rule.decay(self.decay, next / every - 1)))
     }
 
     /// Counts an update of all tensors.

@@ -38,6 +38,16 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
     }
 }
 
+impl<M: AverageVelocity + ?Sized> AverageVelocity for std::sync::Arc<M> {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        (**self).average_velocity(s, t, x, condition)
+    }
+
+    fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
+        (**self).starting_at(s)
+    }
+}
+
 impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         (**self).average_velocity(s, t, x, condition)

@@ -21,7 +21,7 @@ mod tiles;
 mod times;
 mod unread;
 
-pub use batch::Batch;
+pub use batch::{Batch, Position};
 pub use condition::{Condition, OwnedCondition};
 pub use dropout::DropoutKeys;
 pub use ema::{Ema, EmaRule, EmaStart};

@@ -23,6 +23,10 @@ use crate::batch::as_column;
 pub struct PerSample {
     losses: Tensor,
     tangent: Option<Tensor>,
+    /// The length that residuals and derivatives are measured in.
+    unit: f64,
+    /// α of losses α |r|², so that a norm bends at the same |r| whatever α is.
+    part: f64,
 }
 
 impl PerSample {
@@ -31,7 +35,17 @@ impl PerSample {
     /// # Errors
     /// As Candle.
     pub fn squared_norm(residual: &Tensor) -> Result<Self> {
-        Ok(Self { losses: sum_of_squares(residual)?, tangent: None })
+        Self::squared_norm_in(residual, 1.0)
+    }
+
+    /// |r/unit|² of each sample.
+    ///
+    /// Residuals are divided before they are squared, so that squares stay within f32 in any unit.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub(crate) fn squared_norm_in(residual: &Tensor, unit: f64) -> Result<Self> {
+        Ok(Self { losses: sum_of_squares(&in_units(residual, unit)?)?, tangent: None, unit, part: 1.0 })
     }
 
     /// The same losses with the derivative that they were computed with, `(B, ...)`, for whoever watches its norm.
@@ -46,12 +60,14 @@ impl PerSample {
         &self.losses
     }
 
-    /// The norm of the derivative of each sample, `(B,)` off the tape; `None` where the objective takes none.
+    /// The norm of the derivative of each sample in the unit of the residuals, `(B,)` off the tape; `None` where the
+    /// objective takes none.
     ///
     /// # Errors
     /// As Candle.
     pub fn tangent_norms(&self) -> Result<Option<Tensor>> {
-        self.tangent.as_ref().map(|tangent| Ok(sum_of_squares(tangent)?.sqrt()?)).transpose()
+        let norms = |tangent: &Tensor| Ok(sum_of_squares(&in_units(tangent, self.unit)?)?.sqrt()?);
+        self.tangent.as_ref().map(norms).transpose()
     }
 
     /// The mean over the samples, a scalar.
@@ -78,6 +94,19 @@ impl PerSample {
         self.map(|losses| Ok((losses * scale)?))
     }
 
+    /// The same losses as `part` times the squared norm of a residual, which a norm is then of: part · ρ(L/part).
+    pub(crate) fn as_part(self, part: f64) -> Self {
+        Self { part, ..self }
+    }
+
+    /// The losses under a norm of the squared norm of the residual that they are a part of.
+    fn under(&self, norm: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        if self.part == 1.0 {
+            return self.map(norm);
+        }
+        self.map(|losses| Ok((norm(&(losses / self.part)?)? * self.part)?))
+    }
+
     /// Every loss times a number of its own, `(B,)`.
     ///
     /// # Errors
@@ -88,13 +117,18 @@ impl PerSample {
 
     /// The losses off the tape.
     pub fn detach(&self) -> Self {
-        Self { losses: self.losses.detach(), tangent: self.tangent.clone() }
+        Self { losses: self.losses.detach(), ..self.clone() }
     }
 
     /// The losses under another function, `(B,)` to `(B,)`.
     fn map(&self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok(Self { losses: f(&self.losses)?, tangent: self.tangent.clone() })
+        Ok(Self { losses: f(&self.losses)?, ..self.clone() })
     }
+}
+
+/// x/unit, which is x itself for the unit 1.
+fn in_units(x: &Tensor, unit: f64) -> Result<Tensor> {
+    Ok(if unit == 1.0 { x.clone() } else { (x * unit.recip())? })
 }
 
 /// |x|² of each sample, `(B,)`.
@@ -103,8 +137,9 @@ fn sum_of_squares(x: &Tensor) -> Result<Tensor> {
     Ok(if squares.rank() < 2 { squares } else { squares.flatten_from(1)?.sum(D::Minus1)? })
 }
 
-/// x/(|x| + c) with the norm of each sample; not for the tape, where the root at 0 has no slope.
-pub(crate) fn normalized(x: &Tensor, c: f64) -> Result<Tensor> {
-    let norm = (sum_of_squares(&x.detach())?.sqrt()? + c)?;
-    Ok(x.detach().broadcast_div(&as_column(&norm, x.rank())?)?)
+/// x/(|x|/unit + c) with the norm of each sample; not for the tape, where the root at 0 has no slope.
+pub(crate) fn normalized(x: &Tensor, c: f64, unit: f64) -> Result<Tensor> {
+    let x = x.detach();
+    let norm = (sum_of_squares(&in_units(&x, unit)?)?.sqrt()? + c)?;
+    Ok(x.broadcast_div(&as_column(&norm, x.rank())?)?)
 }

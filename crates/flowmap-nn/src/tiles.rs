@@ -14,7 +14,7 @@ use flowmap_dual::{GradientSums, PackedWeights, gradient_of};
 use rayon::prelude::*;
 
 use crate::objective::{Combination, Tile};
-use crate::{AverageVelocity, Batch, Error, Params, Result, UnreadLosses};
+use crate::{AverageVelocity, Batch, Error, Params, Position, Result, UnreadLosses};
 
 /// Most rows of a tile on the CPU: large enough for matrix products at full speed, small enough for the cache.
 const TILE_ROWS: usize = 256;
@@ -40,7 +40,7 @@ pub struct LossAndGradient {
 ///
 /// On the CPU the batch is cut into tiles that run in parallel; on other devices it is one tile,
 /// or as many as [`Combination::with_micro_batch`] asks for, one after the other.
-/// Row i draws its times from `times.at(first + i)`.
+/// Row i draws its times from `times.at(position.first + i)`.
 ///
 /// # Errors
 /// As the networks.
@@ -51,7 +51,7 @@ pub fn loss_and_gradient<M, T>(
     params: &Params,
     batch: &Batch<'_>,
     times: &NoiseStream,
-    first: u64,
+    position: Position,
 ) -> Result<LossAndGradient>
 where
     M: AverageVelocity + ?Sized,
@@ -66,7 +66,7 @@ where
         _ => 1,
     };
     let n_lanes = n_tiles.min(lanes_that_fit);
-    let drawn = combination.draw(batch, times, first)?;
+    let drawn = combination.draw(batch, times, position)?;
     let packed = PackedWeights::default();
     let tile = |index| -> Result<LossAndGradient> {
         let (gradients, losses) = gradient_of(|| {

@@ -11,7 +11,7 @@ use flowmap_nn::objective::{
     Combination, CombinationLoss, EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Shortcut,
     Term,
 };
-use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Times};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Position, Times};
 use mlps::{Case, cases, normals};
 
 /// Two orders of summation of the same numbers.
@@ -55,6 +55,7 @@ impl Rows {
             x1: &self.x1,
             condition: Condition::labels(&self.labels),
             interpolant: &INTERPOLANT,
+            unit: 1.0,
         }
     }
 }
@@ -102,7 +103,7 @@ fn part(term: &Term, net: (&Mlp, &Mlp), rows: &Rows, start: usize, len: usize) -
 }
 
 fn loss(combination: &Combination, net: (&Mlp, &Mlp), rows: &Rows, first: u64) -> CombinationLoss {
-    combination.loss(net.0, net.1, &rows.batch(), &stream(), first).unwrap()
+    combination.loss(net.0, net.1, &rows.batch(), &stream(), Position { step: 0, first }).unwrap()
 }
 
 fn scalar(x: &Tensor) -> f64 {

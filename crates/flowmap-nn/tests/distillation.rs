@@ -85,7 +85,8 @@ fn losses(
 ) -> PerSample {
     let (x0, x1) = pairs(truth, times.s.host().len());
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let context = Context { teacher: known, ..Context::default() };
     objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
 }
@@ -377,7 +378,8 @@ fn missing_teachers_are_named() {
     let truth = example(Path::Trigonometric);
     let (x0, x1) = pairs(&truth, 2);
     let (times, interpolant) = (inner_times(2), truth.path.interpolant());
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let net = truth.frozen();
     let model = FlowMap::new(&net);
     for objective in &DISTILLATION {

@@ -15,7 +15,8 @@ use flowmap_nn::objective::{
     Combination, DropoutPasses, LmdStop, LsdStop, MeanFlowVelocity, Objective, Term,
 };
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, DropoutKeys, ParamBuilder, Params, Teacher, loss_and_gradient,
+    AverageVelocity, Batch, Condition, DropoutKeys, ParamBuilder, Params, Position, Teacher,
+    loss_and_gradient,
 };
 use image_nets::{ImageCase, Kind, cases, images};
 
@@ -54,9 +55,18 @@ fn step(
     (model, params): &(Box<dyn AverageVelocity>, Params),
 ) -> (f64, Vec<Vec<f64>>) {
     let (x0, x1) = (images(N, Stream::Base, DType::F64), images(N, Stream::Data, DType::F64));
-    let batch = Batch { x0: &x0, x1: &x1, condition: Default::default(), interpolant: &Linear };
+    let batch = Batch { x0: &x0, x1: &x1, condition: Default::default(), interpolant: &Linear, unit: 1.0 };
     let times = NoiseStream::new(1, Stream::Times);
-    let found = loss_and_gradient(objective, model, model, params, &batch, &times, FIRST).unwrap();
+    let found = loss_and_gradient(
+        objective,
+        model,
+        model,
+        params,
+        &batch,
+        &times,
+        Position { step: 0, first: FIRST },
+    )
+    .unwrap();
     let host = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
     let gradients = params.vars().values().map(|var| host(found.gradients.get(var).unwrap())).collect();
     (found.losses.read().unwrap().loss, gradients)

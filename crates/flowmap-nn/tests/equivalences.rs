@@ -9,6 +9,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
+use flowmap_nn::loss::Norm;
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::*;
 use flowmap_nn::{Batch, Condition, Context, FlowMap, ParamBuilder, Params, Teacher, Times};
@@ -17,6 +18,8 @@ use mlps::{Case, cases, normals};
 /// Two orders of the same operations.
 const ROUNDING: f64 = 1e-11;
 const N: usize = 12;
+/// Seed of parameters that stand for a moving average of others.
+const AVERAGE_SEED: u64 = 8;
 
 /// A model, the same off the tape, another one as the flow to distill from, and a batch.
 struct Setting {
@@ -69,8 +72,20 @@ impl Setting {
             .map(|interpolant| Self::new(interpolant, &TimeDistribution::Uniform {}))
     }
 
+    /// The same with other parameters off the tape, as a moving average has them.
+    fn with_another_average(self) -> Self {
+        let (frozen, _) = case().build(ParamBuilder::fresh(AVERAGE_SEED, DType::F64, &Device::Cpu));
+        Self { frozen, ..self }
+    }
+
     fn batch(&self) -> Batch<'_> {
-        Batch { x0: &self.x0, x1: &self.x1, condition: Condition::default(), interpolant: &self.interpolant }
+        Batch {
+            x0: &self.x0,
+            x1: &self.x1,
+            condition: Condition::default(),
+            interpolant: &self.interpolant,
+            unit: 1.0,
+        }
     }
 
     fn losses(&self, objective: Objective) -> Tensor {
@@ -184,6 +199,85 @@ fn bare_align_your_flow_is_eulerian_distillation_with_all_but_the_map_stopped() 
     }
 }
 
+/// Theorem 3.3, away from the truth: the gradient of sg[ ∂_t X − q_t(X) ] · X, as that of the Eulerian law above.
+#[test]
+fn bare_lagrangian_align_your_flow_is_lagrangian_distillation_with_all_but_the_map_stopped() {
+    let lagrangian = AlignYourFlow { law: AyfLaw::Lagrangian, ..AlignYourFlow::BARE };
+    for setting in Setting::both() {
+        let (s, t) = (setting.times.s.tensor(), setting.times.t.tensor());
+        let i_s = setting.batch().i(&setting.times.s).unwrap();
+        let (x_st, dt_x_st) = FlowMap::new(&setting.frozen).jump_dt(s, t, &i_s).unwrap();
+        let q_t = setting.known.velocity(t, &x_st, Condition::default()).unwrap();
+        let residual = (dt_x_st - q_t).unwrap().detach(); // sg[ ∂_t X − q_t(X) ]
+        let x_st = FlowMap::new(&setting.model).jump(s, t, &i_s).unwrap();
+        let products = (residual * x_st).unwrap().sum(1).unwrap();
+        let weights = ((t - s).unwrap().recip().unwrap() * 2.0).unwrap();
+        let ayf = setting.losses(Objective::AlignYourFlow(lagrangian));
+        setting.assert_same_gradients(&ayf, &(products * weights).unwrap(), "AYF-LMD");
+        let lmd = setting.losses(Objective::Lmd { stop: LmdStop::None });
+        let error = max_abs(&(ayf - &lmd).unwrap()) / max_abs(&lmd);
+        assert!(error < ROUNDING, "AYF-LMD and LMD have one residual, off by {error:e}");
+    }
+}
+
+/// With an average behind the stop: the target is v⁻ + g/(|g| + c), all of it of the average, which pulls v back to it.
+#[test]
+fn stopped_terms_of_align_your_flow_and_scm_are_all_of_the_average() {
+    let c = 0.1;
+    let normalized = |g: &Tensor| {
+        let norm = (g.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap() + c).unwrap();
+        g.broadcast_div(&norm).unwrap()
+    };
+    for law in [AyfLaw::Eulerian, AyfLaw::Lagrangian] {
+        for setting in Setting::both().map(Setting::with_another_average) {
+            let (s, t) = (setting.times.s.tensor(), setting.times.t.tensor());
+            let i_s = setting.batch().i(&setting.times.s).unwrap();
+            let average = FlowMap::new(&setting.frozen);
+            let v_minus = average.average_velocity(s, t, &i_s).unwrap();
+            // g = −(∂_s X + ∇X q) or q(X) − ∂_t X, up to the factor of v in X.
+            let q = |t: &Tensor, x: &Tensor| setting.known.velocity(t, x, Condition::default()).unwrap();
+            let g = match law {
+                AyfLaw::Eulerian => {
+                    let along = Dual::new(i_s.clone(), q(s, &i_s)).unwrap();
+                    let x_st =
+                        average.jump_dual(&Dual::variable(s.clone()).unwrap(), &t.into(), &along).unwrap();
+                    x_st.tangent_or_zeros().unwrap()
+                }
+                AyfLaw::Lagrangian => {
+                    let (x_st, dt_x_st) = average.jump_dt(s, t, &i_s).unwrap();
+                    (q(t, &x_st) - dt_x_st).unwrap()
+                }
+            };
+            let v_st = FlowMap::new(&setting.model).average_velocity(s, t, &i_s).unwrap();
+            let target = (v_minus + normalized(&g)).unwrap().detach();
+            let expected = (v_st - target).unwrap().sqr().unwrap().sum(1).unwrap();
+            let choices = AlignYourFlow { law, norm_offset: c, ..AlignYourFlow::BARE };
+            setting.assert_same(&setting.losses(Objective::AlignYourFlow(choices)), &expected, "AYF");
+        }
+    }
+    let times = TimeDistribution::FixedEnd {};
+    let setting = Setting::new(InterpolantKind::Trigonometric, &times).with_another_average();
+    let (s, t) = (setting.times.s.tensor(), setting.times.t.tensor());
+    let i_s = setting.batch().i(&setting.times.s).unwrap();
+    let average = FlowMap::new(&setting.frozen);
+    let along = Dual::new(i_s.clone(), setting.batch().di(&setting.times.s).unwrap()).unwrap();
+    let residual = average.jump_dual(&Dual::variable(s.clone()).unwrap(), &t.into(), &along).unwrap();
+    let residual = residual.tangent_or_zeros().unwrap();
+    let half_pi = std::f64::consts::FRAC_PI_2;
+    let column = |f: &dyn Fn(f64) -> f64| {
+        let values: Vec<f64> = setting.times.s.host().iter().map(|s| f(half_pi * (1.0 - s))).collect();
+        Tensor::from_vec(values, (N, 1), &Device::Cpu).unwrap()
+    };
+    let g = residual.broadcast_mul(&column(&|tau| -tau.cos() / half_pi)).unwrap(); // −(2/π) cos τ R
+    let v = |net: FlowMap<'_, Mlp>| net.average_velocity(s, t, &i_s).unwrap();
+    // F − F⁻ = −c_v (v − v⁻), c_v = (1 − s)/sin τ.
+    let change = (v(FlowMap::new(&setting.model)) - v(average).detach()).unwrap();
+    let change = change.broadcast_mul(&column(&|tau| -tau / half_pi / tau.sin())).unwrap();
+    let expected = (change - normalized(&g).detach()).unwrap().sqr().unwrap().mean(1).unwrap();
+    let choices = Scm { warmup: 0, norm_offset: c, ..Scm::default() };
+    setting.assert_same(&setting.losses(Objective::Scm(choices)), &expected, "sCM");
+}
+
 #[test]
 fn tangent_of_align_your_flow_warms_up_and_is_normalized() {
     for setting in Setting::both() {
@@ -285,6 +379,38 @@ fn alpha_flow_ends_as_mean_flow_and_tends_to_it() {
         // α = e^{½ − k}, nearly.
         let (coarse, fine) = (error(6), error(9));
         assert!(fine < 1e-2 && fine < 0.2 * coarse, "{coarse:e}, {fine:e}");
+    }
+}
+
+/// Under every norm: at a small α the gradient is that of Mean Flow under the same norm, so that nothing jumps there.
+#[test]
+fn alpha_flow_under_a_norm_tends_to_mean_flow_under_it() {
+    let norms = [
+        Norm::Adaptive { p: 1.0, eps: 1e-2 },
+        Norm::Adaptive { p: 0.75, eps: 1e-3 },
+        Norm::Cauchy { c: 0.3 },
+        Norm::PseudoHuber { c: 0.1 },
+    ];
+    // The last step before α counts as 0, with the clamp of the paper.
+    let choices = AlphaFlow { begin: 0, end: 100_000, ..AlphaFlow::default() };
+    let last = (0..100_000).rev().find(|step| choices.alpha(*step) > 0.0).unwrap();
+    for setting in Setting::both() {
+        for norm in norms {
+            let gradient = |step| {
+                let context = Context { step, ..Context::default() };
+                let (model, frozen) = (FlowMap::new(&setting.model), FlowMap::new(&setting.frozen));
+                let objective = Objective::AlphaFlow(choices);
+                let (batch, times) = (setting.batch(), &setting.times);
+                let losses = objective.per_sample_in(&context, model, frozen, &batch, times).unwrap();
+                let losses = norm.apply(losses).unwrap();
+                let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
+                gradients.get(&setting.params.vars()["layers.0.weight"]).unwrap().clone()
+            };
+            let (before, after) = (gradient(last), gradient(last + 1));
+            let jump = max_abs(&(before - &after).unwrap()) / max_abs(&after);
+            // Terms of the order of α = 0.005 are left.
+            assert!(jump < 0.05, "{norm:?}: the gradient changes by {jump}");
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn loss<M: AverageVelocity>(
     condition: Condition<'_>,
     times: &Times,
 ) -> Tensor {
-    let batch = Batch { x0, x1, condition, interpolant: &Linear };
+    let batch = Batch { x0, x1, condition, interpolant: &Linear, unit: 1.0 };
     let (model, teacher) = (FlowMap::given(model, condition), FlowMap::given(teacher, condition));
     let losses = objective.per_sample_in(&Context::default(), model, teacher, &batch, times);
     losses.unwrap().mean().unwrap()

@@ -120,7 +120,7 @@ fn check(path: &Path) {
     let (teacher, _) = golden.mlp(ParamBuilder::frozen(params.tensors(), DType::F64, &Device::Cpu));
 
     let (x0, x1) = (golden.tensor("input.x0"), golden.tensor("input.x1"));
-    let batch = Batch { x0, x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch = Batch { x0, x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let times = Times::of(golden.times("input.s"), golden.times("input.u"), golden.times("input.t"));
     // Distillation: the known flow is the second network.
     let known = objective.needs_teacher().then(|| {

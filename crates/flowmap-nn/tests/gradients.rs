@@ -60,6 +60,7 @@ fn loss(objective: &Objective, case: &Case, model: &Mlp, teacher: &Mlp, dtype: D
         x1: &x1,
         condition: (&condition).into(),
         interpolant: &InterpolantKind::Trigonometric,
+        unit: 1.0,
     };
     let draw = |i| {
         let mut noise = NoiseStream::new(1, Stream::Times).at(i);

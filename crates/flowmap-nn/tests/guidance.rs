@@ -15,7 +15,7 @@ use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::{Combination, LsdStop, MeanFlowGuidance, Objective, Term, flow_matching};
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, Context, Error, FlowMap, Init, OwnedCondition, ParamBuilder, Params,
-    Result, TimeColumn, Times, loss_and_gradient,
+    Position, Result, TimeColumn, Times, loss_and_gradient,
 };
 use mlps::{Case, cases, normals};
 
@@ -111,7 +111,13 @@ impl Rows {
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch { x0: &self.x0, x1: &self.x1, condition: (&self.condition).into(), interpolant: &Linear }
+        Batch {
+            x0: &self.x0,
+            x1: &self.x1,
+            condition: (&self.condition).into(),
+            interpolant: &Linear,
+            unit: 1.0,
+        }
     }
 }
 
@@ -228,7 +234,7 @@ fn scale_of_one_is_flow_matching_to_the_last_bit() {
     let ones = Tensor::ones(N, DType::F64, &Device::Cpu).unwrap();
     let condition = Condition::labels(&labels).with_guidance(&ones);
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
-    let (batch, times) = (Batch { x0: &x0, x1: &x1, condition, interpolant: &Linear }, times(N));
+    let (batch, times) = (Batch { x0: &x0, x1: &x1, condition, interpolant: &Linear, unit: 1.0 }, times(N));
     let context = Context { null_label: Some(guided_case().null_label()), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&model, condition), FlowMap::given(&teacher, condition));
     let guided = Objective::FlowMatching {}.per_sample_in(&context, model, teacher, &batch, &times).unwrap();
@@ -244,7 +250,7 @@ fn guided_mean_flow_on_the_diagonal_is_guided_flow_matching() {
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
     let t = times(N).t;
     let on_diagonal = Times::of(t.clone(), t.clone(), t);
-    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
+    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear, unit: 1.0 };
     let context = Context { null_label: Some(guided_case().null_label()), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&model, &condition), FlowMap::given(&teacher, &condition));
     let losses = |objective: Objective| -> Vec<f64> {
@@ -268,15 +274,24 @@ fn labels_and_scales_stay_with_their_rows_through_tiles() {
     let (model, teacher, params) = networks(DType::F64);
     let condition = guided_case().condition(n, DType::F64);
     let (x0, x1) = (normals(Stream::Base, n, DType::F64), normals(Stream::Data, n, DType::F64));
-    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
+    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear, unit: 1.0 };
     let terms = vec![
         Term::new(Objective::FlowMatching {}, 0.75),
         Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
     ];
     let combination = Combination::new(terms).unwrap().with_null_label(guided_case().null_label());
     let stream = NoiseStream::new(1, Stream::Times);
-    let tiled = loss_and_gradient(&combination, &model, &teacher, &params, &batch, &stream, 7).unwrap();
-    let whole = combination.loss(&model, &teacher, &batch, &stream, 7).unwrap();
+    let tiled = loss_and_gradient(
+        &combination,
+        &model,
+        &teacher,
+        &params,
+        &batch,
+        &stream,
+        Position { step: 0, first: 7 },
+    )
+    .unwrap();
+    let whole = combination.loss(&model, &teacher, &batch, &stream, Position { step: 0, first: 7 }).unwrap();
     let loss = whole.total.to_scalar::<f64>().unwrap();
     let found = tiled.losses.read().unwrap().loss;
     assert!((found - loss).abs() < ROUNDING * loss, "{found} and {loss}");
@@ -289,6 +304,6 @@ fn labels_and_scales_stay_with_their_rows_through_tiles() {
     // One sample at another scale is another loss, so the scales are read.
     let scales = condition.guidance.clone().unwrap().affine(1.01, 0.0).unwrap();
     let other = Batch { condition: batch.condition.with_guidance(&scales), ..batch };
-    let other = combination.loss(&model, &teacher, &other, &stream, 7).unwrap();
+    let other = combination.loss(&model, &teacher, &other, &stream, Position { step: 0, first: 7 }).unwrap();
     assert_ne!(other.total.to_scalar::<f64>().unwrap(), loss);
 }

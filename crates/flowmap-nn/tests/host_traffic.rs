@@ -15,7 +15,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_dual::host;
 use flowmap_nn::net::{Conditioning, MlpConfig};
 use flowmap_nn::objective::{Combination, METHODS, Term};
-use flowmap_nn::{Batch, ParamBuilder, Teacher, loss_and_gradient};
+use flowmap_nn::{Batch, ParamBuilder, Position, Teacher, loss_and_gradient};
 
 use support::mlps::{Case, normals};
 
@@ -44,7 +44,8 @@ fn a_step_sends_one_table_and_reads_nothing() {
     let (x0, x1) = (normals(Stream::Base, N, DType::F32), normals(Stream::Data, N, DType::F32));
     let condition = case.condition(N, DType::F32);
     let interpolant = InterpolantKind::Trigonometric;
-    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &interpolant, unit: 1.0 };
     let times = NoiseStream::new(4, Stream::Times);
 
     let by_default = METHODS.iter().map(|method| format!("kind = \"{}\"", method.kind));
@@ -58,7 +59,16 @@ fn a_step_sends_one_table_and_reads_nothing() {
                 combination.with_teacher(Teacher::Map(Arc::new(frozen()))).with_micro_batch(rows);
             let (reads, sends) = (host::n_reads(), host::n_sends());
             // Step 1: α-Flow is between its ends.
-            loss_and_gradient(&combination, &model, &teacher, &params, &batch, &times, N as u64).unwrap();
+            loss_and_gradient(
+                &combination,
+                &model,
+                &teacher,
+                &params,
+                &batch,
+                &times,
+                Position::of_step(1, N),
+            )
+            .unwrap();
             assert_eq!(host::n_sends() - sends, 1, "sends of {text}, at most {rows:?} rows at once");
             assert_eq!(host::n_reads(), reads, "reads of {text}");
         }

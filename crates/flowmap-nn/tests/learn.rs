@@ -12,7 +12,7 @@ use flowmap_core::{InterpolantKind, MiddleTime, Noise, NoiseStream, Stream};
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{AlphaFlow, Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, Condition, ExactField, FlowMap, ParamBuilder, Teacher};
+use flowmap_nn::{Batch, Condition, ExactField, FlowMap, ParamBuilder, Position, Teacher};
 use rayon::prelude::*;
 
 const N_STEPS: u64 = 2_000;
@@ -70,9 +70,11 @@ fn train_on(combination: &Combination, interpolant: InterpolantKind, seed: u64, 
         let first = step * BATCH as u64;
         let x0 = points(NoiseStream::new(seed, Stream::Base), first, BATCH, base_point);
         let x1 = points(NoiseStream::new(seed, Stream::Data), first, BATCH, data_point);
-        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+        let batch =
+            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
         let times = NoiseStream::new(seed, Stream::Times);
-        let loss = combination.loss(&model, &teacher, &batch, &times, first).unwrap();
+        let loss =
+            combination.loss(&model, &teacher, &batch, &times, Position::of_step(step, BATCH)).unwrap();
         let lr = LEARNING_RATE * schedule.factor(step, n_steps);
         optimizer.step(&loss.total.backward().unwrap(), lr, 1.0).unwrap();
     }

@@ -183,7 +183,8 @@ fn excess(
     let begins = matches!(objective, Objective::AlphaFlow(_));
     let (x0, x1) = mixture.pairs(SEED, N_SAMPLES);
     let interpolant = mixture.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let expected = variances(*variance, mixture, &frozen, &batch, &times);
     let nets: [Box<dyn AverageVelocity>; 2] = if begins {
         [Box::new(EulerStep(model)), Box::new(EulerStep(frozen))]
@@ -245,7 +246,8 @@ fn mean_flow_without_its_stop_is_not_at_rest_at_the_flow_map() {
         let (model, params) = mixture.trainable_per_sample(0.0, N_SAMPLES, COARSE);
         let (x0, x1) = mixture.pairs(SEED, N_SAMPLES);
         let (times, interpolant) = (regression_times(), path.interpolant());
-        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+        let batch =
+            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
         let along = Dual::new(batch.i(&times.s).unwrap(), batch.di(&times.s).unwrap()).unwrap();
         let s = Dual::variable(times.s.tensor().clone()).unwrap();
         let residual = FlowMap::new(&model).jump_dual(&s, &times.t.tensor().into(), &along).unwrap();

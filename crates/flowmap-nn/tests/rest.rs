@@ -25,8 +25,13 @@ fn losses(objective: Objective, model: &dyn AverageVelocity, known: Option<&Teac
         Tensor::from_vec(values, (N, 2), &Device::Cpu).unwrap()
     };
     let (x0, x1) = (points(Stream::Base), points(Stream::Data));
-    let batch =
-        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &InterpolantKind::Linear };
+    let batch = Batch {
+        x0: &x0,
+        x1: &x1,
+        condition: Condition::default(),
+        interpolant: &InterpolantKind::Linear,
+        unit: 1.0,
+    };
     let context = Context { teacher: known, ..Context::default() };
     let model = FlowMap::new(model);
     max_abs(objective.per_sample_in(&context, model, model, &batch, times).unwrap().tensor())

@@ -63,7 +63,7 @@ impl Setting {
     fn losses(&self, objective: Objective, context: &Context<'_>) -> Result<PerSample, Error> {
         let (x0, x1, labels) = self.batch();
         let condition = Condition::labels(&labels);
-        let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &Linear };
+        let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &Linear, unit: 1.0 };
         let times = Times::new(&self.jumps, DType::F64, &Device::Cpu).unwrap();
         let (model, teacher) = (&self.model, &self.teacher);
         objective.per_sample_in(

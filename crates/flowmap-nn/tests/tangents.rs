@@ -35,7 +35,8 @@ fn losses(objective: Objective, times: &Times) -> PerSample {
     let (truth, net) = (example(Path::Trigonometric), wrong().frozen());
     let (x0, x1) = pairs(&truth, times.s.host().len());
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let teacher = Teacher::Map(Arc::new(truth.frozen()));
     let context = Context { teacher: Some(&teacher), step: 1_000_000, ..Context::default() };
     objective.per_sample_in(&context, FlowMap::new(&net), FlowMap::new(&net), &batch, times).unwrap()
@@ -84,7 +85,8 @@ fn tangent_of_lsd_and_lmd_is_the_derivative_of_the_map_in_its_end() {
     let (truth, net) = (example(Path::Trigonometric), wrong().frozen());
     let (x0, x1) = pairs(&truth, 30);
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let x = batch.i(&times.s).unwrap();
     let at = |shift: f64| -> Tensor {
         let host = times.t.host().iter().map(|t| t + shift).collect();

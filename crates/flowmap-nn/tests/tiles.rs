@@ -10,7 +10,7 @@ use flowmap_dual::Dual;
 use flowmap_nn::net::{Mlp, MlpConfig};
 use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Shortcut, Term};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Result,
+    AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Position, Result,
     loss_and_gradient,
 };
 
@@ -55,12 +55,21 @@ impl Setup {
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch { x0: &self.x0, x1: &self.x1, condition: Condition::default(), interpolant: &Linear }
+        Batch { x0: &self.x0, x1: &self.x1, condition: Condition::default(), interpolant: &Linear, unit: 1.0 }
     }
 
     fn in_tiles(&self) -> LossAndGradient {
         let Self { model, teacher, params, combination, times, .. } = self;
-        loss_and_gradient(combination, model, teacher, params, &self.batch(), times, 7).unwrap()
+        loss_and_gradient(
+            combination,
+            model,
+            teacher,
+            params,
+            &self.batch(),
+            times,
+            Position { step: 0, first: 7 },
+        )
+        .unwrap()
     }
 }
 
@@ -68,8 +77,10 @@ impl Setup {
 fn tiles_sum_to_the_batch_of(setup: &Setup, what: &str) {
     let found = setup.in_tiles();
     let tiled = found.losses.read().unwrap();
-    let whole =
-        setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, 7).unwrap();
+    let whole = setup
+        .combination
+        .loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, Position { step: 0, first: 7 })
+        .unwrap();
     let loss = whole.total.to_scalar::<f64>().unwrap();
     assert!((tiled.loss - loss).abs() < TOLERANCE * loss, "{what}: {} and {loss}", tiled.loss);
     for (a, b) in tiled.terms.iter().zip(&whole.terms) {
@@ -147,9 +158,19 @@ fn no_more_rows_than_a_micro_batch_go_through_the_network_at_once() {
     for (rows, expected) in [(1, 1), (7, 7), (40, 40), (1000, 75)] {
         let Setup { model, teacher, params, combination, times, x0, x1 } = Setup::new(100, DType::F64);
         let combination = combination.with_micro_batch(NonZeroUsize::new(rows));
-        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &Linear };
+        let batch =
+            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &Linear, unit: 1.0 };
         let net = Counted { net: model, most: AtomicUsize::new(0) };
-        loss_and_gradient(&combination, &net, &teacher, &params, &batch, &times, 7).unwrap();
+        loss_and_gradient(
+            &combination,
+            &net,
+            &teacher,
+            &params,
+            &batch,
+            &times,
+            Position { step: 0, first: 7 },
+        )
+        .unwrap();
         let most = net.most.into_inner();
         assert!(0 < most && most <= expected, "{most} rows for micro-batches of {rows}");
     }

@@ -64,7 +64,8 @@ fn loss_and_gradient(
 ) -> (f64, f64) {
     let (x0, x1) = pairs(truth, times.s.host().len());
     let interpolant = truth.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let losses = objective.per_sample(FlowMap::new(model), FlowMap::new(teacher), &batch, times).unwrap();
     let gradients = losses.mean().unwrap().backward().unwrap();
     let largest = |var| gradients.get(var).map_or(0.0, max_abs);
@@ -159,7 +160,8 @@ fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_
         let time = || TimeColumn::new(t.clone(), DType::F64, &Device::Cpu).unwrap();
         let times = Times::of(time(), time(), time());
         let (x0, x1) = pairs(&truth, N_SAMPLES);
-        let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+        let batch =
+            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
         let (model, params) = truth.trainable_per_sample(N_SAMPLES);
         let model = FlowMap::new(&model);
         let losses = Objective::FlowMatching {}.per_sample(model, model, &batch, &times).unwrap();

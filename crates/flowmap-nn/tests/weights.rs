@@ -9,7 +9,7 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_nn::loss::{LearnedWeight, LearnedWeightConfig, Norm, TimeWeight, WeightNet};
 use flowmap_nn::net::Mlp;
 use flowmap_nn::objective::*;
-use flowmap_nn::{Batch, Condition, Context, Error, FlowMap, ParamBuilder, PerSample, Times};
+use flowmap_nn::{Batch, Condition, Context, Error, FlowMap, ParamBuilder, PerSample, Position, Times};
 use mlps::{Case, cases, normals};
 
 /// Two orders of the same operations.
@@ -134,10 +134,15 @@ fn combination_applies_norm_and_weight_of_each_term() {
     let combination = Combination::new(terms.clone()).unwrap().with_learned_weights(&mut builder).unwrap();
     let params = builder.finish().unwrap();
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
-    let batch =
-        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &InterpolantKind::Linear };
+    let batch = Batch {
+        x0: &x0,
+        x1: &x1,
+        condition: Condition::default(),
+        interpolant: &InterpolantKind::Linear,
+        unit: 1.0,
+    };
     let stream = NoiseStream::new(5, Stream::Times);
-    let found = combination.loss(&net, &net, &batch, &stream, 0).unwrap();
+    let found = combination.loss(&net, &net, &batch, &stream, Position::default()).unwrap();
     let gradients = found.total.backward().unwrap();
     for (name, var) in params.vars() {
         assert!(gradients.get(var).is_some(), "{name} has no gradient");
@@ -149,7 +154,10 @@ fn combination_applies_norm_and_weight_of_each_term() {
             time_weight: TimeWeight::default(),
             ..t
         });
-        Combination::new(terms.collect()).unwrap().loss(&net, &net, &batch, &stream, 0).unwrap()
+        Combination::new(terms.collect())
+            .unwrap()
+            .loss(&net, &net, &batch, &stream, Position::default())
+            .unwrap()
     };
     let plain = alone(terms);
     for (logged, plain) in found.terms.iter().zip(&plain.terms) {
@@ -164,13 +172,18 @@ fn jumps_grow_to_their_full_width_while_annealed() {
     let case = case("x features");
     let (net, _) = case.fresh(DType::F64);
     let (x0, x1) = (normals(Stream::Base, N, DType::F64), normals(Stream::Data, N, DType::F64));
-    let batch =
-        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &InterpolantKind::Linear };
+    let batch = Batch {
+        x0: &x0,
+        x1: &x1,
+        condition: Condition::default(),
+        interpolant: &InterpolantKind::Linear,
+        unit: 1.0,
+    };
     let stream = NoiseStream::new(5, Stream::Times);
     let term = Term::new(Objective::Lsd { stop: LsdStop::None }, 1.0);
     let loss = |term: &Term, step: u64| {
         let combination = Combination::new(vec![term.clone()]).unwrap();
-        let loss = combination.loss(&net, &net, &batch, &stream, step * N as u64).unwrap();
+        let loss = combination.loss(&net, &net, &batch, &stream, Position::of_step(step, N)).unwrap();
         loss.total.to_scalar::<f64>().unwrap()
     };
     let annealed = Term { anneal: 10, ..term.clone() };
@@ -193,6 +206,7 @@ fn guidance_mixes_the_target_of_mean_flow() {
         x1: &x1,
         condition: Condition::labels(&labels),
         interpolant: &InterpolantKind::Linear,
+        unit: 1.0,
     };
     let context = Context { null_label: Some(null), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&net, Some(&labels)), FlowMap::given(&frozen, Some(&labels)));

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::{create_dir_atomically, write_atomically};
-use crate::model::{FORMAT_VERSION, read_tensors};
-use crate::{Error, ModelConfig, Result};
+use crate::model::{FORMAT_VERSION, ema_files, read_tensors};
+use crate::{Config, DataPrint, Error, ModelConfig, Result};
+
+/// The config of the run in a checkpoint.
+const RUN: &str = "config.toml";
 
 /// state.json: where the run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,8 +20,18 @@ use crate::{Error, ModelConfig, Result};
 pub struct State {
     /// Version of the format.
     pub format_version: u32,
-    /// Steps done; noise, data and times are functions of the seed and the step, so this is all the randomness there is.
+    /// Steps done.
     pub step: u64,
+    /// Samples seen; noise, data and times are functions of the seed, the step and this, so that is all the randomness
+    /// there is. Absent in older checkpoints, whose steps all had one batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+    /// The data, by which it is seen that they changed; absent in older checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataPrint>,
+    /// By what the teacher is known again; absent without one that is a model, and in older checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// Steps of the optimizer, fewer than `step` where bad ones were skipped.
     pub optimizer_steps: u64,
     /// Steps with a loss or gradient that was not finite.
@@ -35,6 +48,8 @@ pub struct State {
 pub struct Checkpoint {
     /// The model's sizes and conventions.
     pub config: ModelConfig,
+    /// The config of the run; none in older checkpoints.
+    pub run: Option<Config>,
     /// Its parameters.
     pub model: BTreeMap<String, Tensor>,
     /// Its moving averages by decay.
@@ -60,6 +75,7 @@ impl Checkpoint {
         };
         Ok(Self {
             config: self.config.clone(),
+            run: self.run.clone(),
             model: copy(&self.model)?,
             emas: self.emas.iter().map(|(decay, t)| Ok((*decay, copy(t)?))).collect::<Result<_>>()?,
             optimizer: copy(&self.optimizer)?,
@@ -96,6 +112,9 @@ impl Checkpoint {
         create_dir_atomically(path, |dir| {
             let json = |value: serde_json::Result<Vec<u8>>| value.map_err(Error::json(path));
             write_atomically(&dir.join("config.json"), &json(serde_json::to_vec_pretty(&self.config))?)?;
+            if let Some(run) = &self.run {
+                write_atomically(&dir.join(RUN), run.to_toml()?.as_bytes())?;
+            }
             write_tensors(&dir.join("model.safetensors"), &self.model)?;
             for (decay, tensors) in &self.emas {
                 write_tensors(&dir.join(format!("ema-{decay}.safetensors")), tensors)?;
@@ -105,11 +124,11 @@ impl Checkpoint {
         })
     }
 
-    /// Reads a checkpoint directory, with the moving averages of `decays`.
+    /// Reads a checkpoint directory, with all of its moving averages.
     ///
     /// # Errors
     /// Where a file is missing or malformed.
-    pub fn read(path: &Path, decays: &[f64]) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<Self> {
         let state_path = path.join("state.json");
         let text = fs::read(&state_path).map_err(Error::io("reading", &state_path))?;
         let state: State = serde_json::from_slice(&text).map_err(Error::json(&state_path))?;
@@ -117,11 +136,13 @@ impl Checkpoint {
             let found = state.format_version;
             return Err(Error::FormatVersion { path: state_path, expected: FORMAT_VERSION, found });
         }
-        let ema = |decay: &f64| Ok((*decay, read_tensors(&path.join(format!("ema-{decay}.safetensors")))?));
+        let run = path.join(RUN);
+        let ema = |(decay, file): &(f64, PathBuf)| Ok((*decay, read_tensors(file)?));
         Ok(Self {
             config: ModelConfig::read(&path.join("config.json"))?,
+            run: run.is_file().then(|| Config::read(&run)).transpose()?,
             model: read_tensors(&path.join("model.safetensors"))?,
-            emas: decays.iter().map(ema).collect::<Result<_>>()?,
+            emas: ema_files(path)?.iter().map(ema).collect::<Result<_>>()?,
             optimizer: read_tensors(&path.join("optimizer.safetensors"))?,
             state,
         })

@@ -257,6 +257,11 @@ impl Config {
         if let Some(scale) = self.eval.guidance {
             range("eval.guidance", scale.is_finite(), "a finite number", scale.to_string())?;
             range("conditional", self.conditional, "true, which `eval.guidance` needs", "false".into())?;
+            // At scale 1 it is the model of the class itself.
+            if scale != 1.0 {
+                let expected = "a number above 0, since `eval.guidance` needs the model without a label";
+                self.needs_hidden_labels(expected)?;
+            }
             let is_trained = self.guidance.is_none_or(|trained| trained.check(scale).is_ok());
             range(
                 "eval.guidance",

@@ -196,6 +196,30 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// A term of the loss has a share of the batch that is less than a row.
+    #[error(
+        "`objective.{term}.share`: expected at least one row of the batch, found none: {share} of `train.batch` = {batch}; set the share to 0 to leave the objective out"
+    )]
+    NoRows {
+        /// The index of the term.
+        term: usize,
+        /// Its share.
+        share: f64,
+        /// The rows of the batch.
+        batch: usize,
+    },
+    /// A resumed run was given something else than its checkpoint belongs to.
+    #[error(
+        "key `{key}`: a resumed run goes on with what its checkpoint has: expected {expected}, found {found}; for another one begin a new run"
+    )]
+    Resume {
+        /// The key of the config, or the part of the run that it decides.
+        key: String,
+        /// What the checkpoint has.
+        expected: String,
+        /// What came.
+        found: String,
+    },
     /// There is nothing to resume.
     #[error("{} holds no checkpoint to resume from; expected one in checkpoints/, remove the directory to train anew", path.display())]
     NothingToResume {
@@ -263,6 +287,27 @@ pub enum Error {
     /// Guidance needs a model with classes.
     #[error("guidance needs a class-conditional model, this one has no classes")]
     NotConditional,
+    /// Guidance needs the model without a label.
+    #[error(
+        "guidance {scale} needs the model without a label, which {} never learned: it was trained with `train.label_dropout` = 0; expected 1, or a model trained with `train.label_dropout` above 0",
+        name
+    )]
+    NoHiddenLabels {
+        /// The name of the model's run.
+        name: String,
+        /// The scale asked for.
+        scale: f64,
+    },
+    /// A teacher cannot be guided like this.
+    #[error("teacher {}: `{key}` {reason}", path.display())]
+    TeacherGuidance {
+        /// The model.
+        path: PathBuf,
+        /// The key that asks for it.
+        key: &'static str,
+        /// What is in the way.
+        reason: &'static str,
+    },
     /// A scale of guidance was asked for that the network was not trained for.
     #[error("guidance {found} is out of range: the model takes {min} to {max}")]
     GuidanceScale {

@@ -158,8 +158,11 @@ mod tests {
         const GIB: f64 = (1u64 << 30) as f64;
         for preset in PRESETS.iter().filter(|preset| preset.about.ends_with("for a GPU")) {
             let config = resolve(&[ConfigSource::preset(preset.name).unwrap()]).unwrap();
-            let data = config.data.declared().unwrap();
-            let estimate = Estimate::new(&config, &data.shape, data.n_classes).unwrap();
+            let (shape, n_classes) = match config.data.declared() {
+                Some(data) => (data.shape, data.n_classes),
+                None => (config.data.build(None).unwrap().shape().to_vec(), 0),
+            };
+            let estimate = Estimate::new(&config, &shape, n_classes).unwrap();
             let bytes = estimate.device_parameter_bytes + estimate.device_activation_bytes;
             assert!(bytes < 40.0 * GIB, "{}: {} GiB", preset.name, bytes / GIB);
         }

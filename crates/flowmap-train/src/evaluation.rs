@@ -97,7 +97,7 @@ pub fn evaluate(
         guidance: how.guidance.or(model.config.guidance.map(|trained| trained.min)),
         rows,
         laws: Some(LawErrors::of(model, reference, how, device)?),
-        warnings: warnings(model, reference),
+        warnings: warnings(model, reference).into_iter().chain(how.warning(&model.config)?).collect(),
     })
 }
 

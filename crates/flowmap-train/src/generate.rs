@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
+use flowmap_data::Warning;
 use flowmap_nn::{Autoguided, AverageVelocity, Guided, GuidedWithin, OwnedCondition};
 use flowmap_sample::{Session, base_noise, multistep_consistency, n_fresh};
 
-use crate::{Error, GuidanceConfig, Model, Result, Sampling};
+use crate::{Error, GuidanceConfig, Model, ModelConfig, Result, Sampling};
 
 /// Rows that go through the network at once; larger chunks are no faster and need more memory.
 const CHUNK: usize = 4096;
@@ -61,6 +62,16 @@ impl Generation {
         let guidance =
             model.config.guidance.map(|range| Tensor::full(scale(range), n, device)).transpose()?;
         Ok(OwnedCondition { labels, guidance, ..OwnedCondition::default() })
+    }
+
+    /// What is in doubt about the guidance of `model`.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::check_guidance`].
+    pub fn warning(&self, model: &ModelConfig) -> Result<Option<Warning>> {
+        // A guide takes the place of the model without a label.
+        let scale = self.guidance.filter(|_| self.guide.is_none());
+        scale.map_or(Ok(None), |scale| model.check_guidance(scale))
     }
 
     /// Evaluations of the network for one of the sampler's.
@@ -164,11 +175,16 @@ pub(crate) fn with_net<R>(
         check_guide(model, guide)?;
         return within(how, net, &Autoguided::new(net, &*guide.net as &dyn AverageVelocity, scale), run);
     }
+    if let Some(scale) = how.guidance {
+        model.config.check_guidance(scale)?;
+    }
     match (how.guidance, model.config.guidance) {
-        (Some(_), _) if n_classes == 0 => Err(Error::NotConditional),
-        (Some(scale), Some(range)) => {
-            range.check(scale)?;
-            if how.interval.is_some() { Err(Error::IntervalOfInput) } else { run(net) }
+        (Some(_), Some(_)) => {
+            if how.interval.is_some() {
+                Err(Error::IntervalOfInput)
+            } else {
+                run(net)
+            }
         }
         (Some(scale), None) => within(how, net, &Guided::new(net, scale, n_classes as u32), run),
         (None, _) => run(net),
@@ -189,7 +205,7 @@ fn within<R>(
 }
 
 /// Refuses a guide that speaks of other samples than the model.
-fn check_guide(model: &Model, guide: &Model) -> Result<()> {
+pub(crate) fn check_guide(model: &Model, guide: &Model) -> Result<()> {
     let fits = |key, expected: String, found: String| {
         let path = guide.path.clone();
         if expected == found { Ok(()) } else { Err(Error::GuideMismatch { path, key, expected, found }) }

@@ -58,7 +58,7 @@ impl Since {
         let mut record = Record::new();
         let mut put = |key: String, value| record.insert(key, value);
         put("step".into(), json!(report.step));
-        put("samples".into(), json!(report.step * config.train.batch as u64));
+        put("samples".into(), json!(report.samples));
         put("wall_s".into(), json!(wall_s));
         put("loss".into(), json!(report.loss));
         let names = term_names(&config.objective);

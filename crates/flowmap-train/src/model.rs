@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
-use flowmap_data::{DataConfig, DataSet};
+use flowmap_data::{DataConfig, DataSet, Warning};
 use flowmap_nn::loss::LearnedWeight;
 use flowmap_nn::net::Conditioning;
 use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
@@ -119,6 +119,37 @@ impl ModelConfig {
         }
     }
 
+    /// Refuses a scale of classifier-free guidance that means nothing for this model, or warns where that is not known.
+    ///
+    /// Guidance of scale w is v(∅) + w (v(c) − v(∅)), so that w = 1 alone needs no v(∅), which hidden labels train.
+    ///
+    /// # Errors
+    /// [`Error::NotConditional`], [`Error::GuidanceScale`] and [`Error::NoHiddenLabels`].
+    pub fn check_guidance(&self, scale: f64) -> Result<Option<Warning>> {
+        if self.n_classes == 0 {
+            return Err(Error::NotConditional);
+        }
+        if let Some(range) = self.guidance {
+            range.check(scale)?;
+            return Ok(None);
+        }
+        match &self.trained {
+            _ if scale == 1.0 => Ok(None),
+            Some(trained) if trained.hidden_labels => Ok(None),
+            Some(_) => Err(Error::NoHiddenLabels { name: format!("`{}`", self.name), scale }),
+            None => Ok(Some(Warning {
+                subject: self.name.clone(),
+                seen: format!(
+                    "guidance {scale} of a model whose config.json does not say how it was trained"
+                ),
+                consequence:
+                    "if no label was hidden in its training, what it is guided away from was never learned"
+                        .to_owned(),
+                remedy: "guide a model that was trained with `train.label_dropout` above 0".to_owned(),
+            })),
+        }
+    }
+
     /// Builds the network from `builder`.
     ///
     /// # Errors
@@ -220,7 +251,7 @@ impl std::fmt::Debug for Model {
 }
 
 /// The decays of the moving averages in a checkpoint, the largest first, with their files.
-fn ema_files(checkpoint: &Path) -> Result<Vec<(f64, PathBuf)>> {
+pub(crate) fn ema_files(checkpoint: &Path) -> Result<Vec<(f64, PathBuf)>> {
     let entries = fs::read_dir(checkpoint).map_err(Error::io("reading", checkpoint))?;
     let decay = |path: PathBuf| {
         let decay =

@@ -121,7 +121,7 @@ target_ema = 0.999",
 kind = \"alpha_flow\"
 diagonal = 0.5",
             "the paper: a sigmoid from 1 to 0 with gamma = 25, over the first three quarters of the steps; the plain \
-             squared norm, as for Mean Flow",
+             squared norm, as for Mean Flow; half of the rows on the diagonal, which has no source",
         )
     },
     recipe(

@@ -12,6 +12,8 @@ use crate::Fault;
 pub struct StepReport {
     /// The number of steps done, this one included.
     pub step: u64,
+    /// The number of samples seen, this step's included.
+    pub samples: u64,
     /// The loss.
     pub loss: f64,
     /// The mean loss of each objective, unweighted; `None` where it got no rows.
@@ -60,6 +62,7 @@ impl Reads {
 #[derive(Debug)]
 pub struct UnreadStep {
     pub(crate) step: u64,
+    pub(crate) samples: u64,
     pub(crate) lr: f64,
     pub(crate) norm: GradientNorm,
     pub(crate) numbers: Numbers,

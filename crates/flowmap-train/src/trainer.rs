@@ -1,9 +1,10 @@
 //! The training loop.
 //!
-//! Step k sees samples k·B .. (k+1)·B of the noise, data and times streams of the seed, and nothing else:
-//! a run that is interrupted and resumed gives the same bits.
+//! A step sees the B samples of the noise, data and times streams of the seed that follow those of the step before, and
+//! nothing else: a run that is interrupted and resumed gives the same bits.
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use candle_core::{DType, Device};
@@ -12,18 +13,27 @@ use flowmap_data::{DataSet, Warning};
 use flowmap_dual::cuda::GradientNorm;
 use flowmap_nn::objective::Combination;
 use flowmap_nn::optim::{Optimizer, gradient_norm};
-use flowmap_nn::{AverageVelocity, Ema, Losses, ParamBuilder, Params, loss_and_gradient};
+use flowmap_nn::{AverageVelocity, Ema, Losses, ParamBuilder, Params, Position, loss_and_gradient};
 
 use crate::batches::{Batches, TrainingBatch};
 use crate::model::{FORMAT_VERSION, network_tensors};
 use crate::step::{Numbers, UnreadStep};
-use crate::{Checkpoint, Config, Error, Fault, ModelConfig, Reads, Result, State, StepReport, term_names};
+use crate::{
+    Checkpoint, Config, DataPrint, Error, Fault, ModelConfig, Reads, Result, State, StepReport, resume,
+    term_names,
+};
+
+/// Standard deviations of data and base whose squares, inverses and tails f32 holds beside them.
+const UNITS: RangeInclusive<f64> = 1e-30..=1e30;
 
 /// A run in memory: network, optimizer, averages and position.
 pub struct Trainer {
     config: Config,
     model_config: ModelConfig,
     data: Box<dyn DataSet>,
+    print: DataPrint,
+    /// By what the teacher is known again.
+    taught_by: Option<String>,
     objective: Combination,
     net: Box<dyn AverageVelocity + Send + Sync>,
     /// The same parameters, or their average, off the tape, for terms that stop the gradient.
@@ -34,6 +44,8 @@ pub struct Trainer {
     device: Device,
     reads: Reads,
     step: u64,
+    /// Samples that these steps saw.
+    samples: u64,
     /// Steps that moved nothing, of those that were read.
     n_bad: u64,
     pub(crate) wall_s: f64,
@@ -48,26 +60,41 @@ impl Trainer {
     /// Where the config is out of range or the data cannot be read.
     pub fn new(config: Config, device: &Device) -> Result<Self> {
         let seed = config.seed;
-        Self::build(config, device, |_| Ok(ParamBuilder::fresh(seed, DType::F32, device)))
+        Self::build(config, device, |_, _| Ok(ParamBuilder::fresh(seed, DType::F32, device)))
     }
 
     /// A run that goes on from a checkpoint.
     ///
     /// # Errors
-    /// Where the checkpoint does not fit the config.
+    /// [`Error::Resume`] where config, data or teacher are not what the checkpoint goes on with.
     pub fn resume(config: Config, checkpoint: Checkpoint, device: &Device) -> Result<Self> {
-        let Checkpoint { model, emas, optimizer, state, .. } = checkpoint;
-        let mut trainer =
-            Self::build(config, device, |_| Ok(ParamBuilder::trainable(model, DType::F32, device)))?;
+        let build = |model: &mut ModelConfig, print: &DataPrint| {
+            resume::check(&config, model, &checkpoint)?;
+            resume::check_print(checkpoint.state.data.as_ref(), print)?;
+            // To the last place, so that the weights mean the same function.
+            model.sigma_data = checkpoint.config.sigma_data;
+            if let (Some(new), Some(old)) = (&mut model.trained, &checkpoint.config.trained) {
+                new.hidden_labels |= old.hidden_labels;
+            }
+            Ok(ParamBuilder::trainable(checkpoint.model.clone(), DType::F32, device))
+        };
+        let mut trainer = Self::build(config.clone(), device, build)?;
+        let Checkpoint { emas, optimizer, state, .. } = checkpoint;
+        resume::check_teacher(state.teacher.as_deref(), trainer.taught_by.as_deref())?;
         trainer.optimizer.restore(optimizer, state.optimizer_steps)?;
         let rule = trainer.config.train.ema_rule();
-        let resume = |(decay, tensors)| {
-            let average = Ema::resume(decay, state.ema_updates, &trainer.params, tensors)?;
-            Ok(average.with_rule(rule))
-        };
-        trainer.emas = emas.into_iter().map(resume).collect::<Result<_, flowmap_nn::Error>>()?;
+        let mut kept = Vec::new();
+        for decay in &trainer.config.train.ema {
+            if let Some((_, tensors)) = emas.iter().find(|(other, _)| other == decay) {
+                let average = Ema::resume(*decay, state.ema_updates, &trainer.params, tensors.clone())?;
+                kept.push(average.with_rule(rule));
+            }
+        }
+        trainer.emas = kept;
         trainer.follow_target()?;
         trainer.step = state.step;
+        let in_batches = || Position::of_step(state.step, trainer.config.train.batch).first;
+        trainer.samples = state.samples.unwrap_or_else(in_batches);
         trainer.n_bad = state.bad_steps;
         trainer.wall_s = state.wall_s;
         Ok(trainer)
@@ -76,7 +103,7 @@ impl Trainer {
     fn build(
         config: Config,
         device: &Device,
-        builder: impl FnOnce(&ModelConfig) -> Result<ParamBuilder>,
+        builder: impl FnOnce(&mut ModelConfig, &DataPrint) -> Result<ParamBuilder>,
     ) -> Result<Self> {
         config.validate()?;
         config.refuse_unused_teacher()?;
@@ -90,8 +117,15 @@ impl Trainer {
             (true, 0) => return Err(Error::NoLabels { kind: config.data.kind() }),
             (true, n) => n,
         };
-        let model_config = ModelConfig::new(&config, data.as_ref(), n_classes);
-        let mut builder = config.train.prepared(builder(&model_config)?);
+        let mut model_config = ModelConfig::new(&config, data.as_ref(), n_classes);
+        let print = DataPrint::of(data.as_ref());
+        if !UNITS.contains(&model_config.sigma_data) {
+            let expected =
+                "a standard deviation from 1e-30 to 1e30, so that numbers of single precision hold the data";
+            let found = model_config.sigma_data.to_string();
+            return Err(Error::OutOfRange { key: "sigma_data", expected, found });
+        }
+        let mut builder = config.train.prepared(builder(&mut model_config, &print)?);
         let net = model_config.build_network(&mut builder)?;
         let mut objective = Combination::new(config.objective.clone())?
             .with_learned_weights(&mut builder)?
@@ -100,8 +134,11 @@ impl Trainer {
         if n_classes > 0 {
             objective = objective.with_null_label(n_classes as u32);
         }
-        if let Some(teacher) = &config.teacher {
-            objective = objective.with_teacher(teacher.build(&config, &model_config, device)?);
+        let taught = config.teacher.as_ref().map(|teacher| teacher.build(&config, &model_config, device));
+        let taught = taught.transpose()?;
+        let taught_by = taught.as_ref().and_then(|taught| taught.tensors.clone());
+        if let Some(taught) = taught {
+            objective = objective.with_teacher(taught.teacher);
         }
         let live = network_tensors(params.tensors());
         let (teacher, _) =
@@ -115,6 +152,8 @@ impl Trainer {
             config,
             model_config,
             data,
+            print,
+            taught_by,
             net,
             teacher,
             params,
@@ -122,6 +161,7 @@ impl Trainer {
             device: device.clone(),
             reads: Reads::on(device),
             step: 0,
+            samples: 0,
             n_bad: 0,
             wall_s: 0.0,
             next: None,
@@ -174,6 +214,7 @@ impl Trainer {
     /// Goes to step `k` as it is, for a measurement of the speed there.
     pub(crate) fn go_to(&mut self, k: u64) {
         self.step = k;
+        self.samples = Position::of_step(k, self.config.train.batch).first;
     }
 
     /// The parameters.
@@ -206,13 +247,14 @@ impl Trainer {
     /// As the networks.
     pub fn advance(&mut self) -> Result<UnreadStep> {
         let (k, train) = (self.step, &self.config.train);
-        let first = k.wrapping_mul(train.batch as u64);
+        let position = Position { step: k, first: self.samples };
+        let samples = self.samples.wrapping_add(train.batch as u64);
         let ready = self.next.take().filter(|(at, _)| *at == k);
         let batches = self.batches();
         let asked = Instant::now();
         let batch = match ready {
             Some((_, batch)) => batch,
-            None => batches.of_step(k)?,
+            None => batches.at(position)?,
         };
         let made = asked.elapsed();
         let batch = batch.on(&self.config);
@@ -221,10 +263,10 @@ impl Trainer {
             || {
                 let (net, teacher) = (&*self.net, &*self.teacher);
                 let found =
-                    loss_and_gradient(&self.objective, net, teacher, &self.params, &batch, &times, first);
+                    loss_and_gradient(&self.objective, net, teacher, &self.params, &batch, &times, position);
                 (found, Instant::now())
             },
-            || (k + 1 < train.steps).then(|| batches.of_step(k + 1)),
+            || (k + 1 < train.steps).then(|| batches.at(Position { step: k + 1, first: samples })),
         );
         let data_wait_s = (made + computed.elapsed()).as_secs_f64();
         let found = found?;
@@ -262,7 +304,8 @@ impl Trainer {
             }
         }
         self.step += 1;
-        Ok(UnreadStep { step: self.step, lr, norm, numbers, data_wait_s })
+        self.samples = samples;
+        Ok(UnreadStep { step: self.step, samples, lr, norm, numbers, data_wait_s })
     }
 
     /// Reads what a step did and counts it if it was bad; for every step once, in their order.
@@ -270,7 +313,7 @@ impl Trainer {
     /// # Errors
     /// As the device.
     pub fn report(&mut self, step: UnreadStep) -> Result<StepReport> {
-        let UnreadStep { step, lr, norm, numbers, data_wait_s } = step;
+        let UnreadStep { step, samples, lr, norm, numbers, data_wait_s } = step;
         let grad_norm = value(&norm)?;
         let (losses, fault) = match numbers {
             Numbers::Read { losses, fault } => (losses, fault),
@@ -288,7 +331,18 @@ impl Trainer {
         };
         self.n_bad += u64::from(fault.is_some());
         let Losses { loss, terms, bins } = losses;
-        Ok(StepReport { step, loss, terms, grad_norm, lr, bins, fault, n_bad: self.n_bad, data_wait_s })
+        Ok(StepReport {
+            step,
+            samples,
+            loss,
+            terms,
+            grad_norm,
+            lr,
+            bins,
+            fault,
+            n_bad: self.n_bad,
+            data_wait_s,
+        })
     }
 
     fn batches(&self) -> Batches<'_> {
@@ -308,6 +362,9 @@ impl Trainer {
         let state = State {
             format_version: FORMAT_VERSION,
             step: self.step,
+            samples: Some(self.samples),
+            data: Some(self.print.clone()),
+            teacher: self.taught_by.clone(),
             optimizer_steps: self.optimizer.n_steps(),
             bad_steps: self.n_bad,
             ema_updates: self.emas.first().map_or(0, Ema::n_updates),
@@ -315,6 +372,7 @@ impl Trainer {
         };
         Ok(Checkpoint {
             config: self.model_config.clone(),
+            run: Some(self.config.clone()),
             model: self.params.tensors(),
             emas: self.emas.iter().map(|ema| (ema.decay(), ema.tensors().clone())).collect(),
             optimizer: self.optimizer.state(),

@@ -8,7 +8,7 @@ use candle_core::Device;
 use flowmap_nn::objective::Bin;
 use flowmap_train::{
     Checkpoint, Config, ConfigSource, Error, Observer, Reads, RunDir, RunTime, StepReport, TeacherConfig,
-    Trainer, read_log, resolve, term_names, train,
+    TeacherModel, Trainer, read_log, resolve, term_names, train,
 };
 
 /// The reader of JSON may miss the last place of a number.
@@ -381,7 +381,7 @@ fn model_with_guidance_is_no_teacher_of_one_without_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut trainer = Trainer::new(guided(), &Device::Cpu).unwrap();
     train(&RunDir::new(dir.path()), &mut trainer, &mut Witness::default()).unwrap();
-    let teacher = TeacherConfig::Model { path: dir.path().to_owned() };
+    let teacher = TeacherConfig::Model(TeacherModel::new(dir.path()));
     let objective = config(&["objective=[{ kind = \"lmd\" }]", "teacher.kind=exact"]).objective;
     let student = Config { teacher: Some(teacher), guidance: None, objective, ..guided() };
     let error = Trainer::new(student, &Device::Cpu).unwrap_err();

@@ -14,8 +14,8 @@ use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::net::Precision;
 use flowmap_nn::objective::Combination;
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, Teacher,
-    VelocityField, loss_and_gradient,
+    AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, Position,
+    Teacher, VelocityField, loss_and_gradient,
 };
 use flowmap_train::{Config, ConfigSource, RECIPES, Recipe, resolve};
 
@@ -250,9 +250,10 @@ fn distance_of(recipe: &Recipe, precision: Precision, device: &Device) -> Result
         };
         let (x0, x1, labels) = (draw(1)?, draw(2)?, labels(N_CLASSES, device)?);
         let condition: Condition<'_> = labels.as_ref().into();
-        let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &config.interpolant };
+        let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &config.interpolant, unit: 1.0 };
         let stream = NoiseStream::new(3, Stream::Times);
-        let found = loss_and_gradient(&objective, &*net, &*live, &params, &batch, &stream, 0)?;
+        let found =
+            loss_and_gradient(&objective, &*net, &*live, &params, &batch, &stream, Position::default())?;
         let gradients =
             params.vars().values().filter_map(|var| found.gradients.get(var)).map(Tensor::detach).collect();
         Ok(Results { values: vec![Tensor::new(found.losses.read()?.loss, &Device::Cpu)?], gradients })

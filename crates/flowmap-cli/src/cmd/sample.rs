@@ -12,7 +12,7 @@ use flowmap_train::{
 use super::{Usage, check_guidance, check_place, guide, interval, weights};
 use crate::args::SampleArgs;
 use crate::device::device;
-use crate::progress::sampling_bar;
+use crate::progress::{sampling_bar, warn};
 use crate::table;
 
 /// Most images in a picture.
@@ -42,6 +42,8 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         interval: interval(args.guidance_interval.as_deref())?,
         ..Generation::new(args.num, args.seed)
     };
+    let warning = how.warning(&model.config)?;
+    warn(warning.as_slice());
     // What can be seen to fail at the end is said before the work.
     match format {
         Format::Directory if out.exists() && !out.is_dir() => {

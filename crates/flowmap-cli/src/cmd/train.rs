@@ -40,7 +40,7 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         let latest = run.latest_checkpoint()?;
         let latest =
             latest.ok_or_else(|| flowmap_train::Error::NothingToResume { path: run.path().to_owned() })?;
-        let checkpoint = Checkpoint::read(&latest, &config.train.ema)?;
+        let checkpoint = Checkpoint::read(&latest)?;
         let trainer = Trainer::resume(config.clone(), checkpoint, device)
             .with_context(|| format!("resuming from {}", latest.display()))?;
         run.write_config(&config)?;

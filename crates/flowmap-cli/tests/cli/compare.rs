@@ -151,10 +151,10 @@ fn exact_velocity_of_the_data_is_a_teacher_that_the_row_names() {
 #[test]
 fn method_that_diverges_has_a_row_that_says_so_and_ends_nothing() {
     let dir = folder();
-    // An infinite loss from the first step on: the data are larger than f32 can square.
-    fs::write(dir.path().join("huge.csv"), "1e30,1e30\n-1e30,-1e30\n").unwrap();
-    let data =
-        ["--set", "data={kind=\"points\", path=\"huge.csv\"}", "--set", "eval.metrics=[\"sliced_w2\"]"];
+    // An infinite loss from the first step on: in units of the base the data are larger than f32 can square.
+    fs::write(dir.path().join("huge.csv"), "1e20,1e20\n-1e20,-1e20\n").unwrap();
+    let mut data = vec!["--set", "data={kind=\"points\", path=\"huge.csv\"}"];
+    data.extend(["--set", "eval.metrics=[\"sliced_w2\"]", "--set", "sigma_data=1.0"]);
     let methods = ["--methods", "flow_matching,lsd", "--steps", "40", "--out", "c"];
     let output = flowmap(dir.path()).args(QUICK).args(data).args(methods).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

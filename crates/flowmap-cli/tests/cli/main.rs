@@ -15,5 +15,7 @@ mod help;
 mod pairs;
 mod program;
 mod reproducible;
+mod resume;
 mod runs;
 mod sample;
+mod training;

@@ -22,6 +22,7 @@ fn run_holds_the_files_of_its_description_and_no_others() {
     let expected = [
         "checkpoints/latest",
         "checkpoints/step-0000020/config.json",
+        "checkpoints/step-0000020/config.toml",
         "checkpoints/step-0000020/ema-0.999.safetensors",
         "checkpoints/step-0000020/model.safetensors",
         "checkpoints/step-0000020/optimizer.safetensors",

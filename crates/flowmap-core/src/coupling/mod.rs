@@ -58,7 +58,9 @@ pub enum Coupling {
         /// The entropy's weight as a share of the mean cost; 0 tends to exact transport, ∞ to independence.
         #[serde(default = "epsilon")]
         epsilon: f64,
-        /// Most iterations.
+        /// Most iterations at ε; a plan that needs more is replaced by exact transport.
+        ///
+        /// Small ε need the most, and the cost of exact transport is within ε ln n of theirs, for groups of n.
         #[serde(default = "iterations")]
         n_iterations: u32,
     },
@@ -73,7 +75,7 @@ fn epsilon() -> f64 {
 }
 
 fn iterations() -> u32 {
-    100
+    1000
 }
 
 impl Default for Coupling {
@@ -86,13 +88,16 @@ impl Coupling {
     /// Checks the parameters.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a group of no rows or an ε that is not positive.
+    /// [`Error::Parameter`] for a group of no rows, an ε that is not positive, or no iteration.
     pub fn validate(&self) -> Result<()> {
-        let (group, epsilon) = match *self {
+        let (group, epsilon, n_iterations) = match *self {
             Self::Independent {} | Self::Paired {} => return Ok(()),
-            Self::OptimalTransport { group } => (group, 1.0),
-            Self::Sinkhorn { group, epsilon, .. } => (group, epsilon),
+            Self::OptimalTransport { group } => (group, 1.0, 1),
+            Self::Sinkhorn { group, epsilon, n_iterations } => (group, epsilon, n_iterations),
         };
+        if n_iterations == 0 {
+            return Err(Error::Parameter { name: "n_iterations", expected: "at least 1", found: 0.0 });
+        }
         if group == 0 {
             return Err(Error::Parameter { name: "group", expected: "at least 1", found: 0.0 });
         }
@@ -158,7 +163,11 @@ impl Coupling {
                 if let Some(&found) = cost.iter().find(|c| !c.is_finite()) {
                     return Err(Error::Parameter { name: "cost", expected: "finite", found });
                 }
-                Ok(Plan::new(cost, n, epsilon, n_iterations).draw(noise))
+                match Plan::new(cost, n, epsilon, n_iterations) {
+                    Some(plan) => Ok(plan.draw(noise)),
+                    // The limit of small ε, in which all noise is used once.
+                    None => assignment(cost, n),
+                }
             }
             _ => assignment(cost, n),
         }
@@ -229,6 +238,22 @@ mod tests {
         assert_eq!(independent, of(Coupling::Paired {}));
         let small_groups = of(Coupling::OptimalTransport { group: 20 });
         assert!(exact < small_groups && small_groups < independent);
+    }
+
+    #[test]
+    fn little_entropy_is_exact_transport_and_uses_all_noise_once() {
+        let (x0, x1) = (points(512, Stream::Base), points(512, Stream::Data));
+        let exact = EXACT.pair(&x0, &x1, 2, None, &mut noise()).unwrap();
+        let of = |epsilon, n_iterations| {
+            let coupling = Coupling::Sinkhorn { group: GROUP, epsilon, n_iterations };
+            coupling.pair(&x0, &x1, 2, None, &mut noise()).unwrap()
+        };
+        for epsilon in [1e-6, 1e-9] {
+            assert_eq!(of(epsilon, iterations()), exact, "{epsilon}");
+        }
+        // Where the iterations are too few for the plan, too.
+        assert_eq!(of(0.01, 1), exact);
+        assert!(Coupling::Sinkhorn { group: 8, epsilon: 0.1, n_iterations: 0 }.validate().is_err());
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! | Cauchy | c² ln(1 + L/c²) | Geman, McClure 1985; Decoupled MeanFlow, arXiv:2510.24474 |
 //! | pseudo-Huber | √(L + c²) − c | Charbonnier and others 1997; improved consistency training, arXiv:2310.14189 |
 //!
+//! L is in the unit of the batch, and so are ε and c². α-Flow gives α L for the L of Mean Flow in the limit of its α, and
+//! gets α times the norm of that L: its gradient goes over into that of Mean Flow under every norm.
+//!
 //! All but the first bound the pull of large residuals; the adaptive one with p = 1 has a gradient of the size of
 //! ∇L/L whatever L is, p = ½ that of the norm |r|.
 
@@ -85,10 +88,10 @@ impl Norm {
         match *self {
             Self::Squared {} => Ok(losses),
             Self::Adaptive { p, eps } => {
-                losses.map(|l| Ok((l / (l.detach() + eps)?.powf(p)?.detach())?)) // L / sg[(L + ε)^p]
+                losses.under(|l| Ok((l / (l.detach() + eps)?.powf(p)?.detach())?)) // L / sg[(L + ε)^p]
             }
-            Self::Cauchy { c } => losses.map(|l| Ok((((l / (c * c))? + 1.0)?.log()? * (c * c))?)),
-            Self::PseudoHuber { c } => losses.map(|l| Ok(((l + c * c)?.sqrt()? - c)?)),
+            Self::Cauchy { c } => losses.under(|l| Ok((((l / (c * c))? + 1.0)?.log()? * (c * c))?)),
+            Self::PseudoHuber { c } => losses.under(|l| Ok(((l + c * c)?.sqrt()? - c)?)),
         }
     }
 }

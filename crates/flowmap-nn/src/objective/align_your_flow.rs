@@ -1,13 +1,15 @@
 //! Align Your Flow (AYF): map distillation with the gradient stopped at all but the map itself.
 //!
-//! AYF-EMD:  g = (q_s(I_s) − v_{s,t}) + r (t − s) (∂_s v_{s,t} + ∇v_{s,t} q_s)(I_s)        (1)
-//! AYF-LMD:  g = q_t(X_{s,t}) − v_{s,t} − r (t − s) ∂_t v_{s,t}(I_s)        (2)
-//! L(θ) = E_{s,t} | v_{s,t}(I_s) − sg[ v_{s,t}(I_s) + g/(|g| + c) ] |²        (3)
+//! AYF-EMD:  g = (q_s(I_s) − v⁻_{s,t}) + r (t − s) (∂_s v⁻_{s,t} + ∇v⁻_{s,t} q_s)(I_s)        (1)
+//! AYF-LMD:  g = q_t(X⁻_{s,t}) − v⁻_{s,t} − r (t − s) ∂_t v⁻_{s,t}(I_s)        (2)
+//! L(θ) = E_{s,t} | v_{s,t}(I_s) − sg[ v⁻_{s,t}(I_s) + g/(|g| + c) ] |²        (3)
 //!
 //! Sabour, Fidler, Kreis 2025, arXiv:2506.14603, theorems 3.2 and 3.3, in a time that runs from noise to data.
 //! With r = 1, (1) is (∂_s + q_s·∇) X_{s,t} and (2) is q_t(X_{s,t}) − ∂_t X_{s,t}: the residuals of EMD and LMD.
 //! There the gradient is ∇_θ E[ w sg[−g]·X_{s,t} ]; that of (3) is the same with w = 2/(t − s), as X = x + (t − s) v.
-//! c = 0.1 normalizes the tangent (0: it is left as it is); r grows from 0 to 0.99 over the first steps.
+//! v⁻ is the network off the tape, all of it: the present parameters, or their average (`train.target_ema`), in which
+//! case v⁻ in the target is the average too. With the model's own v there nothing would pull v back to the target.
+//! c = 0.1, in the unit of the batch, normalizes the tangent (0: it is left as it is); r grows from 0 to 0.99 over the first steps.
 //! The value of (3) is |g|²/(|g| + c)², which says little; its gradient is what counts.
 //! Cost: one plain forward; off the tape one dual forward and one evaluation of the teacher.
 //! Differs from the paper: v stands for its F; the autoguided teacher is up to the caller.
@@ -97,26 +99,34 @@ where
     let i_s = batch.i(&times.s)?;
     let r_width = as_column(&((t - s)? * choices.r_at(context.step))?, i_s.rank())?;
     let v_st = model.average_velocity(s, t, &i_s)?;
-    let g = match choices.law {
+    let (v_minus, g) = match choices.law {
         AyfLaw::Eulerian => {
             let q_s = q.velocity(s, &i_s, model.condition())?.detach();
             let along = Dual::new(i_s, q_s.clone())?;
             let dv = teacher.average_velocity_dual(&Dual::variable(s.clone())?, &t.into(), &along)?;
-            ((q_s - dv.primal())? + dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)? // (1)
+            let g = ((q_s - dv.primal())? + dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)?; // (1)
+            (dv.into_parts().0, g)
         }
         AyfLaw::Lagrangian => {
             let dv = teacher.average_velocity_dual(&s.into(), &Dual::variable(t.clone())?, &(&i_s).into())?;
             let x_st = (i_s + dv.primal().broadcast_mul(&as_column(&(t - s)?, dv.dims().len())?)?)?;
             let q_t = q.velocity(t, &x_st.detach(), model.condition())?;
-            ((q_t - dv.primal())? - dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)? // (2)
+            let g = ((q_t - dv.primal())? - dv.tangent_or_zeros()?.broadcast_mul(&r_width)?)?; // (2)
+            (dv.into_parts().0, g)
         }
     };
-    toward(&v_st, &g.detach(), choices.norm_offset)
+    toward(batch, &v_st, &v_minus, &g, choices.norm_offset)
 }
 
-/// | v − sg[ v + g/(|g| + c) ] |², whose gradient is −2 g/(|g| + c) · ∂v.
-pub(super) fn toward(v: &Tensor, g: &Tensor, norm_offset: f64) -> Result<PerSample> {
-    let step = if norm_offset > 0.0 { normalized(g, norm_offset)? } else { g.clone() };
-    let target = (v.detach() + step.detach())?;
-    Ok(PerSample::squared_norm(&(v - target)?)?.with_tangent(g)) // (3)
+/// | v − sg[ v⁻ + g/(|g| + c) ] |², whose gradient is 2 (v − v⁻ − g/(|g| + c)) · ∂v.
+pub(super) fn toward(
+    batch: &Batch<'_>,
+    v: &Tensor,
+    v_minus: &Tensor,
+    g: &Tensor,
+    norm_offset: f64,
+) -> Result<PerSample> {
+    let step = if norm_offset > 0.0 { normalized(g, norm_offset, batch.unit)? } else { g.detach() };
+    let target = (v_minus.detach() + step)?; // sg[ v⁻ + g/(|g| + c) ]
+    Ok(batch.squared_norm(&(v - target)?)?.with_tangent(g)) // (3)
 }

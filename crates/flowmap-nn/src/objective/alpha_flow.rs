@@ -5,7 +5,9 @@
 //!
 //! Zhang and others 2025, arXiv:2510.20771, in a time that runs from noise to data.
 //! α = 1 regresses every v_{s,t} on İ_s; α = ½ is a shortcut whose first half is the pair's own straight line;
-//! as α → 0 the gradient becomes that of Mean Flow, which takes over below the clamp.
+//! as α → 0 the gradient becomes that of Mean Flow, which takes over below the clamp: the residual of (1) over α tends to
+//! Mean Flow's r. A norm ρ makes α ρ(|residual/α|²) of (1), whose gradient tends to that of ρ(|r|²). With the adaptive
+//! norm of p = 1 that is the weight α/(|residual|² + α² ε) of the residual's square, the paper's with c = α² ε.
 //! α(k) = 1 − sigmoid( γ ((k − begin)/(end − begin) − ½) ), rounded to 0 or 1 within `clamp` of them.
 //! Cost: two plain forwards, one of them off the tape; in the end that of Mean Flow.
 
@@ -94,7 +96,8 @@ where
         let v_ut = teacher.average_velocity(&u, t, &(i_s + straight)?)?;
         ((di_s * alpha)? + (v_ut * (1.0 - alpha))?)? // α İ_s + (1 − α) v_{u,t}(x_u)
     };
-    PerSample::squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip()) // (1)
+    let losses = batch.squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip())?; // (1)
+    Ok(losses.as_part(alpha))
 }
 
 #[cfg(test)]

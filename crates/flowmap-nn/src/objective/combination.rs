@@ -21,7 +21,7 @@ use crate::loss::{LearnedWeight, PositionalWeight, TimeWeight, WeightNet};
 use crate::times::{Block, TimeTable};
 use crate::{
     AverageVelocity, Batch, Condition, Context, DropoutKeys, Error, FlowMap, OwnedCondition, ParamBuilder,
-    PerSample, Result, Teacher, Times,
+    PerSample, Position, Result, Teacher, Times,
 };
 
 /// How far the shares may sum from one, for shares written with few decimals such as 0.333.
@@ -128,7 +128,7 @@ impl Combination {
 
     /// The loss (1) of one batch.
     ///
-    /// Row i draws its times from `times.at(first + i)`, so that they depend on nothing but the row's number
+    /// Row i draws its times from `times.at(position.first + i)`, so that they depend on nothing but the row's number
     /// and, where a law counts rows, its place among those of its term.
     ///
     /// # Errors
@@ -139,13 +139,13 @@ impl Combination {
         teacher: &T,
         batch: &Batch<'_>,
         times: &NoiseStream,
-        first: u64,
+        position: Position,
     ) -> Result<CombinationLoss>
     where
         M: AverageVelocity + ?Sized,
         T: AverageVelocity + ?Sized,
     {
-        let drawn = self.draw(batch, times, first)?;
+        let drawn = self.draw(batch, times, position)?;
         self.loss_of_tile(model, teacher, batch, &drawn, Tile { index: 0, n_tiles: 1 })
     }
 
@@ -153,10 +153,9 @@ impl Combination {
     ///
     /// # Errors
     /// As the device.
-    pub(crate) fn draw(&self, batch: &Batch<'_>, times: &NoiseStream, first: u64) -> Result<Drawn> {
+    pub(crate) fn draw(&self, batch: &Batch<'_>, times: &NoiseStream, position: Position) -> Result<Drawn> {
         let n_total = batch.x0.dim(0)?;
-        // The batch is the same size in every step, so its first row tells the step.
-        let step = first / (n_total as u64).max(1);
+        let Position { step, first } = position;
         let mut start = 0;
         let mut blocks = Vec::with_capacity(self.terms.len());
         for (term, n_rows) in self.terms.iter().zip(self.rows(n_total)) {
@@ -297,6 +296,7 @@ impl Rows {
             x1: &self.x1,
             condition: (&self.condition).into(),
             interpolant: whole.interpolant,
+            unit: whole.unit,
         }
     }
 }

@@ -84,5 +84,5 @@ where
     let x_u = trajectory.x_u(&i_s, batch, times, context, model.condition())?;
     let x_st = model.jump(s, t, &i_s)?;
     let x_ut = teacher.jump(u, t, &x_u)?.detach(); // sg[ X_{u,t}(x_u) ]
-    PerSample::squared_norm(&(x_st - x_ut)?) // (1)
+    batch.squared_norm(&(x_st - x_ut)?) // (1)
 }

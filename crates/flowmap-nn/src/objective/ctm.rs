@@ -36,5 +36,5 @@ where
     let x_s1 = teacher.jump(t, &one, &model.jump(s, t, &i_s)?)?; // X⁻_{t,1}(X_{s,t}(I_s))
     let x_ut = teacher.jump(u, t, &x_u)?.detach();
     let x_u1 = teacher.jump(t, &one, &x_ut)?.detach(); // sg[ X⁻_{t,1}(X⁻_{u,t}(x_u)) ]
-    PerSample::squared_norm(&(x_s1 - x_u1)?) // (1)
+    batch.squared_norm(&(x_s1 - x_u1)?) // (1)
 }

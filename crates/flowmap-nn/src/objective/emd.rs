@@ -56,5 +56,5 @@ where
             (ds_x_st + advection.detach())? // ∂_s X + sg[ ∇X q_s ]
         }
     };
-    Ok(PerSample::squared_norm(&residual)?.with_tangent(&residual)) // (1)
+    Ok(batch.squared_norm(&residual)?.with_tangent(&residual)) // (1)
 }

@@ -59,5 +59,5 @@ where
             along.tangent_or_zeros()?
         }
     };
-    Ok(PerSample::squared_norm(&residual)?.with_tangent(&residual)) // (1)
+    Ok(batch.squared_norm(&residual)?.with_tangent(&residual)) // (1)
 }

@@ -18,5 +18,5 @@ where
     M: AverageVelocity + ?Sized,
 {
     let v_tt = model.velocity(times.t.tensor(), &batch.i(&times.t)?)?;
-    PerSample::squared_norm(&(v_tt - batch.di(&times.t)?)?) // (1)
+    batch.squared_norm(&(v_tt - batch.di(&times.t)?)?) // (1)
 }

@@ -60,11 +60,11 @@ where
             (x_st, advection, residual)
         }
     };
-    let law = PerSample::squared_norm(&residual)?.with_tangent(&tangent);
+    let law = batch.squared_norm(&residual)?.with_tangent(&tangent);
     if inversion == 0.0 {
         return Ok(law);
     }
-    law.add(&PerSample::squared_norm(&(x_st - x)?)?.scale(inversion)?) // (1), (2)
+    law.add(&batch.squared_norm(&(x_st - x)?)?.scale(inversion)?) // (1), (2)
 }
 
 /// X_{s,t}(y) and ∇X_{s,t}(y) · direction, both differentiable in y and the direction.

@@ -48,7 +48,7 @@ where
     let i_t = batch.i(&times.t)?;
     let v_tt = model.velocity(times.t.tensor(), &i_t)?;
     let di_t = guided_velocity(teacher, w, batch, &times.t, &i_t, context)?;
-    PerSample::squared_norm(&(v_tt - di_t)?) // (2)
+    batch.squared_norm(&(v_tt - di_t)?) // (2)
 }
 
 /// İ^w_t of each pair, (1), off the tape.

@@ -37,5 +37,5 @@ where
     let dv_st = dv_st.tangent_or_zeros()?.detach(); // sg[ ∂_s v + ∇v b_s ]
     let width = as_column(&(t - s)?, v_st.rank())?;
     let v = (v_st - dv_st.broadcast_mul(&width)?)?; // (1)
-    Ok(PerSample::squared_norm(&(v - batch.di(&times.s)?)?)?.with_tangent(&dv_st)) // (2)
+    Ok(batch.squared_norm(&(v - batch.di(&times.s)?)?)?.with_tangent(&dv_st)) // (2)
 }

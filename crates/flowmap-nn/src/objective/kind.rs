@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{AverageVelocity, Batch, Context, Error, FlowMap, PerSample, Result, Times};
 
-/// The time between the points of consistency models: 18 steps are the start of theirs, 150 its end.
+/// One over the time between the points of consistency models, whose training goes from 2 to 150 steps.
 const CONSISTENCY_STEPS: u32 = 64;
 
 /// One objective and its choices.

@@ -43,5 +43,5 @@ where
         LmdStop::None => q.velocity(t, &x_st, model.condition())?,
         LmdStop::Teacher => q.velocity(t, &x_st.detach(), model.condition())?.detach(), // sg[ q_t(X_{s,t}) ]
     };
-    Ok(PerSample::squared_norm(&(&dt_x_st - q_t)?)?.with_tangent(&dt_x_st)) // (1)
+    Ok(batch.squared_norm(&(&dt_x_st - q_t)?)?.with_tangent(&dt_x_st)) // (1)
 }

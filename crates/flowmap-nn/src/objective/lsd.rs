@@ -44,5 +44,5 @@ where
         LsdStop::Teacher => teacher.velocity(t, &x_st.detach())?.detach(), // sg[ b_t(X_{s,t}) ]
         LsdStop::None => model.velocity(t, &x_st)?,
     };
-    Ok(PerSample::squared_norm(&(&dt_x_st - b_t)?)?.with_tangent(&dt_x_st)) // (1)
+    Ok(batch.squared_norm(&(&dt_x_st - b_t)?)?.with_tangent(&dt_x_st)) // (1)
 }

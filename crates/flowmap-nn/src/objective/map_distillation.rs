@@ -28,5 +28,5 @@ where
     let i_s = batch.i(&times.s)?;
     let x_st = model.jump(times.s.tensor(), times.t.tensor(), &i_s)?;
     let phi_st = solver.solve(q, times, At::T, &i_s, model.condition(), n_steps)?;
-    PerSample::squared_norm(&(x_st - phi_st.detach())?) // (1)
+    batch.squared_norm(&(x_st - phi_st.detach())?) // (1)
 }

@@ -48,13 +48,14 @@ where
         MeanFlowVelocity::Data => batch.di(&times.s)?,
         MeanFlowVelocity::Model => teacher.velocity(times.s.tensor(), &i_s)?.detach(), // sg[ b_s(I_s) ]
     };
-    mean_flow_along(model, teacher, i_s, v_s, times)
+    mean_flow_along(model, teacher, batch, i_s, v_s, times)
 }
 
 /// (1) with a given ṽ_s.
 pub(super) fn mean_flow_along<M, T>(
     model: FlowMap<'_, M>,
     teacher: FlowMap<'_, T>,
+    batch: &Batch<'_>,
     i_s: Tensor,
     v_s: Tensor,
     times: &Times,
@@ -70,5 +71,5 @@ where
     let dv_st = dv_st.tangent_or_zeros()?; // ∂_s v + ∇v ṽ_s
     let width = as_column(&(t - s)?, v_st.rank())?;
     let target = (v_s + dv_st.broadcast_mul(&width)?)?; // ṽ_s + (t − s)(∂_s v + ∇v ṽ_s)
-    Ok(PerSample::squared_norm(&(v_st - target.detach())?)?.with_tangent(&dv_st)) // (1)
+    Ok(batch.squared_norm(&(v_st - target.detach())?)?.with_tangent(&dv_st)) // (1)
 }

@@ -36,7 +36,7 @@ where
         x = q.jump(&from, &to, &x, model.condition())?;
         from = to;
     }
-    PerSample::squared_norm(&(x_st - x.detach())?) // (1)
+    batch.squared_norm(&(x_st - x.detach())?) // (1)
 }
 
 /// The end of jump number `step` of `n` equal ones.

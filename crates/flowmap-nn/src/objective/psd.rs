@@ -59,7 +59,7 @@ where
         PsdStop::None => two_steps(model, &i_s, times)?,
     };
     let residual = (v_st - v_two)?;
-    PerSample::squared_norm(&match form {
+    batch.squared_norm(&match form {
         PsdForm::Velocity => residual, // (1)
         PsdForm::Map => residual.broadcast_mul(&as_column(&(t - s)?, i_s.rank())?)?, // (2)
     })

@@ -7,11 +7,12 @@
 //! L(θ) = E_s (1/D) | F(I_s, τ) − sg[ F⁻ + g/(|g| + c) ] |²        (3)
 //!
 //! Lu, Song 2024, arXiv:2410.11081, algorithm 1, with F in units of the data (their σ_d F).
-//! dx/dτ is −(2/π) İ_s for training and −(2/π) q_s(I_s) for distillation. c = 0.1, and r grows from 0 to 1.
+//! dx/dτ is −(2/π) İ_s for training and −(2/π) q_s(I_s) for distillation. c = 0.1 in the unit of the batch, and r grows
+//! from 0 to 1. F⁻ is the network off the tape, in the target as in g: the present parameters, or their average.
 //! Precondition: the trigonometric interpolant; the end time is 1 whatever the times say.
 //! Cost: one plain forward, and one dual forward off the tape.
-//! Differs from the paper: the learned weight and the prior weight are the combination's;
-//! the network is v, not F, so nothing is said here about its preconditioning.
+//! The paper's prior weight is in (2) already: with 1/(σ_d tan τ) the sin τ of its tangent becomes this cos τ.
+//! Differs from the paper: the learned weight is the combination's; the network is v, not F, so nothing is said here about its preconditioning.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -144,12 +145,12 @@ where
         x.add(&width.mul(&v_s1)?)?.tangent_or_zeros()?
     };
     let f_minus = big_f(v_s1.primal())?; // F⁻
-    let first = (f_minus - dx)?.broadcast_mul(&cos.sqr()?)?.neg()?; // −cos² τ (F⁻ − dx/dτ)
+    let first = (&f_minus - dx)?.broadcast_mul(&cos.sqr()?)?.neg()?; // −cos² τ (F⁻ − dx/dτ)
     let all = df.broadcast_mul(&cos)?; // cos τ df⁻/dτ
     let second = (all - &first)?; // −(cos τ sin τ x + sin τ cos τ dF⁻/dτ)
     let g = (first + (second * choices.r_at(context.step))?)?; // (2)
     let f_s = big_f(&model.average_velocity(s, &one, &i_s)?)?;
-    toward(&f_s, &g.detach(), choices.norm_offset)?.scale(1.0 / dim.max(1) as f64) // (3)
+    toward(batch, &f_s, &f_minus, &g, choices.norm_offset)?.scale(1.0 / dim.max(1) as f64) // (3)
 }
 
 /// TrigFlow is the trigonometric interpolant and no other.

@@ -214,7 +214,7 @@ where
             }
         }
     };
-    PerSample::squared_norm(&(v_st - target.detach())?)
+    batch.squared_norm(&(v_st - target.detach())?)
 }
 
 /// ½ v_{s,u}(x) + ½ v_{u,t}(x + (u − s) v_{s,u}(x)), guided where the choices say so.

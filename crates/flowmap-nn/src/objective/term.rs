@@ -138,6 +138,16 @@ impl Term {
         self.norm.validate()?;
         self.time_weight.validate()?;
         self.objective.validate()?;
+        if let TimeWeight::Width { power } = self.time_weight {
+            if power < 0.0 && self.diagonal > 0.0 {
+                let expected = "0 with a negative `power` of `time_weight`, which would let rows without width count for all";
+                return Err(Error::OutOfRange { key: "diagonal", expected, found: self.diagonal });
+            }
+            if power != 0.0 && self.objective.is_diagonal() {
+                let expected = "0 for flow matching, whose rows all have no width";
+                return Err(Error::OutOfRange { key: "power", expected, found: power });
+            }
+        }
         // Two numbers that say the same thing must agree.
         let said_twice = match (&self.objective, self.times, self.middle) {
             // What flow matching learns need not be learned from two half steps.

@@ -195,7 +195,7 @@ pub fn times(dtype: DType) -> Times {
 pub fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tensor {
     let (x0, x1) = (images(N, Stream::Base, dtype), images(N, Stream::Data, dtype));
     let condition = case.condition(N, dtype);
-    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear };
+    let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear, unit: 1.0 };
     let map = FlowMap::given(model, &condition);
     let objective = Objective::Lsd { stop: LsdStop::None };
     let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));

@@ -233,7 +233,8 @@ pub fn losses(
 ) -> PerSample {
     let (x0, x1) = mixture.pairs(SEED, times.s.host().len());
     let interpolant = mixture.path.interpolant();
-    let batch = Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant };
+    let batch =
+        Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let context = Context { teacher: known, ..Context::default() };
     objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
 }

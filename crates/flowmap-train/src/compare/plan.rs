@@ -124,7 +124,7 @@ impl Planned {
 
 /// Why a method cannot be trained on this config.
 fn obstacle(base: &Config, recipe: &Recipe) -> Option<&'static str> {
-    let has_map = matches!(base.teacher, Some(TeacherConfig::Model { .. }));
+    let has_map = matches!(&base.teacher, Some(TeacherConfig::Model(model)) if model.guidance.is_none());
     let has_teacher = base.teacher.is_some() || has_exact_velocity(base);
     match recipe.method {
         "guided_mean_flow" if !base.conditional => Some(NEEDS_LABELS),

@@ -15,7 +15,11 @@ impl Config {
         for term in &self.objective {
             self.validate_objective(&term.objective)?;
         }
-        for (term, n_rows) in self.objective.iter().zip(rows_of(&self.objective, self.train.batch)) {
+        let rows = rows_of(&self.objective, self.train.batch);
+        for (index, (term, n_rows)) in self.objective.iter().zip(rows).enumerate() {
+            if term.share > 0.0 && n_rows == 0 {
+                return Err(Error::NoRows { term: index, share: term.share, batch: self.train.batch });
+            }
             let least = term.times.min_rows();
             let expected =
                 "a batch whose share of each objective has a row for every width that its `times` count";
@@ -98,7 +102,21 @@ impl Config {
                 let expected = "`false`, since the exact flow of the teacher ignores labels";
                 range("conditional", !self.conditional, expected, "true".into())
             }
-            (Some(TeacherConfig::Model { .. }), Some(_)) => Ok(()),
+            (Some(TeacherConfig::Model(model)), Some(_)) => {
+                model.validate()?;
+                let needs_map = self.objective.iter().any(|term| term.objective.needs_map());
+                let expected = "none, since the objective `pfmm` takes jumps, and guidance is exact for the velocity alone";
+                let found = model.guidance.map_or("none".to_owned(), |scale| scale.to_string());
+                range("teacher.guidance", !needs_map || model.guidance.is_none(), expected, found)?;
+                let expected = "none, since the network takes the scale of [guidance] as an input";
+                let found = model.guidance.map_or("none".to_owned(), |scale| scale.to_string());
+                range(
+                    "teacher.guidance",
+                    self.guidance.is_none() || model.guidance.is_none(),
+                    expected,
+                    found,
+                )
+            }
         }
     }
 }
@@ -178,6 +196,60 @@ mod tests {
         assert!(set("checkerboard", &sets("train.batch=32")).is_ok());
         let unknown = "objective.1.times.widths=equal";
         refuses("checkerboard", &sets(unknown), "objective.1.times.widths", &["`equal`", "counted"]);
+    }
+
+    #[test]
+    fn objective_without_a_row_is_refused_by_its_share_with_the_batch() {
+        let shares = |first: f64, second: f64, batch: usize| {
+            [
+                format!("objective.0.share={first:?}"),
+                format!("objective.1.share={second:?}"),
+                format!("train.batch={batch}"),
+            ]
+        };
+        let refused = [
+            (0.01, 0.99, 64, 0, "0.01 of `train.batch` = 64"),
+            (0.75, 0.25, 1, 0, "0.75 of `train.batch` = 1"),
+            (0.25, 0.75, 3, 0, "0.25 of `train.batch` = 3"),
+            (0.9995, 0.0005, 2000, 1, "0.0005 of `train.batch` = 2000"),
+        ];
+        for (first, second, batch, term, words) in refused {
+            // The last term takes what the others leave, so that only a rounded share leaves it without.
+            let sets = shares(first, if term == 1 { 0.0005 } else { second }, batch);
+            let sets = if term == 1 { shares(1.0, second, batch) } else { sets };
+            let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+            refuses("checkerboard", &sets, &format!("objective.{term}.share"), &["at least one row", words]);
+        }
+        for (first, second, batch) in [(0.01, 0.99, 100), (0.75, 0.25, 2), (1.0, 0.0, 1), (0.0, 1.0, 1)] {
+            let sets = shares(first, second, batch);
+            let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+            assert!(set("checkerboard", &sets).is_ok(), "{sets:?}");
+        }
+    }
+
+    #[test]
+    fn judgement_by_guidance_needs_hidden_labels() {
+        let shown = ["train.label_dropout=0.0", "eval.guidance=2.0"];
+        refuses("digits", &shown, "train.label_dropout", &["`eval.guidance`", "found 0"]);
+        assert!(set("digits", &["train.label_dropout=0.0", "eval.guidance=1.0"]).is_ok());
+        assert!(set("digits", &["eval.guidance=2.0"]).is_ok());
+    }
+
+    #[test]
+    fn teacher_is_guided_where_its_velocity_is_asked_for() {
+        let guided = [MODEL[0], MODEL[1], "teacher.guidance=2.0"];
+        assert!(set("distill-mixture", &guided).is_ok());
+        let pfmm = [&guided[..], &["objective.0.kind=pfmm"]].concat();
+        refuses("distill-mixture", &pfmm, "teacher.guidance", &["`pfmm`", "found 2"]);
+        let interval = [MODEL[0], MODEL[1], "teacher.guidance_interval=[0.1,0.8]"];
+        refuses("distill-mixture", &interval, "teacher.guidance_interval", &["`teacher.guidance`"]);
+        let guide = [MODEL[0], MODEL[1], "teacher.guide=weak"];
+        refuses("distill-mixture", &guide, "teacher.guide", &["`teacher.guidance`", "weak"]);
+        let order = [&guided[..], &["teacher.guidance_interval=[0.8,0.1]"]].concat();
+        refuses("distill-mixture", &order, "teacher.guidance_interval", &["in order", "[0.8, 0.1]"]);
+        let nan = [MODEL[0], MODEL[1], "teacher.guidance=inf"];
+        refuses("distill-mixture", &nan, "teacher.guidance", &["finite", "found inf"]);
+        refuses("distill-mixture", &["teacher.guidance=2.0"], "teacher.guidance", &["unknown key"]);
     }
 
     #[test]

@@ -133,9 +133,9 @@ pub fn resolve(sources: &[ConfigSource]) -> Result<Config> {
 ///
 /// It is made absolute, so that the config of the run means the same file from everywhere.
 fn anchor_data_path(table: &mut Table, dir: &Path) {
-    for key in ["data", "teacher"] {
+    for (key, name) in [("data", "path"), ("teacher", "path"), ("teacher", "guide")] {
         if let Some(Value::Table(part)) = table.get_mut(key)
-            && let Some(Value::String(path)) = part.get_mut("path")
+            && let Some(Value::String(path)) = part.get_mut(name)
             && !path.is_empty()
             && Path::new(path.as_str()).is_relative()
         {

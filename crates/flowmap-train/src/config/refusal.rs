@@ -186,6 +186,13 @@ pub(super) fn name_origin(sources: &[ConfigSource], config: &Config, error: Erro
             let message = format!("{error}, as [guidance] is there");
             Error::ConfigKey { origin: origin_of(sources, &key), key, message }
         }
+        Error::NoRows { term, share, batch } => {
+            let key = format!("objective.{term}.share");
+            let message = format!(
+                "expected at least one row of the batch, found none: {share} of `train.batch` = {batch}; set the share to 0 to leave the objective out"
+            );
+            Error::ConfigKey { origin: origin_of(sources, &key), key, message }
+        }
         error @ Error::MissingTeacher { .. } => {
             let key = "teacher".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }

@@ -95,8 +95,13 @@ impl Pairs {
         let x0 = base_noise(&base, points.start as u64, n, shape, config.sigma_data, dtype, device)?;
         let dims: Vec<usize> = [n].iter().chain(shape).copied().collect();
         let x1 = Tensor::from_vec(reference.draw(seed, points.start as u64, n), dims, device)?;
-        let batch =
-            Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &config.interpolant };
+        let batch = Batch {
+            x0: &x0,
+            x1: &x1,
+            condition: Condition::default(),
+            interpolant: &config.interpolant,
+            unit: 1.0,
+        };
 
         let i_s = batch.i(&times.s)?;
         let (x_st, dt_x_st) = map.jump_dt(s, t, &i_s)?;
