@@ -228,7 +228,7 @@ impl Metric {
             Self::Mmd2 => {
                 let (samples, data) = of(MMD_SAMPLES)?;
                 let data = Samples::new(&data, dim)?;
-                let distance = mmd2(samples, data, &Bandwidths::median_heuristic(samples, data)?)?;
+                let distance = mmd2(samples, data, &Bandwidths::median_heuristic(data)?)?;
                 measured(distance.unbiased, None, &distance)
             }
             Self::MapError => {
