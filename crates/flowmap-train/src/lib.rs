@@ -6,6 +6,7 @@ mod atomic;
 mod batches;
 pub mod bench;
 mod checkpoint;
+mod classes;
 pub mod compare;
 mod config;
 mod divergence;
@@ -36,13 +37,17 @@ mod trainer;
 
 pub use atomic::{make_dir_with, write_atomically};
 pub use checkpoint::{Checkpoint, State};
+pub use classes::Classes;
 pub use config::{
     Config, ConfigSource, EvalConfig, EvalWeights, NetworkConfig, Outline, TrainConfig, resolve,
 };
 pub use divergence::Fault;
 pub use error::{Error, Result};
 pub use estimate::Estimate;
-pub use evaluation::{Drawn, Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
+pub use evaluation::{
+    Drawn, Evaluation, FloorKind, LawErrors, Measured, Metric, Omission, Reference, StepsRow, evaluate,
+    evaluate_samples, judge,
+};
 pub use generate::{Generation, Samples, generate, generate_paths};
 pub use guidance::{GuidanceConfig, ScaleDistribution};
 pub use metrics_log::{Record, RunTime, read_log, term_names};
