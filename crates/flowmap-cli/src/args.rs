@@ -218,11 +218,11 @@ pub struct SampleArgs {
     /// The times of the steps instead, in order, such as 0,0.4,1.
     #[arg(long, value_name = "T,T,...", allow_hyphen_values = true)]
     pub times: Option<String>,
-    /// The sampler: flow_map jumps along the times; euler, midpoint, heun and rk4 integrate the velocity field;
-    /// consistency jumps to the data and adds fresh noise, for models that learned no other jumps.
-    #[arg(long, default_value = "flow_map")]
-    pub sampler: String,
-    /// The class of all samples; without it, all classes in turn.
+    /// The sampler; without it, the one that suits the objectives of the model: flow_map jumps along the times; euler,
+    /// midpoint, heun and rk4 integrate the velocity field; consistency jumps to the data and adds fresh noise.
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<String>,
+    /// The class of all samples; without it, classes are drawn by their shares in the training data.
     #[arg(long, value_name = "C")]
     pub class: Option<u32>,
     /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
@@ -260,9 +260,9 @@ Metrics:
   kl_paper    KL(data || model) as arXiv:2505.18825 computes it, 64 000 samples, 50x50 bins
   sliced_w2   sliced W2, 128 directions, at most 20 000 samples a side
   w2          exact W2, at most 1 024 samples a side
-  energy      energy distance, at most 10 000 samples a side
+  energy      unbiased energy distance, at most 10 000 samples a side
   mmd2        unbiased MMD^2, five Gaussian kernels, at most 4 000 samples a side
-  map_error   mean squared distance to the exact flow map, for a gaussian_mixture
+  map_error   mean squared distance to the exact flow map, for a gaussian_mixture and independent pairs
   class_accuracy  share of images whose class is seen by a network trained on the data
   frechet     Frechet distance in the features of that network (no FID)
 
@@ -281,9 +281,10 @@ pub struct EvalArgs {
     /// Number of samples.
     #[arg(long, default_value_t = 100_000, value_parser = positive)]
     pub num: usize,
-    /// The sampler: flow_map, euler, midpoint, heun, rk4 or consistency, see `flowmap sample --help`.
-    #[arg(long, default_value = "flow_map")]
-    pub sampler: String,
+    /// The sampler: flow_map, euler, midpoint, heun, rk4 or consistency, see `flowmap sample --help`; without it, the
+    /// one that suits the objectives of the model, by which its run was judged.
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<String>,
     /// Metrics by name; without it, those that suit the data.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub metrics: Vec<String>,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use flowmap_train::Model;
+use flowmap_train::{Model, Sampling};
 
 use crate::args::{Cli, Command};
 
@@ -92,6 +92,14 @@ fn interval(text: Option<&str>) -> Result<Option<[f64; 2]>> {
             let expected = "expected two times A,B with 0 <= A <= B <= 1";
             Err(Usage(format!("--guidance-interval: {expected}, found `{text}`")).into())
         }
+    }
+}
+
+/// The sampler that `--sampler` asks for, or the one for what the model was trained for.
+fn sampler(name: Option<&str>, model: &Model) -> Result<Sampling> {
+    match name {
+        None => Ok(Sampling::of_model(&model.config)),
+        Some(name) => Ok(name.parse().map_err(|e| Usage(format!("--sampler: {e}")))?),
     }
 }
 

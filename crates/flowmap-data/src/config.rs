@@ -226,6 +226,8 @@ impl DataConfig {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use flowmap_core::{NoiseStream, Stream};
+
     use super::*;
 
     #[test]
@@ -242,6 +244,29 @@ mod tests {
                     assert!(config.needs_path() || kind == "fashion_mnist", "{kind}");
                     assert!(error.to_string().contains("`path`"), "{error}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn class_shares_of_generated_sets_are_those_of_their_draws() {
+        /// Draws of each set, and four standard errors of a share of one half.
+        const N_DRAWS: u64 = 20_000;
+        const TOLERANCE: f64 = 0.015;
+        let weighted = "kind = 'gaussian_mixture'\nmeans = [[0.0], [1.0], [2.0]]\nweights = [0.0, 1.0, 3.0]";
+        let named = DataConfig::KINDS.map(|kind| format!("kind = '{kind}'"));
+        for text in named.iter().map(String::as_str).chain([weighted]) {
+            let Ok(set) = toml::from_str::<DataConfig>(text).unwrap().build(None) else { continue };
+            let mut counts = vec![0u64; set.n_classes()];
+            let stream = NoiseStream::new(5, Stream::Data);
+            for label in (0..N_DRAWS).filter_map(|index| set.draw(&stream, index, &mut [])) {
+                counts[label as usize] += 1;
+            }
+            let shares = set.class_shares();
+            assert_eq!(shares.len(), counts.len(), "{text}");
+            for (share, count) in shares.iter().zip(counts) {
+                assert!((share - count as f64 / N_DRAWS as f64).abs() < TOLERANCE, "{text}: {shares:?}");
+                assert!(*share > 0.0 || count == 0, "{text}");
             }
         }
     }

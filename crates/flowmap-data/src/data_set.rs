@@ -1,6 +1,6 @@
 //! The one interface of all data sets.
 
-use flowmap_core::NoiseStream;
+use flowmap_core::{NoiseStream, Stream};
 
 use crate::{Skipped, Warning};
 
@@ -28,6 +28,25 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
 
     /// Number of classes, labels being 0 to one less; 0 where there are no labels.
     fn n_classes(&self) -> usize;
+
+    /// Probability of each class in the law of the samples, in the order of the labels; empty without classes.
+    ///
+    /// Of finitely many samples the labels are counted: a class without samples has probability 0.
+    /// Sets that are generated without end have classes of equal probability, except where they say otherwise.
+    fn class_shares(&self) -> Vec<f64> {
+        let mut counts = vec![0u64; self.n_classes()];
+        match self.n_samples().filter(|_| !counts.is_empty()) {
+            Some(n_samples) => {
+                let epoch = NoiseStream::new(0, Stream::Labels);
+                for label in (0..n_samples).filter_map(|index| self.draw(&epoch, index, &mut [])) {
+                    counts.get_mut(label as usize).into_iter().for_each(|count| *count += 1);
+                }
+            }
+            None => counts.fill(1),
+        }
+        let total = counts.iter().sum::<u64>().max(1) as f64;
+        counts.into_iter().map(|count| count as f64 / total).collect()
+    }
 
     /// Standard deviation of all coordinates about their common mean, sigma_data; always positive and finite.
     ///

@@ -231,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn class_shares_are_counted_and_a_class_without_samples_has_none() {
+        let values = (0..10).map(f64::from).map(|x| x as f32).collect();
+        let labels = vec![1, 1, 1, 1, 1, 1, 1, 3, 3, 3];
+        let set = FiniteSet::new("from_one", vec![1], values, Some(labels)).unwrap();
+        assert_eq!(set.class_shares(), [0.0, 0.7, 0.0, 0.3]);
+        let set = FiniteSet::new("x", vec![1], vec![1.0, 2.0], None).unwrap();
+        assert!(set.class_shares().is_empty());
+    }
+
+    #[test]
     fn noise_stays_with_its_sample() {
         let noise: Vec<f32> = (0..50).flat_map(|i| [i as f32 + 0.5, 1.0]).collect();
         let noise = FiniteSet::new("noise", vec![2], noise, None).unwrap();

@@ -11,8 +11,10 @@
 //!   (number of σ − E k(X, X′))/n + (number of σ − E k(Y, Y′))/m.
 //!   It is the number that the evaluation code of torchcfm prints, given the same bandwidths.
 //!
-//! The median is that of |a − b| over all pairs of different rows of both sets together; of a set with more
+//! The median is taken of |a − b| over all pairs of different rows of one set, the data; of a set with more
 //! than [`Bandwidths::MEDIAN_ROWS`] rows that many evenly spaced ones enter.
+//! Bandwidths that depend on the data alone give every model that is judged the same kernel; with the median of
+//! both sets together, as some programs take it, a worse model is judged by a wider kernel.
 //! Cost: O((n + m)² (dim + number of σ)), on all threads, same bits for any number of them.
 
 use std::fmt;
@@ -50,13 +52,13 @@ impl Bandwidths {
         }
     }
 
-    /// The median distance within both sets together, times [`Self::MEDIAN_FACTORS`].
+    /// The median distance within the data, times [`Self::MEDIAN_FACTORS`].
     ///
     /// # Errors
-    /// When the dimensions differ or the median distance is 0, as when most samples are equal.
-    pub fn median_heuristic(x: Samples<'_>, y: Samples<'_>) -> Result<Self> {
-        x.same_dim(&y)?;
-        let median = median_distance(x, y);
+    /// For fewer than two samples, or a median distance of 0, as when most samples are equal.
+    pub fn median_heuristic(data: Samples<'_>) -> Result<Self> {
+        data.at_least(2)?;
+        let median = median_distance(data);
         Self::new(Self::MEDIAN_FACTORS.iter().map(|factor| factor * median).collect())
     }
 
@@ -105,7 +107,7 @@ impl fmt::Display for Mmd2 {
 ///
 /// let x = Samples::new(&[0.0, 0.1, 0.2, 0.3], 1)?;
 /// let y = Samples::new(&[5.0, 5.1, 5.2, 5.3], 1)?;
-/// let far = mmd2(x, y, &Bandwidths::median_heuristic(x, y)?)?;
+/// let far = mmd2(x, y, &Bandwidths::median_heuristic(y)?)?;
 /// assert!(far.unbiased > 1.0);
 /// # Ok::<(), flowmap_metrics::Error>(())
 /// ```
@@ -171,8 +173,8 @@ impl Kernel {
 }
 
 /// Median of |a − b| over the pairs of different rows; the mean of the two middle ones for an even number.
-fn median_distance(x: Samples<'_>, y: Samples<'_>) -> f64 {
-    let rows: Vec<Vec<f64>> = spaced_rows(x).chain(spaced_rows(y)).collect();
+fn median_distance(samples: Samples<'_>) -> f64 {
+    let rows: Vec<Vec<f64>> = spaced_rows(samples).collect();
     let mut squared: Vec<f64> = Vec::with_capacity(rows.len() * (rows.len() - 1) / 2);
     for (i, a) in rows.iter().enumerate() {
         squared.extend(rows[i + 1..].iter().map(|b| squared_distance(a, b)));
@@ -198,12 +200,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn median_is_that_of_all_pairs_of_both_sets() {
-        let x = Samples::new(&[0.0, 1.0], 1).unwrap();
-        let y = Samples::new(&[4.0], 1).unwrap();
-        assert_eq!(median_distance(x, y), 3.0); // of 1, 3, 4
-        let y = Samples::new(&[4.0, 10.0], 1).unwrap();
-        assert_eq!(median_distance(x, y), 5.0); // of 1, 3, 4, 6, 9, 10
+    fn median_is_taken_over_all_pairs() {
+        let samples = Samples::new(&[0.0, 1.0, 4.0], 1).unwrap();
+        assert_eq!(median_distance(samples), 3.0); // of 1, 3, 4
+        let samples = Samples::new(&[0.0, 1.0, 4.0, 10.0], 1).unwrap();
+        assert_eq!(median_distance(samples), 5.0); // of 1, 3, 4, 6, 9, 10
     }
 
     #[test]
@@ -223,6 +224,8 @@ mod tests {
         assert_eq!(Bandwidths::new(vec![]).err(), Some(Error::NoBandwidths));
         assert_eq!(Bandwidths::new(vec![1.0, -1.0]).err(), Some(Error::Bandwidth { value: -1.0 }));
         let same = Samples::new(&[2.0; 4], 1).unwrap();
-        assert_eq!(Bandwidths::median_heuristic(same, same).err(), Some(Error::Bandwidth { value: 0.0 }));
+        assert_eq!(Bandwidths::median_heuristic(same).err(), Some(Error::Bandwidth { value: 0.0 }));
+        let one = Samples::new(&[2.0], 1).unwrap();
+        assert_eq!(Bandwidths::median_heuristic(one).err(), Some(Error::TooFewSamples { n: 1, needed: 2 }));
     }
 }

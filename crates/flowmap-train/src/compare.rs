@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    Config, Drawn, Error, Evaluation, Generation, Measured, Metric, Model, Observer, Reference, Result,
+    Config, Drawn, Error, Evaluation, Measured, Metric, Model, ModelConfig, Observer, Reference, Result,
     RunDir, Sampling, Trainer, evaluate, judge, make_dir_with, train, write_atomically,
 };
 
@@ -66,6 +66,8 @@ pub struct Comparison {
     pub steps: Vec<u32>,
     /// Number of samples for each.
     pub num: usize,
+    /// What the samples were judged against.
+    pub reference: String,
     /// What samples of the base score: a model that does nothing.
     pub base: BTreeMap<Metric, Measured>,
     /// The config that all methods share.
@@ -164,12 +166,13 @@ pub fn compare(
     let base = &plan.base;
     let data = base.data.build(None)?;
     let n_classes = if base.conditional { data.n_classes() } else { 0 };
-    let reference =
-        Reference::new(&base.data, base.interpolant, base.sigma(data.as_ref()))?.given_classes(n_classes);
+    let model = ModelConfig::new(base, data.as_ref(), n_classes);
+    let reference = Reference::for_model(&base.data, &model)?;
     let metrics = base.metrics(&reference)?;
     let how = base.generation();
-    let noise = base_samples(&reference, &how)?;
+    let (noise, labels) = (base_samples(&model, how.num, how.seed)?, how.labels(0, how.num, &model));
     let of_noise: Vec<Metric> = metrics.iter().copied().filter(|m| *m != Metric::MapError).collect();
+    let noise = Drawn { labels: labels.as_deref(), ..Drawn::new(&noise) };
     refuse_full(dir.0)?;
     let mut comparison = Comparison {
         flowmap: env!("CARGO_PKG_VERSION"),
@@ -179,7 +182,8 @@ pub fn compare(
         metric: metrics.first().copied().unwrap_or(Metric::SlicedW2),
         steps: base.eval.steps.clone(),
         num: how.num,
-        base: judge(Drawn::new(&noise), &reference, &of_noise, how.seed)?,
+        reference: reference.description(),
+        base: judge(noise, &reference, &of_noise, how.seed)?,
         config: json(base),
         rows: Vec::new(),
         omitted: plan.omitted.clone(),
@@ -258,28 +262,23 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn evaluation(&self, model: &Model, config: &Config, device: &Device) -> Result<Evaluation> {
         let how = config.generation();
-        let mut metrics = self.metrics.clone();
-        if how.sampler == Sampling::Consistency {
-            // With fresh noise on its way, the end is no function of the start.
-            metrics.retain(|metric| *metric != Metric::MapError);
-        }
-        // The exact flow map is that of the interpolant.
-        let own = match config.interpolant == self.base.interpolant {
+        // The exact flow is that of the interpolant and the coupling.
+        let is_shared = config.interpolant == self.base.interpolant && config.coupling == self.base.coupling;
+        let own = match is_shared {
             true => None,
-            false => Some(
-                Reference::new(&config.data, config.interpolant, model.config.sigma_data)?
-                    .given_classes(model.config.n_classes),
-            ),
+            false => Some(Reference::for_model(&config.data, &model.config)?),
         };
         let reference = own.as_ref().unwrap_or(&self.reference);
+        let available = |metric: &&Metric| metric.check(reference).is_ok();
+        let metrics: Vec<Metric> = self.metrics.iter().filter(available).copied().collect();
         evaluate(model, reference, &metrics, &config.eval.steps, &how, device, &mut |_| ())
     }
 }
 
-/// As many samples of the base as of a model, row-major.
-fn base_samples(reference: &Reference, how: &Generation) -> Result<Vec<f32>> {
-    let (data, stream) = (reference.data(), NoiseStream::new(how.seed, Stream::Base));
-    let x = base_noise(&stream, 0, how.num, data.shape(), data.sigma(), DType::F32, &Device::Cpu)?;
+/// `n` samples of the base of a model, row-major.
+fn base_samples(model: &ModelConfig, n: usize, seed: u64) -> Result<Vec<f32>> {
+    let stream = NoiseStream::new(seed, Stream::Base);
+    let x = base_noise(&stream, 0, n, &model.shape, model.sigma_data, DType::F32, &Device::Cpu)?;
     Ok(x.flatten_all()?.to_vec1()?)
 }
 

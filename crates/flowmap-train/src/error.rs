@@ -284,6 +284,54 @@ pub enum Error {
         /// The number of classes; 0 for a model without.
         n_classes: usize,
     },
+    /// A class was asked for that the training data had no sample of.
+    #[error("class {found} has no sample in the training data: the model never saw it")]
+    EmptyClass {
+        /// The class asked for.
+        found: u32,
+    },
+    /// Samples of one class were to be judged against data of all classes.
+    #[error(
+        "expected samples of all classes to judge against the data of all, found samples of class {found}"
+    )]
+    OneClass {
+        /// The class.
+        found: u32,
+    },
+    /// Samples to be judged have a label that the reference has not.
+    #[error(
+        "sample {sample}: expected a label below {n_classes}, the number of classes of the reference, found {found}"
+    )]
+    SampleLabel {
+        /// The number of the sample, from 0.
+        sample: usize,
+        /// Its label.
+        found: u32,
+        /// Number of classes of the reference.
+        n_classes: usize,
+    },
+    /// The held-out part of the data is of another kind than the part to learn from.
+    #[error(
+        "the held-out part of `{kind}` data: expected {expected}, as in the part to learn from, found {found}"
+    )]
+    HeldOut {
+        /// The data set.
+        kind: &'static str,
+        /// What the part to learn from has.
+        expected: String,
+        /// What the held-out part has.
+        found: String,
+    },
+    /// Fresh noise that is independent of the data, for a model that learned other pairs.
+    #[error(
+        "sampler `consistency` in {n_steps} steps: expected a model with `coupling.kind` = `independent`, since the fresh noise between the steps is independent of the data, found one with `{coupling}`"
+    )]
+    SamplerCoupling {
+        /// Number of steps.
+        n_steps: usize,
+        /// The coupling that the model was trained with.
+        coupling: &'static str,
+    },
     /// Guidance needs a model with classes.
     #[error("guidance needs a class-conditional model, this one has no classes")]
     NotConditional,

@@ -1,7 +1,10 @@
 //! Judging samples against data, and a flow map against its laws.
 
+mod doubt;
+mod floor;
 mod image_judge;
 mod laws;
+mod measure;
 mod metric;
 mod reference;
 
@@ -10,9 +13,10 @@ use std::num::NonZeroU32;
 
 use candle_core::Device;
 use flowmap_core::TimeGrid;
-use flowmap_data::Warning;
+use flowmap_data::{DataSet, FiniteSet, Warning};
 use serde::Serialize;
 
+pub use floor::FloorKind;
 pub use laws::LawErrors;
 pub(crate) use metric::parse_metrics;
 pub use metric::{Measured, Metric};
@@ -20,7 +24,7 @@ pub use reference::Reference;
 pub(crate) use reference::components;
 
 use crate::generate::{Generation, generate};
-use crate::{Config, Model, Result, Sampling};
+use crate::{Classes, Config, Error, Model, Result, Sampling};
 
 /// What a run adds to its seed for its judgement, so that no noise of the training is seen again.
 const EVALUATION_SEED_OFFSET: u64 = 0x5eed;
@@ -30,7 +34,7 @@ const EVALUATION_SEED_OFFSET: u64 = 0x5eed;
 pub struct Evaluation {
     /// What was judged: the file of the tensors or of the samples.
     pub subject: String,
-    /// What it was judged against.
+    /// What it was judged against: the kind of the data, and which of their samples.
     pub reference: String,
     /// Number of samples.
     pub num: usize,
@@ -45,9 +49,27 @@ pub struct Evaluation {
     pub rows: Vec<StepsRow>,
     /// How far the map is from its own laws, for a model.
     pub laws: Option<LawErrors>,
+    /// The numbers that these data have and this model has not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub omitted: Vec<Omission>,
     /// What is probably not meant as it is, in the training of the model or in the data it is judged against.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+}
+
+/// A number that is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Omission {
+    /// The metric or the law.
+    pub name: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl std::fmt::Display for Omission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is left out: it {}", self.name, self.reason)
+    }
 }
 
 /// The metrics at one number of steps.
@@ -68,8 +90,11 @@ impl Evaluation {
 
 /// Judges `model` with `how.num` samples for each number of steps; `progress` is told of every sample made.
 ///
+/// The classes of the samples of a conditional model have the shares that they have in the data, unless `how` says
+/// otherwise. Metrics that samples of `how` do not have are left out, with the reason in `omitted`.
+///
 /// # Errors
-/// Where a metric cannot be computed for these data.
+/// Where a metric cannot be computed for these data; [`Error::OneClass`] for samples of a single class.
 pub fn evaluate(
     model: &Model,
     reference: &Reference,
@@ -79,34 +104,89 @@ pub fn evaluate(
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation> {
+    if let Some(found) = how.class {
+        return Err(Error::OneClass { found });
+    }
+    let classes = match (&how.classes, reference.class_shares()) {
+        (Classes::OfTraining, Some(shares)) => Classes::OfShares(shares),
+        (classes, _) => classes.clone(),
+    };
+    let how = &Generation { classes, ..how.clone() };
+    let mut omitted = Vec::new();
+    if let Some(reason) = reference.no_exact() {
+        omitted.extend(["map_error", "tangent"].map(|name| Omission { name, reason }));
+    }
+    let mut kept = Vec::new();
+    for metric in metrics {
+        match metric.check_sampling(how, steps) {
+            Ok(()) => kept.push(*metric),
+            Err(Error::MetricUnavailable { metric: name, reason }) => omitted.push(Omission { name, reason }),
+            Err(error) => return Err(error),
+        }
+    }
     let mut rows = Vec::new();
     for n in steps {
         let grid = TimeGrid::uniform(NonZeroU32::new(*n).unwrap_or(NonZeroU32::MIN));
         let samples = generate(model, &grid, how, device, progress)?;
         let labels = samples.labels.as_deref();
         let drawn = Drawn { x: &samples.x, noise: Some(&samples.noise), labels };
-        let metrics = judge(drawn, reference, metrics, how.seed)?;
+        let metrics = judge(drawn, reference, &kept, how.seed)?;
         rows.push(StepsRow { steps: Some(*n), metrics });
     }
     Ok(Evaluation {
         subject: model.path.display().to_string(),
-        reference: reference.name().to_owned(),
+        reference: reference.description(),
         num: how.num,
         seed: how.seed,
         sampler: Some(how.sampler),
         guidance: how.guidance.or(model.config.guidance.map(|trained| trained.min)),
         rows,
         laws: Some(LawErrors::of(model, reference, how, device)?),
-        warnings: warnings(model, reference).into_iter().chain(how.warning(&model.config)?).collect(),
+        omitted,
+        warnings: warnings(model, reference, how.sampler, steps)
+            .into_iter()
+            .chain(how.warning(&model.config)?)
+            .collect(),
     })
 }
 
-/// The warnings of the training and of the reference, each once.
-fn warnings(model: &Model, reference: &Reference) -> Vec<Warning> {
-    let mut warnings = model.config.trained.as_ref().map_or(Vec::new(), |trained| trained.warnings.clone());
-    for warning in reference.data().warnings() {
-        if !warnings.contains(warning) {
-            warnings.push(warning.clone());
+/// Judges the samples of a file, which may have labels; `subject` names the file.
+///
+/// # Errors
+/// Where a metric cannot be computed for these data and samples.
+pub fn evaluate_samples(
+    subject: String,
+    samples: &FiniteSet,
+    reference: &Reference,
+    metrics: &[Metric],
+    seed: u64,
+) -> Result<Evaluation> {
+    let drawn = Drawn { labels: samples.labels(), ..Drawn::new(samples.values()) };
+    let mut warnings = reference.warnings().to_vec();
+    warnings.extend(samples.warnings().iter().cloned());
+    warnings.extend(reference.doubts(&subject, drawn, seed));
+    Ok(Evaluation {
+        subject,
+        reference: reference.description(),
+        num: samples.n_samples().unwrap_or(0) as usize,
+        seed,
+        sampler: None,
+        guidance: None,
+        rows: vec![StepsRow { steps: None, metrics: judge(drawn, reference, metrics, seed)? }],
+        laws: None,
+        omitted: Vec::new(),
+        warnings,
+    })
+}
+
+/// The warnings of the training, of the reference and of the sampler, each once.
+fn warnings(model: &Model, reference: &Reference, sampler: Sampling, steps: &[u32]) -> Vec<Warning> {
+    let trained = model.config.trained.as_ref();
+    let mut warnings = trained.map_or(Vec::new(), |trained| trained.warnings.clone());
+    let most = steps.iter().max().map_or(1, |n| *n as usize);
+    for warning in reference.warnings().iter().cloned().chain(sampler.doubt(&model.config, most)) {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
         }
     }
     warnings
@@ -123,6 +203,7 @@ impl Config {
         }
         let metrics = parse_metrics(&self.eval.metrics)?;
         metrics.iter().try_for_each(|metric| metric.check(reference))?;
+        metrics.iter().try_for_each(|metric| metric.check_sampling(&self.generation(), &self.eval.steps))?;
         Ok(metrics)
     }
 

@@ -8,7 +8,7 @@ use flowmap_data::Warning;
 use flowmap_nn::{Autoguided, AverageVelocity, Guided, GuidedWithin, OwnedCondition};
 use flowmap_sample::{Session, base_noise, multistep_consistency, n_fresh};
 
-use crate::{Error, GuidanceConfig, Model, ModelConfig, Result, Sampling};
+use crate::{Classes, Error, GuidanceConfig, Model, ModelConfig, Result, Sampling};
 
 /// Rows that go through the network at once; larger chunks are no faster and need more memory.
 const CHUNK: usize = 4096;
@@ -22,8 +22,10 @@ pub struct Generation {
     pub seed: u64,
     /// The sampler.
     pub sampler: Sampling,
-    /// The class of every sample; all classes in turn where none is given.
+    /// The class of every sample; of several, as `classes` says, where none is given.
     pub class: Option<u32>,
+    /// Which classes the samples are of.
+    pub classes: Classes,
     /// Scale of classifier-free guidance: the network's input where it has one, which is then the smallest of its
     /// scales where none is given, and two evaluations for one where it has not.
     pub guidance: Option<f64>,
@@ -34,16 +36,18 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// `num` samples by jumps of the flow map, classes in turn, no guidance.
+    /// `num` samples by jumps of the flow map, classes by their shares in the training data, no guidance.
     pub fn new(num: usize, seed: u64) -> Self {
-        let sampler = Sampling::default();
-        Self { num, seed, sampler, class: None, guidance: None, guide: None, interval: None }
+        let (sampler, classes) = (Sampling::default(), Classes::default());
+        Self { num, seed, sampler, class: None, classes, guidance: None, guide: None, interval: None }
     }
 
-    /// The label of each sample `first..first + n` of a model with `n_classes` classes.
-    fn labels(&self, first: usize, n: usize, n_classes: usize) -> Option<Vec<u32>> {
-        let label = |i: usize| self.class.unwrap_or((i % n_classes.max(1)) as u32);
-        (n_classes > 0).then(|| (first..first + n).map(label).collect())
+    /// The label of each sample `first..first + n` of `model`; `None` for a model without classes.
+    pub(crate) fn labels(&self, first: usize, n: usize, model: &ModelConfig) -> Option<Vec<u32>> {
+        (model.n_classes > 0).then(|| match self.class {
+            Some(class) => vec![class; n],
+            None => self.classes.labels(self.seed, first..first + n, model),
+        })
     }
 
     /// What the network of `model` is told of the samples `first..first + n`.
@@ -54,7 +58,17 @@ impl Generation {
         n: usize,
         device: &Device,
     ) -> Result<OwnedCondition> {
-        let labels = self.labels(first, n, model.config.n_classes);
+        self.condition_on(self.labels(first, n, &model.config), model, n, device)
+    }
+
+    /// What the network of `model` is told of `n` samples with these labels.
+    pub(crate) fn condition_on(
+        &self,
+        labels: Option<Vec<u32>>,
+        model: &Model,
+        n: usize,
+        device: &Device,
+    ) -> Result<OwnedCondition> {
         let labels = labels.map(|l| Tensor::from_vec(l, n, device)).transpose()?;
         // With a guide the scale is that of the guide.
         let scale = self.guidance.filter(|_| self.guide.is_none());
@@ -106,7 +120,8 @@ impl Samples {
 /// Sample i depends on the seed and on i alone.
 ///
 /// # Errors
-/// [`Error::Class`], [`Error::NotConditional`] and [`Error::GuidanceScale`] where the model has no such class or scale.
+/// [`Error::Class`], [`Error::EmptyClass`], [`Error::NotConditional`] and [`Error::GuidanceScale`] where the model has no
+/// such class or scale; [`Error::SamplerCoupling`] where the sampler is wrong for the pairs that the model learned.
 pub fn generate(
     model: &Model,
     grid: &TimeGrid,
@@ -116,7 +131,8 @@ pub fn generate(
 ) -> Result<Samples> {
     let mut samples =
         Samples { x: Vec::new(), noise: Vec::new(), labels: None, shape: model.config.shape.clone() };
-    samples.labels = how.labels(0, how.num, model.config.n_classes);
+    how.sampler.check(&model.config, grid.n_steps())?;
+    samples.labels = how.labels(0, how.num, &model.config);
     let walk = Walk { model, how, grid, device };
     with_net(model, how, |net| {
         let sampler = how.sampler.steps();
@@ -167,9 +183,7 @@ pub(crate) fn with_net<R>(
     run: impl FnOnce(&dyn AverageVelocity) -> Result<R>,
 ) -> Result<R> {
     let n_classes = model.config.n_classes;
-    if let Some(found) = how.class.filter(|class| *class as usize >= n_classes) {
-        return Err(Error::Class { found, n_classes });
-    }
+    how.class.map_or(Ok(()), |class| model.config.check_class(class))?;
     let net = &*model.net as &dyn AverageVelocity;
     if let (Some(guide), Some(scale)) = (&how.guide, how.guidance) {
         check_guide(model, guide)?;

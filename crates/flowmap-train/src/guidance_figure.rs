@@ -58,7 +58,7 @@ struct Set {
     samples: Vec<f32>,
 }
 
-/// Samples at the scales `min`, the middle and `max`, all classes in turn from the same noise.
+/// Samples at the scales `min`, the middle and `max`, of the same classes from the same noise.
 ///
 /// The last two sets have the scale `max`: from the conditional map guided by two evaluations in one jump, which is
 /// not the map of the guided field, and from the guided velocity in small steps, which is what one jump should be.

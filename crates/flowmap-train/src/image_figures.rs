@@ -29,7 +29,9 @@ const N_PAIRS: usize = 8;
 const N_BETWEEN: usize = 10;
 const PAIR_STEPS: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
-/// The data beside samples for each number of steps; one row for each class where there are some.
+/// The data beside samples for each number of steps; one row for each class of the data where there are some.
+///
+/// `how` has the classes in turn.
 pub(crate) fn grids(
     model: &Model,
     reference: &Reference,
@@ -38,12 +40,13 @@ pub(crate) fn grids(
     how: &Generation,
     device: &Device,
 ) -> Result<RgbImage> {
-    let n_classes = model.config.n_classes;
+    let classes = model.config.classes_with_samples();
+    let n_classes = classes.len();
     let by_class = (2..=MAX_CLASSES).contains(&n_classes);
     let (n, n_columns) =
         if by_class { (n_classes * N_PER_CLASS, N_PER_CLASS) } else { (N_IMAGES, N_COLUMNS) };
     let dim: usize = shape.iter().product();
-    // Samples come with all classes in turn: the images of a class are a row after this.
+    // Samples come with their classes in turn: the images of a class are a row after this.
     let in_rows = |images: Vec<f32>| match by_class {
         true => {
             (0..n).flat_map(|at| image(&images, dim, at % n_columns * n_classes + at / n_columns)).collect()
@@ -51,7 +54,7 @@ pub(crate) fn grids(
         false => images,
     };
     let data = match by_class {
-        true => one_row_per_class(reference, how.seed, n_classes, dim),
+        true => one_row_per_class(reference, how.seed, &classes, dim),
         false => reference.draw(how.seed, 0, n),
     };
     let samples = samples_by_steps(model, evaluation, n, how, device)?;
@@ -73,12 +76,12 @@ fn image(images: &[f32], dim: usize, at: usize) -> Vec<f32> {
 }
 
 /// The first data of each class, one class after the other; black where there are too few.
-fn one_row_per_class(reference: &Reference, seed: u64, n_classes: usize, dim: usize) -> Vec<f32> {
+fn one_row_per_class(reference: &Reference, seed: u64, classes: &[u32], dim: usize) -> Vec<f32> {
     let (images, labels) =
         (reference.draw(seed, 0, N_LOOKED_AT), reference.draw_labels(seed, 0, N_LOOKED_AT));
-    let mut rows = vec![-1.0; n_classes * N_PER_CLASS * dim];
-    for (class, row) in rows.chunks_exact_mut(N_PER_CLASS * dim).enumerate() {
-        let of_class = labels.iter().enumerate().filter(|(_, label)| **label as usize == class);
+    let mut rows = vec![-1.0; classes.len() * N_PER_CLASS * dim];
+    for (class, row) in classes.iter().zip(rows.chunks_exact_mut(N_PER_CLASS * dim)) {
+        let of_class = labels.iter().enumerate().filter(|(_, label)| *label == class);
         for (out, (at, _)) in row.chunks_exact_mut(dim).zip(of_class) {
             out.copy_from_slice(&images[at * dim..][..dim]);
         }

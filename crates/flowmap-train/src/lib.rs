@@ -6,6 +6,7 @@ mod atomic;
 mod batches;
 pub mod bench;
 mod checkpoint;
+mod classes;
 pub mod compare;
 mod config;
 mod data_print;
@@ -38,6 +39,7 @@ mod trainer;
 
 pub use atomic::{make_dir_with, write_atomically};
 pub use checkpoint::{Checkpoint, State};
+pub use classes::Classes;
 pub use config::{
     Config, ConfigSource, EvalConfig, EvalWeights, NetworkConfig, Outline, TrainConfig, resolve,
 };
@@ -45,7 +47,10 @@ pub use data_print::DataPrint;
 pub use divergence::Fault;
 pub use error::{Error, Result};
 pub use estimate::Estimate;
-pub use evaluation::{Drawn, Evaluation, LawErrors, Measured, Metric, Reference, StepsRow, evaluate, judge};
+pub use evaluation::{
+    Drawn, Evaluation, FloorKind, LawErrors, Measured, Metric, Omission, Reference, StepsRow, evaluate,
+    evaluate_samples, judge,
+};
 pub use generate::{Generation, Samples, generate, generate_paths};
 pub use guidance::{GuidanceConfig, ScaleDistribution};
 pub use metrics_log::{Record, RunTime, read_log, term_names};

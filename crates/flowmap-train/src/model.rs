@@ -48,6 +48,10 @@ pub struct ModelConfig {
     /// Names of the classes, in the order of their labels; empty if the data have numbers only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_names: Vec<String>,
+    /// The share of each class in the training data, in the order of the labels; empty without classes, and in models
+    /// that do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_shares: Vec<f64>,
     /// The scales of guidance that the network takes as an input, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<GuidanceConfig>,
@@ -75,6 +79,7 @@ impl ModelConfig {
             shape: data.shape().to_vec(),
             n_classes,
             class_names: class_names.to_vec(),
+            class_shares: if n_classes > 0 { data.class_shares() } else { Vec::new() },
             guidance: config.guidance,
             network: config.network.clone(),
             data: config.data.clone(),

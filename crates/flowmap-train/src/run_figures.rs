@@ -18,7 +18,7 @@ use crate::generate::{Generation, generate, generate_paths};
 use crate::guidance_figure::{guided_images, guided_points};
 use crate::image_figures::{grids, interpolations, strips};
 use crate::{
-    Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically,
+    Classes, Error, Evaluation, Metric, Model, Record, Reference, Result, RunDir, read_log, write_atomically,
 };
 
 /// Points in a density panel.
@@ -67,19 +67,24 @@ pub fn draw_figures(
     let sampler = evaluation.sampler.unwrap_or_default();
     let guidance = evaluation.guidance;
     let how = Generation { sampler, guidance, ..Generation::new(0, evaluation.seed) };
+    // Where one step is all that the pairs of the training allow, there is no way to show.
+    let has_paths = sampler.check(&model.config, PATH_STEPS.get() as usize).is_ok();
     let shape = &model.config.shape;
     match (&shape[..], reference.data().extent()) {
         ([2], Some(extent)) => {
             let image = densities(model, reference, evaluation, extent, &how, device)?;
             draw("samples.png", &image, "The data beside samples of the model after N steps.")?;
-            let image = paths_2d(model, reference, extent, &how, device)?;
-            draw("trajectories.png", &image, "From noise to data in 32 steps.")?;
+            if has_paths {
+                let image = paths_2d(model, reference, extent, &how, device)?;
+                draw("trajectories.png", &image, "From noise to data in 32 steps.")?;
+            }
             if let Some(range) = model.config.guidance {
                 let image = guided_points(model, range, GUIDED_WINDOW * extent, &how, device)?;
                 draw("guidance.png", &image, GUIDANCE_CAPTION)?;
             }
         }
         (&[c @ (1 | 3), h, w], _) => {
+            let how = Generation { classes: Classes::InTurn, ..how };
             let image = grids(model, reference, evaluation, [c, h, w], &how, device)?;
             draw(
                 "samples.png",
@@ -88,8 +93,10 @@ pub fn draw_figures(
             )?;
             let image = interpolations(model, [c, h, w], &how, device)?;
             draw("interpolations.png", &image, "Samples between two, along a circle of noise, in 4 steps.")?;
-            let image = strips(model, [c, h, w], &how, device)?;
-            draw("trajectories.png", &image, "From noise to data in 8 steps.")?;
+            if has_paths {
+                let image = strips(model, [c, h, w], &how, device)?;
+                draw("trajectories.png", &image, "From noise to data in 8 steps.")?;
+            }
             if let Some(range) = model.config.guidance {
                 let image = guided_images(model, range, [c, h, w], &how, device)?;
                 draw("guidance.png", &image, GUIDANCE_CAPTION)?;

@@ -2,7 +2,7 @@
 
 use crate::report::{Details, Figure, Report, Section, Table};
 use crate::run_figures::DrawnFigure;
-use crate::{Config, Evaluation, Result, RunDir, RunTime, write_atomically};
+use crate::{Config, Evaluation, FloorKind, Result, RunDir, RunTime, write_atomically};
 
 /// Writes the report of a run: its numbers, its figures and its config on one page.
 ///
@@ -40,15 +40,11 @@ pub fn write_report(
     sections.push(Section {
         heading: "Quality".into(),
         paragraph: Some(format!(
-            "{} samples for each number of steps N, against {}.\n{}",
+            "{} samples for each number of steps N by the sampler {}, against {}.\n{}",
             evaluation.num,
+            evaluation.sampler.unwrap_or_default(),
             evaluation.reference,
-            evaluation
-                .metrics()
-                .iter()
-                .map(|m| format!("{}: {}.", m.title(), m.about()))
-                .collect::<Vec<_>>()
-                .join("\n")
+            explanations(evaluation).join("\n")
         )),
         table: Some(quality_table(evaluation)),
         figures: figures.iter().map(figure).collect(),
@@ -91,8 +87,24 @@ pub fn quality_table(evaluation: &Evaluation) -> Table {
     if let Some(row) = evaluation.rows.first() {
         let floors = row.metrics.values().map(|m| m.floor.map_or("-".to_owned(), number));
         rows.push(["floor".to_owned()].into_iter().chain(floors).collect());
+        let kinds =
+            row.metrics.values().map(|m| m.floor_kind.map_or("-".to_owned(), |kind| kind.to_string()));
+        rows.push(["floor is".to_owned()].into_iter().chain(kinds).collect());
     }
     Table { headers, rows }
+}
+
+/// What each metric is, what each kind of floor is, and what is left out, a line each.
+fn explanations(evaluation: &Evaluation) -> Vec<String> {
+    let mut lines: Vec<String> =
+        evaluation.metrics().iter().map(|m| format!("{}: {}.", m.title(), m.about())).collect();
+    let measured = evaluation.rows.first().into_iter().flat_map(|row| row.metrics.values());
+    let mut kinds: Vec<FloorKind> = measured.filter_map(|m| m.floor_kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    lines.extend(kinds.iter().map(|kind| format!("Floor, {kind}: {}.", kind.about())));
+    lines.extend(evaluation.omitted.iter().map(|omission| format!("{omission}.")));
+    lines
 }
 
 /// One row per law.
@@ -105,6 +117,7 @@ pub fn law_table(evaluation: &Evaluation) -> Option<Table> {
     row("semigroup", &laws.semigroup);
     row("invertibility", &laws.invertibility);
     row("lagrangian", &laws.lagrangian);
+    row("eulerian", &laws.eulerian);
     if let Some(tangent) = &laws.tangent {
         row("tangent", tangent);
     }

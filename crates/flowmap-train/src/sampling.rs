@@ -9,12 +9,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use flowmap_core::TimeDistribution;
+use flowmap_core::{Coupling, TimeDistribution};
+use flowmap_data::Warning;
 use flowmap_nn::objective::{Objective, Term};
 use flowmap_sample::{FlowMapJump, Sampler, SamplerKind};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Config, Result};
+use crate::{Config, Error, ModelConfig, Result, Trained};
 
 /// How samples get from noise to data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,49 @@ impl Sampling {
         self.steps().evaluations_per_step()
     }
 
+    /// The sampler for what `model` was trained for; jumps if the model file does not say.
+    pub fn of_model(model: &ModelConfig) -> Self {
+        model.trained.as_ref().map_or_else(Self::default, |trained| trained.sampler)
+    }
+
+    /// Refuses fresh noise between steps for a model that learned other pairs than independent ones.
+    ///
+    /// # Errors
+    /// [`Error::SamplerCoupling`].
+    pub fn check(self, model: &ModelConfig, n_steps: usize) -> Result<()> {
+        let adds_noise = self == Self::Consistency && n_steps > 1;
+        match model.trained.as_ref().map(|trained| trained.coupling) {
+            None | Some(Coupling::Independent {}) => Ok(()),
+            Some(_) if !adds_noise => Ok(()),
+            Some(coupling) => Err(Error::SamplerCoupling { n_steps, coupling: name_of(coupling) }),
+        }
+    }
+
+    /// What this sampler asks of a model that was never trained for it; `None` where it was, or where that is not known.
+    pub fn doubt(self, model: &ModelConfig, n_steps: usize) -> Option<Warning> {
+        let trained = model.trained.as_ref().filter(|trained| trained.sampler != self)?;
+        let (learned, untrained) = match (trained.sampler, self) {
+            (Self::Steps(SamplerKind::Euler), Self::Steps(SamplerKind::FlowMap) | Self::Consistency) => {
+                ("the velocity alone", "jumps of its network were never trained")
+            }
+            (Self::Consistency, Self::Steps(SamplerKind::FlowMap)) if n_steps > 1 => {
+                ("jumps to the data alone", "jumps that end before the data were never trained")
+            }
+            (Self::Consistency, Self::Steps(kind))
+                if kind != SamplerKind::FlowMap && !trained.learned_velocity() =>
+            {
+                ("jumps to the data alone", "its velocity was never trained")
+            }
+            _ => return None,
+        };
+        Some(Warning {
+            subject: format!("sampler `{self}`"),
+            seen: format!("the model learned {learned} ({})", trained.objectives.join(", ")),
+            consequence: format!("{untrained}, and the samples show no quality of the model"),
+            remedy: format!("leave out `--sampler` for `{}`", trained.sampler),
+        })
+    }
+
     /// The steps that it is made of.
     pub(crate) fn steps(self) -> Box<dyn Sampler> {
         match self {
@@ -71,6 +115,24 @@ impl Config {
     /// The sampler for what the objectives of this run train.
     pub fn sampling(&self) -> Sampling {
         Sampling::suited_to(&self.objective)
+    }
+}
+
+impl Trained {
+    /// Whether the velocity has an objective of its own.
+    fn learned_velocity(&self) -> bool {
+        self.objectives.iter().any(|name| name == (Objective::FlowMatching {}).name())
+    }
+}
+
+/// The kind of a coupling, as configs have it.
+fn name_of(coupling: Coupling) -> &'static str {
+    match coupling {
+        Coupling::Independent {} => "independent",
+        Coupling::Paired {} => "paired",
+        Coupling::OptimalTransport { .. } => "optimal_transport",
+        Coupling::Sinkhorn { .. } => "sinkhorn",
+        _ => "another kind",
     }
 }
 

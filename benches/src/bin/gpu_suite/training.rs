@@ -137,7 +137,7 @@ fn kl_of_preset(device: &Device, folder: PathBuf) -> Result<(Vec<f64>, f64)> {
     let start = Instant::now();
     let model = train(&run, &mut trainer, &mut Silent)?;
     let seconds = start.elapsed().as_secs_f64();
-    let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
+    let reference = Reference::for_model(&config.data, &model.config)?;
     let how = Generation { num: N_SAMPLES, ..config.generation() };
     let evaluation = evaluate(&model, &reference, &[Metric::KlExact], &JUMPS, &how, device, &mut |_| ())?;
     let kl = |row: &flowmap_train::StepsRow| row.metrics.get(&Metric::KlExact).map(|kl| kl.value);

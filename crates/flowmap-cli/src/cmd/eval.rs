@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use flowmap_core::InterpolantKind;
 use flowmap_data::{DataConfig, DataSet, PointsConfig};
 use flowmap_train::{
-    Drawn, Evaluation, Generation, Metric, Model, Reference, Sampling, StepsRow, evaluate, judge,
-    parse_data_kind, write_atomically,
+    Evaluation, Generation, Metric, Model, Reference, evaluate, evaluate_samples, parse_data_kind,
+    write_atomically,
 };
 
-use super::{Usage, check_guidance, check_place, guide, interval, plot, weights};
+use super::{Usage, check_guidance, check_place, guide, interval, plot, sampler, weights};
 use crate::args::EvalArgs;
 use crate::device::device;
 use crate::progress::{sampling_bar, warn};
@@ -41,8 +40,10 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         Some(path) => write_atomically(path, json.as_bytes())?,
         None => {}
     }
+    let by = evaluation.sampler.map_or(String::new(), |sampler| format!(" by {sampler}"));
+    let at = evaluation.guidance.map_or(String::new(), |scale| format!(" at guidance {scale}"));
     table::line(&format!(
-        "{}, {} samples against {}",
+        "{}, {} samples{by}{at} against {}",
         evaluation.subject, evaluation.num, evaluation.reference
     ))?;
     plot::print(&evaluation)
@@ -56,19 +57,20 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
         Some(name) => reference_config(name)?,
         None => model.config.data.clone(),
     };
-    let reference = Reference::new(&data, model.config.interpolant, model.config.sigma_data)?;
-    let reference = reference.given_classes(model.config.n_classes);
+    let reference = Reference::for_model(&data, &model.config)?;
     check_shape(reference.data().shape(), &model.config.shape)?;
-    let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
-    metrics.iter().try_for_each(|m| m.check(&reference))?;
-    let sampler = args.sampler.parse::<Sampling>().map_err(|e| Usage(format!("--sampler: {e}")))?;
     let how = Generation {
-        sampler,
+        sampler: sampler(args.sampler.as_deref(), &model)?,
         guidance: args.guidance,
         guide: guide(args.guide.as_deref(), &device)?,
         interval: interval(args.guidance_interval.as_deref())?,
         ..Generation::new(args.num, args.seed)
     };
+    // A metric that was asked for is not left out.
+    metrics
+        .iter()
+        .try_for_each(|m| m.check(&reference).and_then(|()| m.check_sampling(&how, &args.steps)))?;
+    let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
     let steps: Vec<u32> = args.steps.iter().map(|steps| steps.get()).collect();
@@ -81,7 +83,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
     let name = args.reference.as_deref().unwrap_or_default();
     let config = PointsConfig { path: path.to_owned(), ..PointsConfig::default() };
     let samples = config.read(None).with_context(|| format!("--samples {}", path.display()))?;
-    let reference = Reference::new(&reference_config(name)?, InterpolantKind::default(), samples.sigma())?;
+    let reference = Reference::new(&reference_config(name)?)?;
     check_shape(reference.data().shape(), samples.shape())?;
     let mut metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     if args.metrics.is_empty() {
@@ -89,18 +91,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         metrics.retain(|m| *m != Metric::MapError);
         metrics.retain(|m| *m != Metric::ClassAccuracy || samples.labels().is_some());
     }
-    let drawn = Drawn { labels: samples.labels(), ..Drawn::new(samples.values()) };
-    Ok(Evaluation {
-        subject: path.display().to_string(),
-        reference: reference.name().to_owned(),
-        num: samples.n_samples().unwrap_or(0) as usize,
-        seed: args.seed,
-        sampler: None,
-        guidance: None,
-        rows: vec![StepsRow { steps: None, metrics: judge(drawn, &reference, &metrics, args.seed)? }],
-        laws: None,
-        warnings: reference.data().warnings().iter().chain(samples.warnings()).cloned().collect(),
-    })
+    Ok(evaluate_samples(path.display().to_string(), &samples, &reference, &metrics, args.seed)?)
 }
 
 /// The data that `--reference` names: the kind of a data set, or a file.

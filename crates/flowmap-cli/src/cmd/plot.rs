@@ -41,8 +41,7 @@ pub fn judge_and_draw(
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
     observer.stage("evaluating");
-    let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data)?;
-    let reference = reference.given_classes(model.config.n_classes);
+    let reference = Reference::for_model(&config.data, &model.config)?;
     let metrics = config.metrics(&reference).context("key `eval.metrics`")?;
     let (how, steps) = (config.generation(), &config.eval.steps);
     let evaluation = evaluate(model, &reference, &metrics, steps, &how, device, &mut |_| ())?;
@@ -59,6 +58,9 @@ pub fn print(evaluation: &Evaluation) -> Result<()> {
     if let Some(laws) = law_table(evaluation) {
         table::line("")?;
         table::print(&laws)?;
+    }
+    for omission in &evaluation.omitted {
+        table::line(&format!("\n{omission}"))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use flowmap_train::{
     Generation, Model, NpyArray, NpyData, Samples, generate, make_dir_with, npz_bytes, write_atomically,
 };
 
-use super::{Usage, check_guidance, check_place, guide, interval, weights};
+use super::{Usage, check_guidance, check_place, guide, interval, sampler, weights};
 use crate::args::SampleArgs;
 use crate::device::device;
 use crate::progress::{sampling_bar, warn};
@@ -30,12 +30,10 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         Some(times) => grid_of(times)?,
         None => TimeGrid::uniform(args.steps),
     };
-    let sampler =
-        args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
     check_guidance(args.guidance)?;
     let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
     let how = Generation {
-        sampler,
+        sampler: sampler(args.sampler.as_deref(), &model)?,
         class: args.class,
         guidance: args.guidance,
         guide: guide(args.guide.as_deref(), &device)?,
@@ -62,6 +60,8 @@ pub fn run(args: &SampleArgs) -> Result<()> {
             }
         }
     }
+    let doubt = how.sampler.doubt(&model.config, grid.n_steps());
+    warn(doubt.as_slice());
     let bar = sampling_bar("sampling", args.num);
     let samples = generate(&model, &grid, &how, &device, &mut |n| bar.inc(n as u64))?;
     bar.finish_and_clear();
@@ -79,7 +79,11 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     }
     let n_evaluations =
         grid.n_steps() * how.sampler.evaluations_per_step() * how.evaluations_per_evaluation(&model);
-    Ok(table::line(&format!("{}: {} samples, {n_evaluations} evaluations each", out.display(), args.num))?)
+    let (num, sampler) = (args.num, how.sampler);
+    Ok(table::line(&format!(
+        "{}: {num} samples by {sampler}, {n_evaluations} evaluations each",
+        out.display()
+    ))?)
 }
 
 /// The times of `--times`: from the noise at 0 towards the data.
@@ -141,17 +145,24 @@ fn picture_shape(shape: &[usize]) -> Option<Option<[usize; 3]>> {
     }
 }
 
+/// The first images, in the order of their classes where they have some.
+fn by_class(samples: &Samples) -> Vec<f32> {
+    let dim = samples.dim().max(1);
+    let n = (samples.x.len() / dim).min(MAX_IMAGES);
+    let mut rows: Vec<usize> = (0..n).collect();
+    if let Some(labels) = &samples.labels {
+        rows.sort_by_key(|row| labels.get(*row));
+    }
+    rows.into_iter().flat_map(|row| &samples.x[row * dim..][..dim]).copied().collect()
+}
+
 fn png(model: &Model, samples: &Samples) -> Result<Vec<u8>> {
     let image = match picture_shape(&samples.shape) {
         Some(Some(shape)) => {
-            let n = (samples.x.len() / samples.dim().max(1)).min(MAX_IMAGES);
-            let n_columns = if samples.labels.is_some() && model.config.n_classes <= 20 {
-                model.config.n_classes
-            } else {
-                (n as f64).sqrt().ceil() as usize
-            };
-            let images = &samples.x[..n * samples.dim()];
-            images_grid(&[ImageGroup { title: &model.config.name, images, shape, n_columns }])?
+            let images = by_class(samples);
+            let n = images.len() / samples.dim().max(1);
+            let n_columns = (n as f64).sqrt().ceil() as usize;
+            images_grid(&[ImageGroup { title: &model.config.name, images: &images, shape, n_columns }])?
         }
         Some(None) => {
             let extent = model.config.data.build(None).ok().and_then(|data| data.extent());

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use flowmap_train::{Checkpoint, Config, ConfigSource, Reference, RunDir, Trainer, resolve, train};
+use flowmap_train::{
+    Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, resolve, train,
+};
 
 use super::{Usage, plot};
 use crate::args::{RunArgs, TrainArgs};
@@ -47,10 +49,13 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         trainer
     } else {
         let trainer = Trainer::new(config.clone(), device)?;
-        // A metric that these data do not allow shall not come to light after the training.
-        let reference = Reference::new(&config.data, config.interpolant, config.sigma(trainer.data()))?;
+        // What the judgement cannot do shall not come to light after the training.
         let n_classes = if config.conditional { trainer.data().n_classes() } else { 0 };
-        config.metrics(&reference.given_classes(n_classes)).context("key `eval.metrics`")?;
+        let model = ModelConfig::new(&config, trainer.data(), n_classes);
+        let reference = Reference::for_model(&config.data, &model)?;
+        config.metrics(&reference).context("key `eval.metrics`")?;
+        let most = config.eval.steps.iter().max().map_or(1, |n| *n as usize);
+        config.sampling().check(&model, most).context("key `eval.steps`")?;
         run.create(&config)?;
         trainer
     };
@@ -63,6 +68,9 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     let model = trained?;
     let evaluation = plot::judge_and_draw(&run, &config, &model, device, &mut bar)?;
     bar.finish();
+    let said = trainer.warnings();
+    let new: Vec<_> = evaluation.warnings.iter().filter(|warning| !said.contains(warning)).cloned().collect();
+    warn(&new);
     plot::print(&evaluation)?;
     table::line(&format!("\n{} in {}", run.path().display(), human(began.elapsed().as_secs_f64())))?;
     table::line(&format!("report: {}", run.report().display()))?;

@@ -81,6 +81,8 @@ fn every_method_is_compared_or_left_out_with_its_reason() {
     assert_eq!([sampler("consistency"), sampler("scm")], ["consistency", "consistency"]);
     assert!(table.contains("scm: interpolant = \"trigonometric\", which it needs"), "{table}");
     assert!(table.contains("exact samples") && table.contains("base"), "{table}");
+    assert!(table.contains("samples are judged against checkerboard, drawn anew"), "{table}");
+    assert!(table.contains("exact samples: the mean for exact samples, from a formula"), "{table}");
     assert!(image::open(out.join("comparison.png")).unwrap().width() > 500);
 }
 
@@ -90,10 +92,9 @@ fn runs_of_a_comparison_are_ordinary_runs() {
     let methods = ["--methods", "lsd,consistency", "--steps", "6", "--out", "c"];
     flowmap(dir.path()).args(QUICK).args(methods).assert().success();
     for run in ["c/lsd", "c/consistency"] {
-        flowmap(dir.path())
-            .args(["sample", run, "--num", "10", "--sampler", "consistency"])
-            .assert()
-            .success();
+        let sampled = flowmap(dir.path()).args(["sample", run, "--num", "10"]).assert().success();
+        let sampler = if run.ends_with("consistency") { "consistency" } else { "flow_map" };
+        sampled.stdout(contains(format!("10 samples by {sampler},")));
         flowmap(dir.path()).args(["eval", run, "--num", "100", "--steps", "1,2"]).assert().success();
         let before = json(&dir.path().join(run).join("evaluation.json"));
         flowmap(dir.path()).args(["plot", run]).assert().success();
@@ -105,6 +106,23 @@ fn runs_of_a_comparison_are_ordinary_runs() {
     }
     let config = fs::read_to_string(dir.path().join("c/lsd/config.toml")).unwrap();
     flowmap(dir.path()).args(["train", "c/lsd/config.toml", "--dry-run"]).assert().success().stdout(config);
+}
+
+#[test]
+fn base_of_a_comparison_is_that_of_the_models_and_has_their_classes() {
+    let dir = folder();
+    let base = |out: &str, sigma: &str| -> f64 {
+        let sets = ["--set", sigma, "--set", "eval.metrics=[\"sliced_w2\"]"];
+        let methods = ["--methods", "flow_matching", "--steps", "2", "--out", out];
+        flowmap(dir.path()).args(QUICK).args(methods).args(sets).assert().success();
+        json(&dir.path().join(out).join("comparison.json"))["base"]["sliced_w2"]["value"].as_f64().unwrap()
+    };
+    // Noise three times as wide is farther from the data.
+    assert!(base("wide", "sigma_data=1.7") > 3.0 * base("data", "train.clip_norm=1.0"));
+    let digits = ["--preset", "digits", "--methods", "flow_matching", "--steps", "2", "--out", "digits"];
+    flowmap(dir.path()).args(QUICK).args(digits).args(["--set", "network.width=16"]).assert().success();
+    let comparison = json(&dir.path().join("digits/comparison.json"));
+    assert!(comparison["base"]["class_accuracy"]["value"].as_f64().unwrap() < 0.5, "{comparison}");
 }
 
 #[test]

@@ -60,6 +60,37 @@ pub fn digits_run() -> &'static Path {
     })
 }
 
+/// A tiny run on the checkerboard whose noise is independent of the data.
+pub fn independent_run() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        cached("independent", |dir| train_tiny(dir, "run", &["--set", "coupling.kind=independent"]))
+    })
+}
+
+/// A tiny run of flow matching alone.
+pub fn velocity_run() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        cached("velocity", |dir| {
+            let terms = ["--set", "objective=[{kind=\"flow_matching\"}]"];
+            train_tiny(dir, "run", &[&terms[..], &["--set", "coupling.kind=independent"]].concat());
+        })
+    })
+}
+
+/// A tiny run on two classes of 90 % and 10 %.
+pub fn unequal_run() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        cached("unequal", |dir| {
+            let data = "data={kind=\"gaussian_mixture\", means=[[-1.0,0.0],[1.0,0.0]], stds=[0.1], weights=[9.0,1.0]}";
+            let preset = ["--preset", "gaussian-mixture", "--set", data, "--set", "conditional=true"];
+            train_tiny(dir, "run", &preset);
+        })
+    })
+}
+
 /// A tiny run on three classes with the scale of guidance as an input, 1 to 3.
 pub fn guided_run() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use flowmap_data::{FiniteSet, PointsConfig};
 
-use crate::program::{checkpoint, digits_run, flowmap, folder, tiny_run};
+use crate::program::{
+    checkpoint, digits_run, flowmap, folder, independent_run, refuses, tiny_run, train_tiny, unequal_run,
+    velocity_run,
+};
 
 /// Rows of a network's output may differ in the last bits with the number of rows beside them.
 const TOLERANCE: f32 = 1e-5;
@@ -67,9 +70,9 @@ fn samples_do_not_depend_on_how_many_are_drawn() {
 fn consistency_samples_start_from_the_same_noise_and_depend_on_their_number_alone() {
     let dir = folder();
     let consistency = ["--sampler", "consistency", "--steps", "3", "--num"];
-    sample(dir.path(), tiny_run(), "few.npz", &[&consistency[..], &["7"]].concat());
-    sample(dir.path(), tiny_run(), "many.npz", &[&consistency[..], &["5000"]].concat());
-    sample(dir.path(), tiny_run(), "jumps.npz", &["--steps", "3", "--num", "7"]);
+    sample(dir.path(), independent_run(), "few.npz", &[&consistency[..], &["7"]].concat());
+    sample(dir.path(), independent_run(), "many.npz", &[&consistency[..], &["5000"]].concat());
+    sample(dir.path(), independent_run(), "jumps.npz", &["--steps", "3", "--num", "7"]);
     let (few, many) = (array(dir.path(), "few.npz", "samples"), array(dir.path(), "many.npz", "samples"));
     assert_close(few.values(), &many.values()[..14]);
     let noise = |file| array(dir.path(), file, "noise").values().to_vec();
@@ -152,18 +155,79 @@ fn png_and_directory_hold_pictures() {
 }
 
 #[test]
-fn classes_come_in_turn_or_as_asked() {
+fn classes_come_by_their_shares_in_the_data_or_as_asked() {
     let dir = folder();
-    sample(dir.path(), digits_run(), "all.npz", &["--num", "12"]);
+    sample(dir.path(), unequal_run(), "unequal.npz", &["--num", "4000"]);
+    let unequal = array(dir.path(), "unequal.npz", "samples");
+    let ones = unequal.labels().unwrap().iter().filter(|label| **label == 1).count();
+    // 400 of 4000 expected; six standard deviations are 114.
+    assert!(ones.abs_diff(400) < 114, "{ones}");
+    sample(dir.path(), unequal_run(), "few.npz", &["--num", "50"]);
+    let few = array(dir.path(), "few.npz", "samples");
+    assert_eq!(few.labels().unwrap(), &unequal.labels().unwrap()[..50]);
+    sample(dir.path(), digits_run(), "all.npz", &["--num", "12", "--seed", "3"]);
     let all = array(dir.path(), "all.npz", "samples");
-    assert_eq!(all.labels(), Some(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1][..]));
     assert_eq!(all.shape_and_count(), (vec![1, 8, 8], 12));
-    sample(dir.path(), digits_run(), "sevens.npz", &["--num", "12", "--class", "7"]);
+    let number = all.labels().unwrap().iter().position(|label| *label == 7).unwrap();
+    sample(dir.path(), digits_run(), "sevens.npz", &["--num", "12", "--class", "7", "--seed", "3"]);
     let sevens = array(dir.path(), "sevens.npz", "samples");
     assert_eq!(sevens.labels(), Some(&[7; 12][..]));
-    // Sample 7 is a seven in both, from the same noise; the others are not.
-    assert_close(&sevens.values()[7 * 64..8 * 64], &all.values()[7 * 64..8 * 64]);
-    assert_ne!(sevens.values()[..64], all.values()[..64]);
+    // That sample is a seven in both, from the same noise; the others are not.
+    let image = |set: &FiniteSet, at: usize| set.values()[at * 64..(at + 1) * 64].to_vec();
+    assert_close(&image(&sevens, number), &image(&all, number));
+    let other = all.labels().unwrap().iter().position(|label| *label != 7).unwrap();
+    assert_ne!(image(&sevens, other), image(&all, other));
+}
+
+#[test]
+fn class_without_samples_is_neither_drawn_nor_given() {
+    let dir = folder();
+    // Labels 1, 2 and 4: there is no 0 and no 3.
+    let rows: String = (0..300)
+        .map(|i| (f64::from(i), [1, 2, 4][i as usize % 3]))
+        .map(|(i, label)| format!("{},{},{label}\n", i.cos() + f64::from(label), i.sin()))
+        .collect();
+    std::fs::write(dir.path().join("points.csv"), format!("x,y,kind\n{rows}")).unwrap();
+    let data = "data={kind=\"points\", path=\"points.csv\", labels=\"kind\"}";
+    train_tiny(dir.path(), "run", &["--set", data, "--set", "conditional=true"]);
+    sample(dir.path(), &dir.path().join("run"), "a.npz", &["--num", "300"]);
+    let samples = array(dir.path(), "a.npz", "samples");
+    assert!(samples.labels().unwrap().iter().all(|label| [1, 2, 4].contains(label)));
+    for class in ["0", "3"] {
+        let words = [&format!("class {class} has no sample in the training data")[..]];
+        refuses(dir.path(), &["sample", "run", "--class", class], 1, &words);
+    }
+}
+
+#[test]
+fn sampler_is_the_one_for_what_the_model_learned_unless_another_is_asked_for() {
+    let dir = folder();
+    let says = |run: &Path, more: &[&str]| {
+        let output = flowmap(dir.path()).arg("sample").arg(run).args(more).assert().success();
+        let output = output.get_output().clone();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (stdout, stderr) = says(velocity_run(), &[]);
+    assert_eq!((&stdout[..], &stderr[..]), ("samples.npz: 64 samples by euler, 4 evaluations each\n", ""));
+    assert!(says(tiny_run(), &[]).0.contains("64 samples by flow_map,"));
+    for (sampler, is_doubted) in [("flow_map", true), ("consistency", true), ("heun", false), ("rk4", false)]
+    {
+        let (stdout, stderr) = says(velocity_run(), &["--sampler", sampler]);
+        assert!(stdout.contains(&format!("by {sampler},")), "{stdout}");
+        assert_eq!(stderr.starts_with("warning: sampler `"), is_doubted, "{sampler}: {stderr}");
+        assert!(!is_doubted || stderr.contains("the velocity alone (flow_matching)"), "{stderr}");
+    }
+}
+
+#[test]
+fn fresh_noise_is_refused_for_a_model_of_other_pairs_before_the_work() {
+    let run = tiny_run().to_str().unwrap();
+    let words = ["`consistency`", "`coupling.kind` = `independent`", "`optimal_transport`"];
+    for more in [&["--steps", "2"][..], &["--times", "0,0.5,1"], &[]] {
+        let args = [&["sample", run, "--sampler", "consistency"], more].concat();
+        refuses(folder().path(), &args, 1, &words);
+    }
+    refuses(folder().path(), &["eval", run, "--sampler", "consistency", "--num", "50"], 1, &words);
 }
 
 #[test]
@@ -181,12 +245,7 @@ fn guidance_of_one_is_none_and_more_is_different() {
 #[test]
 fn class_out_of_range_is_refused() {
     let run = digits_run().to_str().unwrap();
-    crate::program::refuses(
-        folder().path(),
-        &["sample", run, "--class", "10"],
-        1,
-        &["class 10", "10 classes"],
-    );
+    refuses(folder().path(), &["sample", run, "--class", "10"], 1, &["class 10", "10 classes"]);
 }
 
 /// What the claims above look at.

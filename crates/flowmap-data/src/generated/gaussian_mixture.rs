@@ -166,6 +166,10 @@ impl DataSet for GaussianMixture {
         self.means.len()
     }
 
+    fn class_shares(&self) -> Vec<f64> {
+        self.weights.clone()
+    }
+
     fn sigma(&self) -> f64 {
         self.sigma
     }

@@ -23,8 +23,8 @@ def single(values):
 
 
 def mmd2(x, y):
-    """Sum of Gaussian kernels, median distance times 1/4 to 4, both estimators."""
-    sigmas = np.median(pdist(np.vstack([x, y]))) * np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+    """Sum of Gaussian kernels, median distance within y times 1/4 to 4, both estimators."""
+    sigmas = np.median(pdist(y)) * np.array([0.25, 0.5, 1.0, 2.0, 4.0])
 
     def kernel(a, b):
         return sum(np.exp(-cdist(a, b, "sqeuclidean") / (2 * s * s)) for s in sigmas)

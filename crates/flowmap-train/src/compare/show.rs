@@ -38,7 +38,10 @@ impl Comparison {
 
     /// Remarks on the methods, one a line: where they depart from the others, and why some are not there.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = vec![format!("samples are judged against {}", self.reference)];
+        if let Some(kind) = self.base.get(&self.metric).and_then(|measured| measured.floor_kind) {
+            notes.push(format!("exact samples: {}", kind.about()));
+        }
         for row in &self.rows {
             if let Outcome::Failed(reason) = &row.outcome {
                 notes.push(format!("{} failed: {reason}", row.method));

@@ -6,6 +6,7 @@
 //! `~/.cache/flowmap`, named by a hash of the images, their labels and the version of the judge: the same data have the
 //! same judge.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -14,8 +15,9 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_data::{DataConfig, DataSet};
-use flowmap_metrics::{Classifier, Labelled, Moments, Samples};
+use flowmap_metrics::{Classifier, Labelled, Moments, Samples, frechet};
 
+use super::floor::{Floor, FloorKind};
 use crate::{Error, Result, write_atomically};
 
 /// Changes whenever the judge or its training do.
@@ -37,10 +39,12 @@ pub(super) struct ImageJudge {
     pub test_accuracy: f64,
     /// Number of held-out images.
     pub n_test: usize,
-    /// Features of the images that it learned from.
+    /// Moments of the features of the images that it learned from.
     pub real: Moments,
+    /// Features of some of those images, `(n, dim)`, in random order.
+    some: Vec<f32>,
     /// Features of the held-out images, `(n_test, dim)`.
-    pub held_out: Vec<f32>,
+    held_out: Vec<f32>,
     /// Numbers in a feature.
     pub dim: usize,
 }
@@ -64,18 +68,15 @@ impl ImageJudge {
         data.shape().len() == 3 && data.n_classes() > 1 && data.n_samples().is_some_and(|n| n > 1)
     }
 
-    /// The judge of these data, from the cache or trained now.
+    /// The judge of these data, from the cache or trained now; tested on their held-out part where there is one.
     ///
     /// # Errors
-    /// Where the held-out part cannot be read, or the data are no images with labels.
-    pub fn of(config: &DataConfig, data: &dyn DataSet) -> Result<Self> {
+    /// Where the data are no images with labels.
+    pub fn of(config: &DataConfig, data: &dyn DataSet, held_out: Option<&dyn DataSet>) -> Result<Self> {
         let &[c, h, w] = data.shape() else { return Err(Error::NoLabels { kind: config.kind() }) };
         let (shape, n_classes) = ([c, h, w], data.n_classes());
-        let (train, test) = match config.held_out() {
-            Some(held_out) => {
-                let test = held_out.build(None)?;
-                (drawn(data, |_| true), drawn(test.as_ref(), |_| true))
-            }
+        let (train, test) = match held_out {
+            Some(held_out) => (drawn(data, |_| true), drawn(held_out, |_| true)),
             None => (drawn(data, |i| i % HELD_OUT != 0), drawn(data, |i| i % HELD_OUT == 0)),
         };
         let file = cache_file(hash(shape, n_classes, &train));
@@ -92,10 +93,27 @@ impl ImageJudge {
         let test_verdict = classifier.judge(&test.x)?;
         let test_accuracy = test_verdict.accuracy(&test.labels, n_classes).accuracy;
         let dim = test_verdict.dim;
-        let real = classifier.judge(&train.x)?.features;
-        let real = Moments::of(Samples::new(&real, dim)?)?;
+        let mut some = classifier.judge(&train.x)?.features;
+        let real = Moments::of(Samples::new(&some, dim)?)?;
+        some.truncate(N_JUDGED * dim);
         let (n_test, held_out) = (test.labels.len(), test_verdict.features);
-        Ok(Self { classifier, test_accuracy, n_test, real, held_out, dim })
+        Ok(Self { classifier, test_accuracy, n_test, real, some, held_out, dim })
+    }
+
+    /// The Fréchet distance of `n` real images: held-out ones, or if there are fewer, images that the judge learned
+    /// from, drawn with replacement.
+    pub fn floor(&self, n: usize, seed: u64) -> Result<Floor> {
+        let (features, kind): (Cow<'_, [f32]>, _) = match self.held_out.get(..n * self.dim) {
+            Some(held_out) => (held_out.into(), FloorKind::HeldOut),
+            None => {
+                let (stream, n_some) = (NoiseStream::new(seed, Stream::Shuffle), self.some.len() / self.dim);
+                let row = |i: usize| stream.at(i as u64).below(n_some as u64) as usize * self.dim;
+                let rows = (0..n).flat_map(|i| &self.some[row(i)..][..self.dim]);
+                (rows.copied().collect(), FloorKind::Resampled)
+            }
+        };
+        let moments = Moments::of(Samples::new(&features, self.dim)?)?;
+        Ok(Floor { value: frechet(&moments, &self.real)?.distance, kind })
     }
 }
 

@@ -3,16 +3,19 @@
 //! semigroup      E |X_{u,t}(X_{s,u}(I_s)) − X_{s,t}(I_s)|²
 //! invertibility  E |X_{t,s}(X_{s,t}(I_s)) − I_s|²
 //! lagrangian     E |∂_t X_{s,t}(I_s) − v_{t,t}(X_{s,t}(I_s))|²
+//! eulerian       E |∂_s X_{s,t}(I_s) + ∇X_{s,t}(I_s) v_{s,s}(I_s)|²
 //! tangent        E |v_{t,t}(I_t) − b_t(I_t)|², where b_t is known exactly
 //!
 //! Times are uniform with s <= u <= t. Points go through the network in tiles, so that memory stays bounded.
-//! Jumps back in time are not trained by any objective of this version: the invertibility error shows what they are worth.
+//! A conditional model is given the class of the x_1 of each I_s: under another class I_s is no point of its paths.
+//! Only flow map matching trains jumps back in time: of other models the invertibility error shows what such jumps are worth.
 
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::ExactFlow;
 use flowmap_core::{MiddleTime, NoiseStream, Stream, TimeDistribution};
+use flowmap_dual::Dual;
 use flowmap_metrics::{Samples, SquaredError, mean_squared_error};
 use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, TimeColumn, Times, tile_rows};
 use flowmap_sample::base_noise;
@@ -34,12 +37,17 @@ pub struct LawErrors {
     pub invertibility: SquaredError,
     /// The jump's speed against the velocity at its end.
     pub lagrangian: SquaredError,
+    /// The derivative along the flow of the start, which moves no end.
+    pub eulerian: SquaredError,
     /// The velocity against the exact one, where it is known.
     pub tangent: Option<SquaredError>,
 }
 
 impl LawErrors {
-    /// Measures `model` on interpolants between noise and the reference data, with the classes and the guidance of `how`.
+    /// Measures `model` on interpolants between noise and the reference data, with the classes of the data and the
+    /// guidance of `how`; of one class alone if `how` asks for one.
+    ///
+    /// Data without the classes of the model get the classes of `how`.
     ///
     /// # Errors
     /// As the network.
@@ -49,10 +57,12 @@ impl LawErrors {
         let rows = tile_rows(dim);
         for first in (0..N_POINTS).step_by(rows) {
             let n = rows.min(N_POINTS - first);
-            let condition = how.condition(model, first, n, device)?;
+            let (x1, labels) = reference.points(how.seed, first as u64, n, how.class);
+            let labels = labels.or_else(|| how.labels(first, n, &model.config));
+            let condition = how.condition_on(labels, model, n, device)?;
             with_net(model, how, |net| {
                 let map = FlowMap::given(net, &condition);
-                pairs.add(map, &model.config, reference, how.seed, first..first + n, device)
+                pairs.add(map, x1, &model.config, reference, how.seed, first..first + n, device)
             })?;
         }
         pairs.errors()
@@ -66,15 +76,18 @@ struct Pairs {
     semigroup: [Vec<f32>; 2],
     invertibility: [Vec<f32>; 2],
     lagrangian: [Vec<f32>; 2],
+    eulerian: [Vec<f32>; 2],
     /// Empty where no velocity is known exactly.
     tangent: [Vec<f32>; 2],
 }
 
 impl Pairs {
-    /// Adds the points of these numbers.
+    /// Adds the points of these numbers, which lie between noise and the data `x1`.
+    #[expect(clippy::too_many_arguments, reason = "what a law is measured with, each named once")]
     fn add(
         &mut self,
         map: FlowMap<'_, dyn AverageVelocity + '_>,
+        x1: Vec<f32>,
         config: &ModelConfig,
         reference: &Reference,
         seed: u64,
@@ -94,7 +107,7 @@ impl Pairs {
         let base = NoiseStream::new(seed, Stream::Base);
         let x0 = base_noise(&base, points.start as u64, n, shape, config.sigma_data, dtype, device)?;
         let dims: Vec<usize> = [n].iter().chain(shape).copied().collect();
-        let x1 = Tensor::from_vec(reference.draw(seed, points.start as u64, n), dims, device)?;
+        let x1 = Tensor::from_vec(x1, dims, device)?;
         let batch = Batch {
             x0: &x0,
             x1: &x1,
@@ -110,6 +123,12 @@ impl Pairs {
         append(&mut self.semigroup, &two_jumps, &x_st)?;
         append(&mut self.invertibility, &back, &i_s)?;
         append(&mut self.lagrangian, &dt_x_st, &map.velocity(t, &x_st)?)?;
+        // d/ds of X_{s,t}(x_s) along the flow of the model, ∂_s X_{s,t} + ∇X_{s,t} v_{s,s}, in one dual pass.
+        let along = Dual::new(i_s.clone(), map.velocity(s, &i_s)?).map_err(flowmap_nn::Error::from)?;
+        let start = Dual::variable(s.clone()).map_err(flowmap_nn::Error::from)?;
+        let moved = map.jump_dual(&start, &t.into(), &along)?;
+        let moved = moved.tangent_or_zeros().map_err(flowmap_nn::Error::from)?;
+        append(&mut self.eulerian, &moved, &moved.zeros_like()?)?;
         if let Some(flow) = reference.exact() {
             let i_t = batch.i(&times.t)?;
             let v_tt = map.velocity(t, &i_t)?;
@@ -127,6 +146,7 @@ impl Pairs {
             semigroup: error(&self.semigroup)?,
             invertibility: error(&self.invertibility)?,
             lagrangian: error(&self.lagrangian)?,
+            eulerian: error(&self.eulerian)?,
             tangent: (!self.tangent[0].is_empty()).then(|| error(&self.tangent)).transpose()?,
         })
     }

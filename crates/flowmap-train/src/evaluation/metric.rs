@@ -2,40 +2,26 @@
 
 use std::fmt;
 
-use flowmap_core::exact::ExactFlow;
 use flowmap_data::DataConfig;
-use flowmap_metrics::{
-    Bandwidths, CellMasses, Directions, Moments, PaperTarget, Samples, SquareGrid, energy_distance, exact_kl,
-    frechet, mean_squared_error, mmd2, paper_kl, sliced_wasserstein, wasserstein,
-};
-use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::image_judge::N_JUDGED;
-use super::{Drawn, Reference};
+use super::Reference;
+use super::floor::FloorKind;
+use super::measure::cell_masses;
 use crate::presets::nearest;
-use crate::{Error, Result};
-
-/// Samples on each side for sliced W2, whose floor falls slowly beyond.
-const SLICED_SAMPLES: usize = 20_000;
-/// Samples on each side for the energy distance, which costs n².
-const ENERGY_SAMPLES: usize = 10_000;
-/// Samples on each side for MMD, which costs 5 n².
-const MMD_SAMPLES: usize = 4_000;
-/// Samples on each side for exact W2, which costs n³.
-const W2_SAMPLES: usize = 1_024;
-/// Points whose exact end is integrated.
-pub(super) const EXACT_SAMPLES: usize = 4_000;
-/// Samples of the `paper` protocol.
-const PAPER_SAMPLES: usize = 64_000;
+use crate::{Error, Generation, Result, Sampling};
 
 /// Why a metric cannot be computed.
-const NEEDS_MASSES: &str = "needs 2-D data whose cell masses are known exactly";
-const NEEDS_CHECKERBOARD: &str = "is defined for the checkerboard only";
+pub(super) const NEEDS_MASSES: &str = "needs 2-D data whose cell masses are known exactly";
+pub(super) const NEEDS_CHECKERBOARD: &str = "is defined for the checkerboard only";
 const NEEDS_IMAGES: &str = "needs images with labels, for a judge to learn from";
-const NEEDS_CLASSES: &str = "needs samples of known classes, of a conditional model or a file with labels";
-const NEEDS_EXACT_FLOW: &str = "needs a flow map that is known: that of a gaussian_mixture, without labels";
+pub(super) const NEEDS_CLASSES: &str =
+    "needs samples of the classes of the data, of a conditional model or a file with labels";
+pub(super) const NEEDS_EXACT_FLOW: &str =
+    "needs a flow map that is known: that of a gaussian_mixture, without labels";
+const NEEDS_A_MAP: &str =
+    "compares the end with that of the same noise, and `consistency` adds fresh noise on the way";
 
 /// A distance between samples and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,8 +52,10 @@ pub enum Metric {
 pub struct Measured {
     /// The number.
     pub value: f64,
-    /// What exact samples of the same size score, where it is known.
+    /// What exact samples of the same number score, where it is known.
     pub floor: Option<f64>,
+    /// What the floor is.
+    pub floor_kind: Option<FloorKind>,
     /// Everything the metric says, its protocol included.
     pub detail: Value,
 }
@@ -123,13 +111,19 @@ impl Metric {
             Self::KlPaper => "KL(data || model) as arXiv:2505.18825 computes it, 64 000 samples, 50x50 bins",
             Self::SlicedW2 => "sliced W2, 128 directions, at most 20 000 samples a side",
             Self::W2 => "exact W2, at most 1 024 samples a side",
-            Self::Energy => "energy distance 2E|x-y| - E|x-x'| - E|y-y'|, at most 10 000 samples a side",
-            Self::Mmd2 => "unbiased MMD^2, five Gaussian kernels, at most 4 000 samples a side",
+            Self::Energy => {
+                "unbiased energy distance 2E|x-y| - E|x-x'| - E|y-y'|, 0 on average for exact samples, at most 10 000 samples a side"
+            }
+            Self::Mmd2 => {
+                "unbiased MMD^2, five Gaussian kernels by the median distance of the data, 0 on average for exact samples, at most 4 000 samples a side"
+            }
             Self::MapError => "mean squared distance to the exact flow map at the same noise, 4 000 samples",
             Self::ClassAccuracy => {
                 "share of images whose class is seen by a network trained on the data, 10 000 samples"
             }
-            Self::Frechet => "Frechet distance in the features of that network, no FID, 10 000 samples",
+            Self::Frechet => {
+                "Frechet distance to the training images in the features of that network, no FID, 10 000 samples"
+            }
         }
     }
 
@@ -167,7 +161,7 @@ impl Metric {
         let reason = match self {
             Self::KlExact if cell_masses(reference).is_none() => NEEDS_MASSES,
             Self::KlPaper if reference.config() != &DataConfig::default() => NEEDS_CHECKERBOARD,
-            Self::MapError if reference.exact().is_none() => NEEDS_EXACT_FLOW,
+            Self::MapError if reference.exact().is_none() => reference.no_exact().unwrap_or(NEEDS_EXACT_FLOW),
             Self::ClassAccuracy | Self::Frechet if !reference.can_have_judge() => NEEDS_IMAGES,
             Self::ClassAccuracy if !reference.is_of_classes() => NEEDS_CLASSES,
             _ => return Ok(()),
@@ -175,132 +169,20 @@ impl Metric {
         Err(Error::MetricUnavailable { metric: self.name(), reason })
     }
 
-    /// Measures samples.
-    pub(super) fn measure(self, drawn: Drawn<'_>, reference: &Reference, seed: u64) -> Result<Measured> {
-        let Drawn { x, noise, labels } = drawn;
-        let dim: usize = reference.data().shape().iter().product();
-        let all = Samples::new(x, dim)?;
-        let of = |n: usize| -> Result<(Samples<'_>, Vec<f32>)> {
-            let n = n.min(all.n());
-            Ok((Samples::new(&x[..n * dim], dim)?, reference.draw(seed, 0, n)))
-        };
-        let unavailable = |reason| Error::MetricUnavailable { metric: self.name(), reason };
+    /// Whether the metric can be computed of samples that are made so, in these numbers of steps.
+    ///
+    /// # Errors
+    /// [`Error::MetricUnavailable`] with what it needs.
+    pub fn check_sampling(self, how: &Generation, steps: &[u32]) -> Result<()> {
+        let adds_noise = how.sampler == Sampling::Consistency && steps.iter().any(|n| *n > 1);
         match self {
-            Self::KlExact => {
-                let target = cell_masses(reference).ok_or_else(|| unavailable(NEEDS_MASSES))?;
-                let kl = exact_kl(all, &target)?;
-                measured(kl.kl, Some(kl.floor), &kl)
+            // With fresh noise on its way, the end is no function of the start.
+            Self::MapError if adds_noise => {
+                Err(Error::MetricUnavailable { metric: self.name(), reason: NEEDS_A_MAP })
             }
-            Self::KlPaper => {
-                if reference.config() != &DataConfig::default() {
-                    return Err(unavailable(NEEDS_CHECKERBOARD));
-                }
-                let (samples, _) = of(PAPER_SAMPLES)?;
-                let kl = paper_kl(samples, &PaperTarget::checkerboard())?;
-                measured(kl.kl, kl.floor, &kl)
-            }
-            Self::SlicedW2 => {
-                let (samples, data) = of(SLICED_SAMPLES)?;
-                let directions = Directions::uniform(dim, Directions::DEFAULT_COUNT, seed)?;
-                let data = Samples::new(&data, dim)?;
-                let distance = sliced_wasserstein(samples, data, &directions)?;
-                let floor = reference.cached_floor(|| {
-                    // Two disjoint draws; data sets of few samples have no second draw.
-                    let n = samples.n();
-                    reference.data().n_samples().is_none().then_some(())?;
-                    let other = reference.draw(seed, n as u64, n);
-                    let floor =
-                        sliced_wasserstein(Samples::new(&other, dim).ok()?, data, &directions).ok()?;
-                    Some(floor.distance)
-                });
-                measured(distance.distance, floor, &distance)
-            }
-            Self::W2 => {
-                let (samples, data) = of(W2_SAMPLES)?;
-                let distance = wasserstein(samples, Samples::new(&data, dim)?)?;
-                measured(distance.distance, None, &distance)
-            }
-            Self::Energy => {
-                let (samples, data) = of(ENERGY_SAMPLES)?;
-                let distance = energy_distance(samples, Samples::new(&data, dim)?)?;
-                measured(distance.value, None, &distance)
-            }
-            Self::Mmd2 => {
-                let (samples, data) = of(MMD_SAMPLES)?;
-                let data = Samples::new(&data, dim)?;
-                let distance = mmd2(samples, data, &Bandwidths::median_heuristic(samples, data)?)?;
-                measured(distance.unbiased, None, &distance)
-            }
-            Self::MapError => {
-                let noise = noise.ok_or_else(|| unavailable("needs the noise the samples started from"))?;
-                let n = EXACT_SAMPLES.min(all.n()) * dim;
-                let exact =
-                    reference.exact_ends(&noise[..n]).ok_or_else(|| unavailable(NEEDS_EXACT_FLOW))??;
-                let error = mean_squared_error(Samples::new(&x[..n], dim)?, Samples::new(&exact, dim)?)?;
-                measured(error.mean, Some(0.0), &error)
-            }
-            Self::ClassAccuracy => {
-                let labels = labels.ok_or_else(|| unavailable(NEEDS_CLASSES))?;
-                self.check(reference)?;
-                let (judge, n) = (reference.image_judge()?, N_JUDGED.min(all.n()));
-                let verdict = judge.classifier.judge(&x[..n * dim])?;
-                let accuracy = verdict.accuracy(&labels[..n], reference.data().n_classes());
-                let detail =
-                    JudgedBy { metric: &accuracy, test_accuracy: judge.test_accuracy, n_test: judge.n_test };
-                measured(accuracy.accuracy, Some(judge.test_accuracy), &detail)
-            }
-            Self::Frechet => {
-                self.check(reference)?;
-                let (judge, n) = (reference.image_judge()?, N_JUDGED.min(all.n()));
-                let of = |features: &[f32]| -> Result<f64> {
-                    Ok(frechet(&Moments::of(Samples::new(features, judge.dim)?)?, &judge.real)?.distance)
-                };
-                let features = judge.classifier.judge(&x[..n * dim])?.features;
-                let distance = frechet(&Moments::of(Samples::new(&features, judge.dim)?)?, &judge.real)?;
-                // Held-out images, as many as there are samples.
-                let floor = (judge.n_test >= n).then(|| of(&judge.held_out[..n * judge.dim])).transpose()?;
-                let (test_accuracy, n_test) = (judge.test_accuracy, judge.n_test);
-                measured(distance.distance, floor, &JudgedBy { metric: &distance, test_accuracy, n_test })
-            }
+            _ => Ok(()),
         }
     }
-}
-
-/// A number of the judge of images, with what the judge is worth.
-#[derive(Serialize)]
-struct JudgedBy<'a, T> {
-    #[serde(flatten)]
-    metric: &'a T,
-    /// The share of held-out real images that the judge recognizes.
-    test_accuracy: f64,
-    /// Number of held-out images.
-    n_test: usize,
-}
-
-/// X_{0,1} of every row of `noise`, by the exact flow.
-pub(super) fn integrate_to_data(flow: &(impl ExactFlow + Sync), noise: &[f32]) -> Result<Vec<f32>> {
-    let rows: Result<Vec<Vec<f64>>, flowmap_core::Error> = noise
-        .par_chunks_exact(flow.dim())
-        .map(|row| flow.flow_map(0.0, 1.0, &row.iter().copied().map(f64::from).collect::<Vec<_>>()))
-        .collect();
-    Ok(rows?.into_iter().flatten().map(|x| x as f32).collect())
-}
-
-fn measured(value: f64, floor: Option<f64>, detail: &impl Serialize) -> Result<Measured> {
-    Ok(Measured { value, floor, detail: serde_json::to_value(detail).unwrap_or(Value::Null) })
-}
-
-/// The exact masses of 64x64 cells over the extent of the data.
-fn cell_masses(reference: &Reference) -> Option<CellMasses> {
-    let data = reference.data();
-    let grid = match reference.config() {
-        DataConfig::Checkerboard(_) => SquareGrid::EXACT,
-        _ => {
-            let extent = data.extent()?;
-            SquareGrid::new(SquareGrid::EXACT.bins(), -extent, extent).ok()?
-        }
-    };
-    CellMasses::new(grid, data.cell_masses(grid.lo(), grid.hi(), grid.bins())?).ok()
 }
 
 impl fmt::Display for Metric {

@@ -1,54 +1,95 @@
 //! What samples are judged against: a data set, and its exact flow where one is known.
+//!
+//! The reference is the held-out part of the data where they have one that is there, so that a model that repeats its
+//! training samples is not taken for a good one; else the data themselves, generated anew without end, or the finitely
+//! many that the training sees too.
+//! Of finitely many samples none is drawn twice as long as there are enough: an estimator that counts pairs of
+//! different samples would take copies for pairs.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
-use flowmap_core::{InterpolantKind, NoiseStream, Stream};
-use flowmap_data::{DataConfig, DataSet, GaussianMixtureConfig};
+use flowmap_core::{Coupling, InterpolantKind, NoiseStream, Stream};
+use flowmap_data::{DataConfig, DataSet, GaussianMixtureConfig, Warning};
 
+use super::floor::{Floor, FloorKey, FloorKind};
 use super::image_judge::ImageJudge;
-use super::metric::integrate_to_data;
-use crate::Result;
+use super::measure::integrate_to_data;
+use crate::{Error, ModelConfig, Result};
+
+/// Why the exact flow of a mixture says nothing of a model.
+const OF_ALL_CLASSES: &str =
+    "compares with the exact flow of all classes together, and the model is told the class";
+const OF_INDEPENDENT_PAIRS: &str = "compares with the exact flow of independent pairs, and the model was trained with another `coupling`, whose flow is another";
 
 /// Data to judge samples against.
 #[derive(Debug)]
 pub struct Reference {
     config: DataConfig,
+    /// The data to learn from.
     data: Box<dyn DataSet>,
+    /// The part that no training sees, where there is one.
+    held_out: Option<Box<dyn DataSet>>,
     exact: Option<MixtureFlow>,
-    floor: OnceLock<Option<f64>>,
+    /// Why there is no exact flow, although one of these data is known.
+    no_exact: Option<&'static str>,
+    /// Number of classes of the model to be judged, if there is a model.
+    n_classes: Option<usize>,
+    /// Whether the model to be judged learned from these data.
+    is_learned: bool,
+    warnings: Vec<Warning>,
+    floors: Mutex<BTreeMap<FloorKey, Floor>>,
     ends: OnceLock<(Vec<f32>, Vec<f32>)>,
     judge: OnceLock<ImageJudge>,
-    n_classes: Option<usize>,
 }
 
 impl Reference {
-    /// A data set; `interpolant` and `sigma0` of the base say which exact flow is meant.
+    /// A data set, to judge samples of any origin against.
     ///
     /// # Errors
-    /// Where the data cannot be read.
-    pub fn new(config: &DataConfig, interpolant: InterpolantKind, sigma0: f64) -> Result<Self> {
-        let exact = match config {
-            DataConfig::GaussianMixture(mixture) => Some(exact_flow(mixture, interpolant, sigma0)?),
-            _ => None,
-        };
+    /// Where the data cannot be read, or their held-out part does not fit them.
+    pub fn new(config: &DataConfig) -> Result<Self> {
         let (data, config) = (config.build(None)?, config.clone());
+        let mut warnings = data.warnings().to_vec();
+        let held_out = held_out(&config, data.as_ref(), &mut warnings)?;
         Ok(Self {
             config,
             data,
-            exact,
-            floor: OnceLock::new(),
+            held_out,
+            exact: None,
+            no_exact: None,
+            n_classes: None,
+            is_learned: false,
+            warnings,
+            floors: Mutex::default(),
             ends: OnceLock::new(),
             judge: OnceLock::new(),
-            n_classes: None,
         })
     }
 
-    /// The same data for a model of `n_classes` classes, 0 for none.
+    /// A data set, to judge a model against.
     ///
-    /// The exact flow is that of all classes together: the map of a conditional model is another.
-    pub fn given_classes(self, n_classes: usize) -> Self {
-        Self { exact: self.exact.filter(|_| n_classes == 0), n_classes: Some(n_classes), ..self }
+    /// The exact flow is known of a mixture of Gaussians, for a model of all classes together that learned independent
+    /// pairs.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); where the exact flow of the data cannot be computed.
+    pub fn for_model(config: &DataConfig, model: &ModelConfig) -> Result<Self> {
+        let mut reference = Self::new(config)?;
+        reference.n_classes = Some(model.n_classes);
+        reference.is_learned = *config == model.data;
+        if let DataConfig::GaussianMixture(mixture) = config {
+            let coupling = model.trained.as_ref().map(|trained| trained.coupling);
+            match coupling {
+                _ if model.n_classes > 0 => reference.no_exact = Some(OF_ALL_CLASSES),
+                None | Some(Coupling::Independent {}) => {
+                    reference.exact = Some(exact_flow(mixture, model.interpolant, model.sigma_data)?);
+                }
+                Some(_) => reference.no_exact = Some(OF_INDEPENDENT_PAIRS),
+            }
+        }
+        Ok(reference)
     }
 
     /// The kind of the data set.
@@ -56,31 +97,118 @@ impl Reference {
         self.config.kind()
     }
 
-    /// The data set.
+    /// The kind of the data set, and which of its samples are drawn.
+    pub fn description(&self) -> String {
+        let (name, n) = (self.name(), self.set().n_samples());
+        match (n, &self.held_out) {
+            (None, _) => format!("{name}, drawn anew"),
+            (Some(n), Some(_)) => format!("{name}, the {n} held-out samples"),
+            (Some(n), None) if self.is_learned => format!("{name}, the {n} training samples"),
+            (Some(n), None) => format!("{name}, its {n} samples"),
+        }
+    }
+
+    /// The data to learn from.
     pub fn data(&self) -> &dyn DataSet {
         self.data.as_ref()
     }
 
-    /// Its exact flow from the base, where it is known.
+    /// The data that samples are compared with.
+    fn set(&self) -> &dyn DataSet {
+        self.held_out.as_deref().unwrap_or(self.data.as_ref())
+    }
+
+    /// What is probably not meant as it is in these data.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The exact flow from the base, where it is known for the model to be judged.
     pub fn exact(&self) -> Option<&MixtureFlow> {
         self.exact.as_ref()
     }
 
-    /// Samples `first..first + n` of the data that no training sees, row-major.
+    /// Why the model is not judged by the exact flow, although that of these data is known.
+    pub(super) fn no_exact(&self) -> Option<&'static str> {
+        self.no_exact
+    }
+
+    /// The share of each class, for labels of samples of a model of these classes; `None` where they are not known.
+    pub(super) fn class_shares(&self) -> Option<Vec<f64>> {
+        let n_classes = self.data.n_classes();
+        (n_classes > 0 && self.n_classes == Some(n_classes)).then(|| self.data.class_shares())
+    }
+
+    /// Samples `first..first + n` of the reference, row-major.
     pub fn draw(&self, seed: u64, first: u64, n: usize) -> Vec<f32> {
-        let dim: usize = self.data.shape().iter().product();
         let stream = NoiseStream::new(seed, Stream::Evaluation);
-        let mut x = vec![0f32; n * dim];
-        for (row, index) in x.chunks_exact_mut(dim.max(1)).zip(first..) {
-            self.data.draw(&stream, index, row);
-        }
-        x
+        drawn(self.set(), &stream, first..first + n as u64)
     }
 
     /// The classes of the samples that [`draw`](Self::draw) gives for the same numbers; empty without classes.
     pub fn draw_labels(&self, seed: u64, first: u64, n: usize) -> Vec<u32> {
         let stream = NoiseStream::new(seed, Stream::Evaluation);
-        (first..first + n as u64).filter_map(|index| self.data.draw(&stream, index, &mut [])).collect()
+        (first..first + n as u64).filter_map(|index| self.set().draw(&stream, index, &mut [])).collect()
+    }
+
+    /// Points `first..first + n` for a model, with the class of each where the classes of data and model are the same
+    /// ones; points of one class alone if there is one.
+    pub(super) fn points(
+        &self,
+        seed: u64,
+        first: u64,
+        n: usize,
+        class: Option<u32>,
+    ) -> (Vec<f32>, Option<Vec<u32>>) {
+        /// Between the first and the second try at a point of a class, in numbers of samples.
+        const APART: u64 = 1 << 40;
+        let has_labels = self.n_classes.is_some_and(|n| n > 0 && n == self.data.n_classes());
+        let has = |set: &dyn DataSet, class: u32| {
+            has_labels && set.class_shares().get(class as usize).is_some_and(|share| *share > 0.0)
+        };
+        let class = class.filter(|class| has(self.data(), *class));
+        // A held-out part may lack a class.
+        let set = if class.is_none_or(|class| has(self.set(), class)) { self.set() } else { self.data() };
+        let dim = set.shape().iter().product::<usize>().max(1);
+        let stream = NoiseStream::new(seed, Stream::Evaluation);
+        let (mut x, mut labels) = (vec![0f32; n * dim], Vec::new());
+        for (row, index) in x.chunks_exact_mut(dim).zip(first..) {
+            let tries = (0..).map(|k: u64| index.wrapping_add(k.wrapping_mul(APART)));
+            let fits = |label: Option<u32>| class.is_none() || label == class;
+            let mut label = None;
+            for index in tries {
+                label = set.draw(&stream, index, row);
+                if fits(label) {
+                    break;
+                }
+            }
+            labels.extend(label);
+        }
+        (x, has_labels.then_some(labels))
+    }
+
+    /// How many different samples there are to compare `n` with.
+    pub(super) fn n_different(&self, n: usize) -> usize {
+        n.min(usize::try_from(self.set().n_samples().unwrap_or(u64::MAX)).unwrap_or(usize::MAX))
+    }
+
+    /// `n` exact samples that are not those of [`draw`](Self::draw), as far as there are others, and what they are.
+    pub(super) fn second_draw(&self, seed: u64, n: usize) -> (Vec<f32>, FloorKind) {
+        let stream = NoiseStream::new(seed, Stream::Evaluation);
+        let kind = match (self.data.n_samples(), &self.held_out) {
+            (None, _) => {
+                return (drawn(self.set(), &stream, n as u64..2 * n as u64), FloorKind::SecondDraw);
+            }
+            (Some(n_train), Some(_)) if n as u64 <= n_train => {
+                return (drawn(self.data(), &stream, 0..n as u64), FloorKind::HeldOut);
+            }
+            (Some(_), Some(_)) => FloorKind::HeldOut,
+            (Some(_), None) => FloorKind::Resampled,
+        };
+        let n_samples = self.data.n_samples().unwrap_or(1).max(1);
+        let rows = NoiseStream::new(seed, Stream::Shuffle);
+        let rows = (0..n as u64).map(|i| rows.at(i).below(n_samples));
+        (drawn(self.data(), &stream, rows), kind)
     }
 
     /// Whether samples can be judged by a network that is trained on the data.
@@ -88,9 +216,9 @@ impl Reference {
         ImageJudge::is_possible(self.data.as_ref())
     }
 
-    /// Whether the samples that are judged are of classes, as far as that is known.
+    /// Whether the samples that are judged are of the classes of the data, as far as that is known.
     pub(super) fn is_of_classes(&self) -> bool {
-        self.n_classes.is_none_or(|n| n > 0)
+        self.n_classes.is_none_or(|n| n == self.data.n_classes())
     }
 
     /// The judge of images, trained when it is first asked for.
@@ -98,7 +226,7 @@ impl Reference {
         if let Some(judge) = self.judge.get() {
             return Ok(judge);
         }
-        let judge = ImageJudge::of(&self.config, self.data.as_ref())?;
+        let judge = ImageJudge::of(&self.config, self.data.as_ref(), self.held_out.as_deref())?;
         Ok(self.judge.get_or_init(|| judge))
     }
 
@@ -107,9 +235,15 @@ impl Reference {
         &self.config
     }
 
-    /// The floor of sliced W2, computed once.
-    pub(super) fn cached_floor(&self, compute: impl FnOnce() -> Option<f64>) -> Option<f64> {
-        *self.floor.get_or_init(compute)
+    /// A floor, computed once for each of its keys.
+    pub(super) fn floor(&self, key: FloorKey, compute: impl FnOnce() -> Result<Floor>) -> Result<Floor> {
+        let known = self.floors.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if let Some(floor) = known {
+            return Ok(floor);
+        }
+        let floor = compute()?;
+        self.floors.lock().unwrap_or_else(PoisonError::into_inner).insert(key, floor);
+        Ok(floor)
     }
 
     /// X_{0,1} of every row of `noise` by the exact flow, computed once for the same noise.
@@ -126,6 +260,61 @@ impl Reference {
     }
 }
 
+/// The samples of these numbers, row-major.
+fn drawn(set: &dyn DataSet, stream: &NoiseStream, indices: impl Iterator<Item = u64>) -> Vec<f32> {
+    let dim: usize = set.shape().iter().product();
+    let mut x = Vec::new();
+    let mut row = vec![0f32; dim];
+    for index in indices {
+        set.draw(stream, index, &mut row);
+        x.extend_from_slice(&row);
+    }
+    x
+}
+
+/// The held-out part of the data; without its files, `None` and a warning.
+fn held_out(
+    config: &DataConfig,
+    data: &dyn DataSet,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Box<dyn DataSet>>> {
+    use std::io::ErrorKind::NotFound;
+    let Some(other) = config.held_out() else { return Ok(None) };
+    let set = match other.build(None) {
+        Ok(set) => set,
+        Err(error) => {
+            let is_absent = match &error {
+                flowmap_data::Error::MissingFile { .. } | flowmap_data::Error::NotInstalled { .. } => true,
+                flowmap_data::Error::Io { source, .. } => source.kind() == NotFound,
+                _ => false,
+            };
+            if !is_absent {
+                return Err(error.into());
+            }
+            warnings.push(Warning {
+                subject: format!("data `{}`", config.kind()),
+                seen: format!("the held-out part is not there ({error})"),
+                consequence: "samples are compared with the training samples, so that a model which repeats them scores well".into(),
+                remedy: "put its files into `data.path`".into(),
+            });
+            return Ok(None);
+        }
+    };
+    let kind = config.kind();
+    if data.shape() != set.shape() {
+        let (expected, found) =
+            (format!("samples of shape {:?}", data.shape()), format!("{:?}", set.shape()));
+        return Err(Error::HeldOut { kind, expected, found });
+    }
+    if set.n_classes() > data.n_classes() {
+        let (expected, found) =
+            (format!("labels below {}", data.n_classes()), (set.n_classes() - 1).to_string());
+        return Err(Error::HeldOut { kind, expected, found });
+    }
+    warnings.extend(set.warnings().iter().filter(|warning| !data.warnings().contains(warning)).cloned());
+    Ok(Some(set))
+}
+
 fn exact_flow(
     mixture: &GaussianMixtureConfig,
     interpolant: InterpolantKind,
@@ -134,7 +323,7 @@ fn exact_flow(
     Ok(MixtureFlow::new(interpolant, sigma0, &components(mixture))?)
 }
 
-/// The components of the data.
+/// The components of the data, without those that nothing is drawn from.
 pub(crate) fn components(mixture: &GaussianMixtureConfig) -> Vec<Component> {
     let at = |values: &[f64], k: usize| values.get(k).or(values.first()).copied().unwrap_or(1.0);
     let component = |(k, mean): (usize, &Vec<f64>)| Component {
@@ -142,5 +331,5 @@ pub(crate) fn components(mixture: &GaussianMixtureConfig) -> Vec<Component> {
         mean: mean.clone(),
         covariance: Covariance::Isotropic(at(&mixture.stds, k)),
     };
-    mixture.means.iter().enumerate().map(component).collect()
+    mixture.means.iter().enumerate().map(component).filter(|component| component.weight > 0.0).collect()
 }
