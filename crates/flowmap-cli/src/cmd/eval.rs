@@ -66,14 +66,12 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
         interval: interval(args.guidance_interval.as_deref())?,
         ..Generation::new(args.num, args.seed)
     };
+    let steps: Vec<u32> = args.steps.iter().map(|steps| steps.get()).collect();
     // A metric that was asked for is not left out.
-    metrics
-        .iter()
-        .try_for_each(|m| m.check(&reference).and_then(|()| m.check_sampling(&how, &args.steps)))?;
+    metrics.iter().try_for_each(|m| m.check(&reference).and_then(|()| m.check_sampling(&how, &steps)))?;
     let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);
-    let steps: Vec<u32> = args.steps.iter().map(|steps| steps.get()).collect();
     let evaluation = evaluate(&model, &reference, &metrics, &steps, &how, &device, progress)?;
     bar.finish_and_clear();
     Ok(evaluation)
