@@ -203,9 +203,9 @@ pub struct SampleArgs {
     /// consistency jumps to the data and adds fresh noise, for models that learned no other jumps.
     #[arg(long, default_value = "flow_map")]
     pub sampler: String,
-    /// The class of all samples; without it, all classes in turn.
+    /// The class of all samples, by its number or its name; without it, all classes in turn.
     #[arg(long, value_name = "C")]
-    pub class: Option<u32>,
+    pub class: Option<String>,
     /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
     #[arg(long, value_name = "W")]
     pub guidance: Option<f64>,

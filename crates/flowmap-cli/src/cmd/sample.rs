@@ -13,7 +13,7 @@ use flowmap_train::{
 use super::{Usage, check_guidance, check_place, guide, interval, weights};
 use crate::args::SampleArgs;
 use crate::device::device;
-use crate::progress::sampling_bar;
+use crate::progress::{sampling_bar, warn};
 use crate::table;
 
 /// Most images in a picture.
@@ -37,9 +37,12 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         args.sampler.parse().map_err(|e: flowmap_sample::Error| Usage(format!("--sampler: {e}")))?;
     check_guidance(args.guidance)?;
     let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
+    let class = args.class.as_deref().map(|class| model.config.class_of(class)).transpose()?;
+    let (class, doubt) = class.unzip();
+    warn(doubt.flatten().as_slice());
     let how = Generation {
         sampler,
-        class: args.class,
+        class,
         guidance: args.guidance,
         guide: guide(args.guide.as_deref(), &device)?,
         interval: interval(args.guidance_interval.as_deref())?,
