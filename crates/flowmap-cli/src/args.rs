@@ -222,9 +222,10 @@ pub struct SampleArgs {
     /// midpoint, heun and rk4 integrate the velocity field; consistency jumps to the data and adds fresh noise.
     #[arg(long, value_name = "NAME")]
     pub sampler: Option<String>,
-    /// The class of all samples; without it, classes are drawn by their shares in the training data.
+    /// The class of all samples, by its number or its name; without it, classes are drawn by their shares in the training
+    /// data.
     #[arg(long, value_name = "C")]
-    pub class: Option<u32>,
+    pub class: Option<String>,
     /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
     #[arg(long, value_name = "W")]
     pub guidance: Option<f64>,

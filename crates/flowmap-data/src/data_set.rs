@@ -82,6 +82,11 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Where the samples were read from, for people; `None` where they are generated.
+    fn source(&self) -> Option<&str> {
+        None
+    }
+
     /// Names of the classes, in the order of their labels; empty if the classes have numbers only.
     fn class_names(&self) -> &[String] {
         &[]

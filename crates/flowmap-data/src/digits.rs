@@ -47,7 +47,8 @@ pub fn digits() -> Result<FiniteSet> {
         values.extend(numbers.clone().take(SIDE * SIDE).map(|pixel| f32::from(pixel) / 8.0 - 1.0));
         labels.extend(numbers.skip(SIDE * SIDE).map(u32::from));
     }
-    FiniteSet::new("digits", vec![1, SIDE, SIDE], values, Some(labels))
+    let digits = FiniteSet::new("digits", vec![1, SIDE, SIDE], values, Some(labels))?;
+    Ok(digits.with_class_names((0..10).map(|digit| digit.to_string())))
 }
 
 #[cfg(test)]

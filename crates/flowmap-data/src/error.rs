@@ -1,10 +1,16 @@
 //! What can be wrong with a data set: its config or its file.
 
 mod format_fault;
+mod jpeg_fault;
+mod png_fault;
+mod record_fault;
 
 use std::path::PathBuf;
 
 pub use format_fault::FormatFault;
+pub use jpeg_fault::JpegFault;
+pub use png_fault::PngFault;
+pub use record_fault::RecordFault;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -60,6 +66,54 @@ pub enum Error {
         wanted: String,
         /// Names of the files that are there.
         found: Vec<String>,
+    },
+    /// The files of a split are not there.
+    #[error("{}: expected files of the split `{wanted}`, found {}", path.display(), splits(found))]
+    MissingSplit {
+        /// The folder.
+        path: PathBuf,
+        /// The split of the config.
+        wanted: &'static str,
+        /// The splits that the names of the files tell.
+        found: Vec<String>,
+    },
+    /// The names of some files tell their split, and those of others do not.
+    #[error(
+        "{}: expected the name of every file to tell its split, as that of {told} does, or of none, found {untold}; set `path` to one file, or `split` to \"all\"",
+        path.display()
+    )]
+    UnclearSplit {
+        /// The folder.
+        path: PathBuf,
+        /// A file whose name tells its split.
+        told: String,
+        /// A file whose name does not.
+        untold: String,
+    },
+    /// A folder has the files of several data sets.
+    #[error("{}: expected the files of one data set, found some in each of {}; set `path` to one of them", path.display(), list(found))]
+    SeveralSets {
+        /// The folder.
+        path: PathBuf,
+        /// The folders in it that have files.
+        found: Vec<String>,
+    },
+    /// Folders lie in each other deeper than any data set has them, or in a circle.
+    #[error("{}: expected folders in at most {max} others, found more", path.display())]
+    TooDeep {
+        /// The innermost folder.
+        path: PathBuf,
+        /// How many are followed.
+        max: usize,
+    },
+    /// A folder stands among the images of a class.
+    #[error(
+        "{}: expected an image, as its neighbors are, found a folder; set `path` to the folder whose subfolders are the classes",
+        path.display()
+    )]
+    FolderInClass {
+        /// The folder.
+        path: PathBuf,
     },
     /// A file stands beside the subfolders that are the classes.
     #[error("{}: expected a subfolder, a class, as its neighbors are, found a file", path.display())]
@@ -314,51 +368,12 @@ pub enum Error {
     },
 }
 
-/// What is wrong with one image of many.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordFault {
-    /// A file that is no image, or a damaged one.
-    #[error("expected a PNG or JPEG image, found {message}")]
-    NotAnImage {
-        /// What the decoder says.
-        message: String,
-    },
-    /// An image of another shape than those before it.
-    #[error("expected an image of {} x {} pixels and {} channels, found {} x {} and {}",
-            expected[1], expected[2], expected[0], found[1], found[2], found[0])]
-    OtherShape {
-        /// `[C, H, W]` of the others.
-        expected: [usize; 3],
-        /// `[C, H, W]` of this one.
-        found: [usize; 3],
-    },
-    /// An image that is smaller than what is to be cut out of it.
-    #[error(
-        "expected an image of at least {side} x {side} pixels, found {height} x {width} (height x width)"
-    )]
-    TooSmall {
-        /// Side of the square to cut out.
-        side: u32,
-        /// Height of the image.
-        height: u32,
-        /// Width of the image.
-        width: u32,
-    },
-    /// A record that the reader of the file cannot make sense of.
-    #[error("expected a record that can be read, found: {message}")]
-    Unreadable {
-        /// What the reader says.
-        message: String,
-    },
-    /// A class that is no number, or beyond the classes.
-    #[error("expected a class, a whole number from 0 to {max}, found {found:?}")]
-    Class {
-        /// The largest class.
-        max: u32,
-        /// The text.
-        found: String,
-    },
+/// The splits that files tell, for a message.
+fn splits(found: &[String]) -> String {
+    if found.is_empty() {
+        return "files whose names tell no split".into();
+    }
+    format!("those of {}; set `split`", list(found))
 }
 
 /// A list for a message: the first entries, each in quotes, and how many more.

@@ -29,6 +29,7 @@ pub struct FiniteSet {
     n_classes: usize,
     sigma: f64,
     extent: Option<f64>,
+    class_names: Vec<String>,
 }
 
 impl FiniteSet {
@@ -73,7 +74,8 @@ impl FiniteSet {
         }
         let reach = values.iter().fold(0.0f32, |reach, value| reach.max(value.abs()));
         let extent = (shape == [2]).then_some(PLOT_MARGIN * f64::from(reach));
-        Ok(Self { name, shape, values, labels, noise: None, n_samples, n_classes, sigma, extent })
+        let (noise, class_names) = (None, Vec::new());
+        Ok(Self { name, shape, values, labels, noise, n_samples, n_classes, sigma, extent, class_names })
     }
 
     /// The same samples, each with the noise that it came from, in the same rows.
@@ -91,6 +93,12 @@ impl FiniteSet {
         self.sigma = (square / noise.values.len() as f64).sqrt();
         self.noise = Some(noise.values);
         Ok(self)
+    }
+
+    /// The same samples, whose classes have these names, in the order of their labels.
+    pub(crate) fn with_class_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.class_names = names.into_iter().collect();
+        self
     }
 
     /// The noise of each sample, if there is any.
@@ -167,6 +175,14 @@ impl DataSet for FiniteSet {
 
     fn extent(&self) -> Option<f64> {
         self.extent
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn source(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }
 

@@ -5,13 +5,19 @@ mod cifar;
 mod encoded;
 mod fashion_mnist;
 mod folder;
+#[cfg(any(feature = "parquet", feature = "webdataset"))]
+mod gathered;
 mod idx;
+mod jpeg;
 mod latents;
+mod left_over;
 mod parquet;
+mod png;
 mod set;
 #[cfg(any(feature = "parquet", feature = "webdataset"))]
 mod shards;
 mod skipped;
+mod split;
 mod webdataset;
 
 pub use arrays::{ImagesConfig, Layout};
@@ -24,4 +30,5 @@ pub use latents::{LatentSet, LatentsConfig};
 pub use parquet::ParquetConfig;
 pub use set::ImageSet;
 pub use skipped::Skipped;
+pub use split::FileSplit;
 pub use webdataset::WebdatasetConfig;

@@ -21,7 +21,7 @@ pub use batch::{Batch, batch, batch_noise};
 pub use config::{DataConfig, Declared};
 pub use data_set::DataSet;
 pub use digits::{DigitsConfig, digits};
-pub use error::{Error, FormatFault, RecordFault, Result};
+pub use error::{Error, FormatFault, JpegFault, PngFault, RecordFault, Result};
 pub use finite::FiniteSet;
 pub use generated::{
     Checkerboard, CheckerboardConfig, EightGaussiansConfig, GaussianMixture, GaussianMixtureConfig, Moons,
@@ -29,9 +29,9 @@ pub use generated::{
     SwissRollConfig,
 };
 pub use image::{
-    Channels, Cifar10Config, Cifar100Config, CifarLabels, FashionMnistConfig, IdxConfig, ImageFolderConfig,
-    ImageSet, ImagesConfig, LatentSet, LatentsConfig, Layout, ParquetConfig, Skipped, Split,
-    WebdatasetConfig,
+    Channels, Cifar10Config, Cifar100Config, CifarLabels, FashionMnistConfig, FileSplit, IdxConfig,
+    ImageFolderConfig, ImageSet, ImagesConfig, LatentSet, LatentsConfig, Layout, ParquetConfig, Skipped,
+    Split, WebdatasetConfig,
 };
 pub use points::{Column, PointsConfig};
 pub use shuffle::Permutation;

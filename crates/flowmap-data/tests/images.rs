@@ -38,6 +38,7 @@ fn idx_files_are_read_plain_or_packed() {
     assert_eq!((plain.shape(), plain.n_classes()), (&[1, 1, 2][..], 3));
     let expected: Vec<_> = (0..3).map(|i| (vec![10 * i, 10 * i + 1], Some(i as u32))).collect();
     assert_eq!(epoch(plain.as_ref()), expected);
+    fs::write(dir.path().join("._train-images-idx3-ubyte"), "left by a system").unwrap();
     for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"] {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(&fs::read(dir.path().join(name)).unwrap()).unwrap();
@@ -94,6 +95,51 @@ fn cut_gzip_is_named_with_its_record() {
 }
 
 #[test]
+fn images_are_transposed_as_the_config_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |prefix: &str| {
+        let images = idx(&[2, 2, 3], &[0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15]);
+        fs::write(dir.path().join(format!("{prefix}train-images-idx3-ubyte")), images).unwrap();
+        fs::write(dir.path().join(format!("{prefix}train-labels-idx1-ubyte")), idx(&[2], &[0, 1])).unwrap();
+    };
+    write("emnist-letters-");
+    let set = build(dir.path(), &format!("{IDX}\ntranspose = true")).unwrap();
+    assert_eq!((set.shape(), set.warnings().len()), (&[1, 3, 2][..], 0));
+    let expected = [(vec![0, 3, 1, 4, 2, 5], Some(0)), (vec![10, 13, 11, 14, 12, 15], Some(1))];
+    assert_eq!(epoch(set.as_ref()), expected);
+    // Of EMNIST one has to say.
+    let set = build(dir.path(), IDX).unwrap();
+    let warning = set.warnings()[0].to_string();
+    assert!(warning.contains(
+        "emnist-letters-train-images-idx3-ubyte: images of EMNIST have rows and columns exchanged"
+    ));
+    assert!(
+        warning.ends_with("set `data.transpose` to true to turn them, or to false if they stand upright")
+    );
+    assert_eq!(build(dir.path(), &format!("{IDX}\ntranspose = false")).unwrap().warnings().len(), 0);
+    assert!(build(idx_dir().path(), IDX).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn packed_files_that_differ_from_their_checksum_are_named() {
+    let dir = idx_dir();
+    let plain = dir.path().join("train-images-idx3-ubyte");
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&fs::read(&plain).unwrap()).unwrap();
+    let packed = packed.finish().unwrap();
+    fs::remove_file(plain).unwrap();
+    let path = dir.path().join("train-images-idx3-ubyte.gz");
+    let mut damaged = packed.clone();
+    let checksum = packed.len() - 8;
+    damaged[checksum] ^= 1;
+    for bytes in [&damaged[..], &packed[..packed.len() - 3]] {
+        fs::write(&path, bytes).unwrap();
+        let message = refusal(dir.path(), IDX);
+        assert!(message.contains("train-images-idx3-ubyte.gz: "), "{message}");
+    }
+}
+
+#[test]
 fn missing_fashion_mnist_says_how_to_install_it() {
     let dir = tempfile::tempdir().unwrap();
     let message = refusal(dir.path(), "kind = 'fashion_mnist'\npath = 'nowhere'");
@@ -138,9 +184,12 @@ fn cifar_records_are_label_and_planes() {
     assert_eq!((ten.shape(), ten.n_samples(), ten.n_classes()), (&[3, 32, 32][..], Some(10), 10));
     let first = &epoch(ten.as_ref())[0];
     assert_eq!((first.0[0], first.0[1024], first.0[3071], first.1), (0, 50, 100, Some(3)));
+    assert_eq!((ten.class_names().len(), ten.class_names()[3].as_str()), (10, "cat"));
     let fine = build(dir.path(), "kind = 'cifar100'\npath = '.'").unwrap();
     assert_eq!((fine.n_classes(), epoch(fine.as_ref())[1].1), (100, Some(7)));
+    assert_eq!((fine.class_names().len(), fine.class_names()[99].as_str()), (100, "worm"));
     let coarse = build(dir.path(), "kind = 'cifar100'\npath = '.'\nlabels = 'coarse'").unwrap();
+    assert_eq!((coarse.class_names().len(), coarse.class_names()[19].as_str()), (20, "vehicles_2"));
     assert_eq!((coarse.n_classes(), epoch(coarse.as_ref())[0].1), (20, Some(19)));
 }
 
@@ -201,14 +250,14 @@ fn wrong_files_among_images_are_named() {
     let dir = folder();
     let cats = dir.path().join("pets/cats");
     fs::write(cats.join("notes.txt"), "meow").unwrap();
-    let text = "pets/cats/notes.txt: expected a PNG or JPEG image, found other bytes";
+    let text = "pets/cats/notes.txt: expected a PNG, JPEG or WebP image, found other bytes";
     assert_eq!(refusal(dir.path(), FOLDER), text);
     assert_eq!(skips(dir.path(), FOLDER), (1, 4, text.into()));
     fs::write(cats.join("notes.txt"), picture(5, 3, 0)).unwrap();
     let size = "pets/cats/notes.txt: expected an image of 3 x 4 pixels and 3 channels, found 3 x 5 and 3";
     assert_eq!(refusal(dir.path(), FOLDER), size);
     fs::write(cats.join("notes.txt"), &picture(4, 3, 0)[..40]).unwrap();
-    assert!(refusal(dir.path(), FOLDER).starts_with("pets/cats/notes.txt: expected a PNG or JPEG image"));
+    assert!(refusal(dir.path(), FOLDER).starts_with("pets/cats/notes.txt: expected a whole PNG image"));
     fs::write(dir.path().join("pets/readme"), "x").unwrap();
     assert!(refusal(dir.path(), FOLDER).starts_with("pets/readme: expected a subfolder"));
     assert!(refusal(dir.path(), "kind = 'image_folder'\npath = 'none'").starts_with("reading none"));

@@ -144,10 +144,11 @@ fn columns_of_bytes_have_any_name_and_need_no_classes() {
 #[test]
 fn wrong_records_are_named_and_passed_over() {
     let text = folder(&[vec![good(0)], vec![good(1), (Some(b"hello".to_vec()), Some(1)), good(2)]]);
-    let message = "0.parquet, record 2 (counted from 0): expected a PNG or JPEG image, found other bytes";
+    let message =
+        "0.parquet, record 2 (counted from 0): expected a PNG, JPEG or WebP image, found other bytes";
     assert_eq!(refusal(text.path(), ""), (message.into(), 1, 3));
     let none = folder(&[vec![good(0), (None, Some(1)), good(2)]]);
-    let message = "0.parquet, record 1 (counted from 0): expected a PNG or JPEG image, found no bytes";
+    let message = "0.parquet, record 1 (counted from 0): expected a PNG, JPEG or WebP image, found no bytes";
     assert_eq!(refusal(none.path(), ""), (message.into(), 1, 2));
     let size = folder(&[vec![good(0), (Some(picture(4, 1)), Some(1)), good(2)]]);
     let message = "0.parquet, record 1 (counted from 0): expected an image of 2 x 3 pixels and 3 channels, found 2 x 4 and 3";
@@ -182,4 +183,101 @@ fn cut_foreign_and_damaged_files_are_named() {
     fs::write(&path, &damaged).unwrap();
     let (message, ..) = refusal(dir.path(), "");
     assert!(message.starts_with("0.parquet"), "{message}");
+}
+
+#[test]
+fn every_compression_of_the_hub_is_read() {
+    use parquet::basic::{BrotliLevel, GzipLevel};
+    let all = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ];
+    for compression in all {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("parts")).unwrap();
+        write_structs(&dir.path().join("parts/0.parquet"), &[(0..3).map(good).collect()], compression);
+        assert_eq!(build(dir.path(), "").unwrap().n_samples(), Some(3), "{compression}");
+    }
+}
+
+#[test]
+fn splits_of_files_are_never_mixed() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, records: Vec<Record>| {
+        let path = dir.path().join("parts").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write_structs(&path, &[records], Compression::SNAPPY);
+    };
+    write("data/train-00000-of-00002.parquet", (0..3).map(good).collect());
+    write("data/train-00001-of-00002.parquet", (3..6).map(good).collect());
+    write("data/test-00000-of-00001.parquet", (0..2).map(good).collect());
+    fs::write(dir.path().join("parts/README.md"), "text").unwrap();
+    for path in ["parts", "parts/data"] {
+        let read = |more: &str| {
+            let config = format!("kind = 'parquet'\npath = '{path}'\n{more}");
+            toml::from_str::<DataConfig>(&config).unwrap().build(Some(dir.path()))
+        };
+        let set = read("").unwrap();
+        assert_eq!((set.n_samples(), set.n_classes()), (Some(6), 6));
+        assert!(set.source().unwrap().ends_with("(split train, 2 of 3 files)"));
+        assert_eq!(read("split = 'test'").unwrap().n_samples(), Some(2));
+        assert_eq!(read("split = 'all'").unwrap().n_samples(), Some(8));
+        let message = read("split = 'validation'").unwrap_err().to_string();
+        assert!(message.ends_with(
+            "expected files of the split `validation`, found those of `train`, `test`; set `split`"
+        ));
+    }
+    write("data/more.parquet", vec![good(0)]);
+    let message = build(dir.path(), "").unwrap_err().to_string();
+    assert!(message.contains("expected the name of every file to tell its split"), "{message}");
+    fs::remove_file(dir.path().join("parts/data/more.parquet")).unwrap();
+    write("other/train-00000-of-00001.parquet", vec![good(0)]);
+    let message = build(dir.path(), "").unwrap_err().to_string();
+    assert!(message.ends_with("parts: expected the files of one data set, found some in each of `data`, `other`; set `path` to one of them"), "{message}");
+    fs::remove_dir_all(dir.path().join("parts")).unwrap();
+    // Folders tell the split as well.
+    write("train/0000.parquet", vec![good(0)]);
+    write("validation/0000.parquet", vec![good(1), good(2)]);
+    assert_eq!(build(dir.path(), "split = 'validation'").unwrap().n_samples(), Some(2));
+    fs::remove_dir_all(dir.path().join("parts")).unwrap();
+    fs::create_dir(dir.path().join("parts")).unwrap();
+    fs::write(dir.path().join("parts/x.csv"), "text").unwrap();
+    let message = build(dir.path(), "").unwrap_err().to_string();
+    assert!(message.ends_with("parts: expected a file that ends in .parquet, found `x.csv`"), "{message}");
+}
+
+#[test]
+fn images_of_a_file_without_classes_among_others_are_named() {
+    let dir = folder(&[vec![good(0), good(1)]]);
+    let path = dir.path().join("parts/1.parquet");
+    let schema = Arc::new(parse_message_type("message schema { required binary image; }").unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let pictures = [ByteArray::from(picture(3, 1)), ByteArray::from(picture(3, 2))];
+    column.typed::<ByteArrayType>().write_batch(&pictures, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let message = "1.parquet, record 0 (counted from 0): expected a class, as other images have, found none";
+    assert_eq!(refusal(dir.path(), ""), (message.into(), 2, 2));
+}
+
+#[test]
+fn cut_jpeg_images_are_named_and_passed_over() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images/progressive.jpg");
+    let jpeg = fs::read(golden).unwrap();
+    let cut = jpeg[..jpeg.len() / 2].to_vec();
+    let dir = folder(&[vec![(Some(jpeg), Some(0)), (Some(cut), Some(1))]]);
+    let (message, n, kept) = refusal(dir.path(), "");
+    assert!(
+        message.starts_with("0.parquet, record 1 (counted from 0): expected a whole JPEG image"),
+        "{message}"
+    );
+    assert_eq!((n, kept), (1, 1));
 }

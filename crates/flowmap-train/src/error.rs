@@ -332,6 +332,16 @@ pub enum Error {
         /// The coupling that the model was trained with.
         coupling: &'static str,
     },
+    /// A class was asked for by a name that no class has.
+    #[error("class `{found}`: expected a number, or one of {}{}", shown(names), hint(nearest.as_deref()))]
+    ClassName {
+        /// The name asked for.
+        found: String,
+        /// The name that is most like it.
+        nearest: Option<String>,
+        /// The names of all classes; none where they have numbers only.
+        names: Vec<String>,
+    },
     /// Guidance needs a model with classes.
     #[error("guidance needs a class-conditional model, this one has no classes")]
     NotConditional,
@@ -429,6 +439,22 @@ pub enum Error {
 
 fn in_a_row(n_bad: u32) -> String {
     if n_bad > 1 { format!(", and {n_bad} steps in a row were bad") } else { String::new() }
+}
+
+/// The first names, each in quotes, and how many more.
+fn shown(names: &[String]) -> String {
+    const N_SHOWN: usize = 20;
+    if names.is_empty() {
+        return "no names, since the classes of this model have none".into();
+    }
+    let shown: Vec<String> = names.iter().take(N_SHOWN).map(|name| format!("`{name}`")).collect();
+    let rest = names.len() - shown.len();
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 impl Error {

@@ -6,6 +6,7 @@ mod atomic;
 mod batches;
 pub mod bench;
 mod checkpoint;
+mod class_name;
 mod classes;
 pub mod compare;
 mod config;

@@ -2,7 +2,7 @@
 
 use crate::report::{Details, Figure, Report, Section, Table};
 use crate::run_figures::DrawnFigure;
-use crate::{Config, Evaluation, FloorKind, Result, RunDir, RunTime, write_atomically};
+use crate::{Config, Evaluation, FloorKind, ModelConfig, Result, RunDir, RunTime, write_atomically};
 
 /// Writes the report of a run: its numbers, its figures and its config on one page.
 ///
@@ -11,6 +11,7 @@ use crate::{Config, Evaluation, FloorKind, Result, RunDir, RunTime, write_atomic
 pub fn write_report(
     run: &RunDir,
     config: &Config,
+    model: &ModelConfig,
     evaluation: &Evaluation,
     figures: &[DrawnFigure],
     time: RunTime,
@@ -60,6 +61,7 @@ pub fn write_report(
             ..Section::default()
         });
     }
+    sections.extend(data_section(model));
     sections.push(Section {
         heading: "Config".into(),
         paragraph: Some("`flowmap train config.toml` with this file repeats the run.".into()),
@@ -68,6 +70,24 @@ pub fn write_report(
     });
     let report = Report { title: config.name.clone(), subtitle, sections };
     write_atomically(&run.report(), report.to_html().as_bytes())
+}
+
+/// How many samples the data have, and the names of the classes; `None` for data without end or names.
+fn data_section(model: &ModelConfig) -> Option<Section> {
+    let n_samples = model.trained.as_ref().and_then(|trained| trained.n_samples);
+    let paragraph = n_samples.map(|n| format!("The data are {n} samples of shape {:?}.", model.shape));
+    let rows: Vec<Vec<String>> = model
+        .class_names
+        .iter()
+        .enumerate()
+        .map(|(class, name)| vec![class.to_string(), name.clone()])
+        .collect();
+    let headers = vec!["class".into(), "name".into()];
+    let table = Some(Table { headers, rows }).filter(|table| !table.rows.is_empty());
+    if paragraph.is_none() && table.is_none() {
+        return None;
+    }
+    Some(Section { heading: "Data".into(), paragraph, table, ..Section::default() })
 }
 
 /// One row per number of steps, one column per metric, the floor last.

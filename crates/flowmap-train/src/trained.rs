@@ -22,6 +22,9 @@ pub struct Trained {
     pub sampler: Sampling,
     /// Whether labels were hidden, so that the model without a label is trained, which guidance needs.
     pub hidden_labels: bool,
+    /// The number of samples of the data; absent where they are generated without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_samples: Option<u64>,
     /// What was probably not meant as it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
@@ -37,6 +40,7 @@ impl Trained {
             sampler: config.sampling(),
             hidden_labels: config.conditional
                 && terms().any(|term| config.train.label_dropout_of(term) > 0.0),
+            n_samples: data.n_samples(),
             warnings: data.warnings().iter().cloned().chain(skipped(data)).chain(unmoved(config)).collect(),
         }
     }

@@ -44,11 +44,21 @@ pub fn run(args: &InfoArgs) -> Result<()> {
                 ("sigma_data", format!("{:.6}", config.sigma_data)),
                 ("numbers", n_elements.to_string()),
             ];
+            if let Some(n) = config.trained.as_ref().and_then(|trained| trained.n_samples) {
+                rows.push(("trained on", format!("{n} samples")));
+            }
             if let Some(range) = config.guidance {
                 rows.push(("guidance", range.to_string()));
             }
             for (key, value) in rows {
                 table::line(&format!("{key:<14}{value}"))?;
+            }
+            if !config.class_names.is_empty() {
+                table::line("")?;
+                let headers = vec!["class".into(), "name".into()];
+                let names = config.class_names.iter().enumerate();
+                let rows = names.map(|(class, name)| vec![class.to_string(), name.clone()]).collect();
+                table::print(&Table { headers, rows })?;
             }
             table::line("")?;
             let headers = vec!["tensor".into(), "shape".into()];

@@ -48,7 +48,8 @@ pub fn judge_and_draw(
     write_atomically(&run.evaluation(), &serde_json::to_vec_pretty(&evaluation)?)?;
     observer.stage("drawing figures");
     let figures = draw_figures(run, model, &reference, &evaluation, device)?;
-    write_report(run, config, &evaluation, &figures, RunTime::of(&read_log(&run.metrics())?))?;
+    let time = RunTime::of(&read_log(&run.metrics())?);
+    write_report(run, config, &model.config, &evaluation, &figures, time)?;
     Ok(evaluation)
 }
 

@@ -32,9 +32,12 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     };
     check_guidance(args.guidance)?;
     let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
+    let class = args.class.as_deref().map(|class| model.config.class_of(class)).transpose()?;
+    let (class, doubt) = class.unzip();
+    warn(doubt.flatten().as_slice());
     let how = Generation {
         sampler: sampler(args.sampler.as_deref(), &model)?,
-        class: args.class,
+        class,
         guidance: args.guidance,
         guide: guide(args.guide.as_deref(), &device)?,
         interval: interval(args.guidance_interval.as_deref())?,

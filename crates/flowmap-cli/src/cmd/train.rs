@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use flowmap_data::DataSet;
 use flowmap_train::{
     Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, resolve, train,
 };
@@ -59,6 +60,7 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         run.create(&config)?;
         trainer
     };
+    say_data(trainer.data());
     warn(trainer.warnings());
     let mut bar = TrainingBar::new(config.train.steps, config.train.batch, trainer.n_steps());
     let trained = train(&run, &mut trainer, &mut bar);
@@ -75,6 +77,16 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     table::line(&format!("\n{} in {}", run.path().display(), human(began.elapsed().as_secs_f64())))?;
     table::line(&format!("report: {}", run.report().display()))?;
     Ok(())
+}
+
+/// Says how much was read, and from where.
+fn say_data(data: &dyn DataSet) {
+    let (Some(source), Some(n)) = (data.source(), data.n_samples()) else { return };
+    let classes = match data.n_classes() {
+        0 => String::new(),
+        n => format!(", {n} classes"),
+    };
+    say(&format!("data: {n} samples of shape {:?}{classes}, from {source}", data.shape()));
 }
 
 /// The layers below all options: preset < file, or for a resumed run its own config; `neither` stands for both.

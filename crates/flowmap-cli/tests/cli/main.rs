@@ -12,6 +12,7 @@ mod distill;
 mod eval;
 mod guidance;
 mod help;
+mod image_files;
 mod pairs;
 mod program;
 mod reproducible;

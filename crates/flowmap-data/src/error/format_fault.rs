@@ -90,6 +90,34 @@ pub enum FormatFault {
         /// Number of members before.
         member: u64,
     },
+    /// A tar file that is packed by a method that is not read.
+    #[error("expected a tar file, plain or packed by gzip, found one packed by {packing}")]
+    TarPacking {
+        /// The method.
+        packing: &'static str,
+    },
+    /// A member of a tar file that is larger than any image.
+    #[error("expected members of at most {max} bytes, found `{name}` of {size}")]
+    TarMember {
+        /// The largest member that is read.
+        max: u64,
+        /// The name of the member.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A sparse member of a tar file.
+    #[error("expected regular files, found the sparse file `{name}`; pack it without `--sparse`")]
+    TarSparse {
+        /// The name of the member.
+        name: String,
+    },
+    /// A tar file of several volumes.
+    #[error("expected a whole tar file, found a volume that goes on with `{name}`")]
+    TarVolume {
+        /// The name of the member.
+        name: String,
+    },
     /// A file that is no Parquet file, or a damaged one.
     #[error("expected a whole Parquet file, found: {message}")]
     Parquet {

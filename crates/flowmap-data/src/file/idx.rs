@@ -27,7 +27,7 @@ pub(crate) struct Idx {
     pub shape: Vec<u64>,
     /// The values of whole records.
     pub bytes: Vec<u8>,
-    /// Why the last records are missing, where they are.
+    /// Why the last records are missing, where they are, or the packed data cannot be trusted.
     pub cut: Option<Error>,
 }
 
@@ -90,9 +90,13 @@ fn read_from<const N: usize>(reader: &mut impl Read, place: &str, expected: &'st
             return Ok(Idx { shape, bytes, cut });
         }
     }
-    if fill_as_far_as_possible(reader, &mut chunk[..1], place).is_ok_and(|n| n > 0) {
-        let found = promised.saturating_add(1).try_into().unwrap_or(u64::MAX);
-        return Err(Error::WrongLength { place: place.into(), expected: promised, found, is_at_least: true });
+    match fill_as_far_as_possible(reader, &mut chunk[..1], place) {
+        Ok(0) => Ok(Idx { shape, bytes, cut: None }),
+        Ok(_) => {
+            let found = promised.saturating_add(1).try_into().unwrap_or(u64::MAX);
+            Err(Error::WrongLength { place: place.into(), expected: promised, found, is_at_least: true })
+        }
+        // A packed file whose checksum is missing, or is not that of the data.
+        Err(error) => Ok(Idx { shape, bytes, cut: Some(error) }),
     }
-    Ok(Idx { shape, bytes, cut: None })
 }

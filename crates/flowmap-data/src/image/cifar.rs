@@ -4,6 +4,8 @@
 //! A record is the label, for CIFAR-100 the coarse one and then the fine one, and 3072 bytes, red, green, blue, each
 //! row by row; a file is records one after the other.
 
+mod names;
+
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -75,6 +77,7 @@ struct Layout {
     n_labels: usize,
     label: usize,
     classes: NonZeroU32,
+    names: &'static [&'static str],
 }
 
 impl Cifar10Config {
@@ -87,7 +90,7 @@ impl Cifar10Config {
     /// A file that is not there or cut short; a label beyond the classes, with file and record.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         let dir = directory(&self.path, base_dir)?;
-        let names: &[&str] = match self.split {
+        let files: &[&str] = match self.split {
             Split::Test => &["test_batch.bin"],
             Split::Train => &[
                 "data_batch_1.bin",
@@ -98,7 +101,8 @@ impl Cifar10Config {
             ],
         };
         let bad = Bad::allowed_by(&self.skip_bad);
-        read(&dir, names, &Layout { n_labels: 1, label: 0, classes: CLASSES_10 }, self.flip.into(), bad)
+        let layout = Layout { n_labels: 1, label: 0, classes: CLASSES_10, names: &names::TEN };
+        read(&dir, files, &layout, self.flip.into(), bad)
     }
 }
 
@@ -124,8 +128,10 @@ impl Cifar100Config {
 
     fn layout(&self) -> Layout {
         match self.labels {
-            CifarLabels::Fine => Layout { n_labels: 2, label: 1, classes: CLASSES_FINE },
-            CifarLabels::Coarse => Layout { n_labels: 2, label: 0, classes: CLASSES_COARSE },
+            CifarLabels::Fine => Layout { n_labels: 2, label: 1, classes: CLASSES_FINE, names: &names::FINE },
+            CifarLabels::Coarse => {
+                Layout { n_labels: 2, label: 0, classes: CLASSES_COARSE, names: &names::COARSE }
+            }
         }
     }
 }
@@ -140,14 +146,14 @@ fn directory(path: &Path, base_dir: Option<&Path>) -> Result<PathBuf> {
 
 fn read(
     dir: &Path,
-    names: &[&str],
+    files: &[&str],
     layout: &Layout,
     mirror: super::set::Mirror,
     mut bad: Bad,
 ) -> Result<ImageSet> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     let (record_len, max) = (layout.n_labels + N_PIXELS, layout.classes.get() - 1);
-    for name in names {
+    for name in files {
         let path = dir.join(name);
         let (mut file, length) = open(&path)?;
         let mut bytes = Vec::new();
@@ -172,5 +178,6 @@ fn read(
     }
     let labels = Labels { labels: Some(labels), classes: Some(layout.classes) };
     let place = dir.display().to_string();
-    ImageSet::new(place, SHAPE, Pixels::Bytes(pixels), labels, mirror, bad.into_skipped())
+    let set = ImageSet::new(place, SHAPE, Pixels::Bytes(pixels), labels, mirror, bad.into_skipped())?;
+    Ok(set.with_class_names(layout.names.iter().copied()))
 }

@@ -1,15 +1,18 @@
-//! PNG and JPEG images brought to one size.
+//! PNG, JPEG and WebP images brought to one size.
 //!
-//! The order: decode, cut out the middle where `crop` says so, bring the shorter side to `size`, cut out the middle.
+//! The order: decode, turn as EXIF says, lay over white, cut out the middle where `crop` says so, bring the shorter side
+//! to `size`, cut out the middle.
 //! Resizing is bicubic (Catmull-Rom) over the area of the source that a pixel covers, as Pillow's is.
-//! An alpha channel is dropped; gray is the luma of the colors.
+//! Gray is the luma of the colors.
 
 use std::num::NonZeroU32;
 
 use image::imageops::{FilterType, crop_imm, resize};
-use image::{DynamicImage, ImageReader, RgbImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use super::{jpeg, png};
 use crate::error::RecordFault;
 use crate::{Error, Result};
 
@@ -59,21 +62,13 @@ impl Fit {
         Some([self.channels.number(), side, side])
     }
 
-    /// Decodes a PNG or JPEG file; `place` names it in messages.
+    /// Decodes a PNG, JPEG or WebP file; `place` names it in messages.
     ///
     /// # Errors
-    /// What is no such image, or smaller than the part to cut out.
+    /// What is no such image, or is cut or damaged, or smaller than the part to cut out.
     pub fn decode(&self, file: &[u8], place: &str) -> Result<Decoded> {
-        let not_an_image = |message: String| Error::Record {
-            place: place.into(),
-            fault: RecordFault::NotAnImage { message },
-        };
-        let reader = ImageReader::new(std::io::Cursor::new(file)).with_guessed_format();
-        let reader = reader.map_err(|error| not_an_image(error.to_string()))?;
-        if reader.format().is_none() {
-            return Err(not_an_image("other bytes".into()));
-        }
-        let mut image = reader.decode().map_err(|error| not_an_image(error.to_string()))?.into_rgb8();
+        let record = |fault: RecordFault| Error::Record { place: place.into(), fault };
+        let mut image = over_white(decode(file).map_err(record)?);
         if let Some(side) = self.crop {
             image = middle(&image, side.get(), place)?;
         }
@@ -106,6 +101,53 @@ impl Fit {
         };
         Decoded { shape, bytes }
     }
+}
+
+/// The pixels of a file, turned as a viewer shows them.
+fn decode(file: &[u8]) -> Result<DynamicImage, RecordFault> {
+    let not_an_image = |message: String| RecordFault::NotAnImage { message };
+    let format = image::guess_format(file).map_err(|_| not_an_image("other bytes".into()))?;
+    match format {
+        ImageFormat::Jpeg => jpeg::check(file)?,
+        ImageFormat::Png => png::check(file)?,
+        ImageFormat::WebP => {
+            // The header says how long the file is behind it, and the decoder does not look.
+            let length = file.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+            let (expected, found) = (u64::from(length) + 8, file.len() as u64);
+            if found < expected {
+                return Err(RecordFault::CutImage { expected, found });
+            }
+        }
+        other => {
+            let name = other.extensions_str().first().unwrap_or(&"another");
+            return Err(not_an_image(format!("an image of format {name}")));
+        }
+    }
+    let decoded = || {
+        let mut decoder = ImageReader::with_format(std::io::Cursor::new(file), format).into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        if orientation != Orientation::NoTransforms {
+            image.apply_orientation(orientation);
+        }
+        Ok(image)
+    };
+    decoded().map_err(|error: image::ImageError| not_an_image(error.to_string()))
+}
+
+/// The colors of an image, transparent ones laid over white as a page shows them.
+fn over_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image = image.into_rgba16(); // bytes times 257
+    const MAX: u64 = 65_535;
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let [color @ .., alpha] = image.get_pixel(x, y).0.map(u64::from);
+        // Rounded to the nearest byte.
+        let laid = |color: u64| (color * alpha + MAX * (MAX - alpha) + MAX * 257 / 2) / (MAX * 257);
+        image::Rgb(color.map(|color| laid(color) as u8))
+    })
 }
 
 /// The square of this side in the middle of an image.
@@ -189,14 +231,15 @@ mod tests {
     #[test]
     fn bad_images_are_named() {
         let refusal = |bytes: &[u8]| fit(0, 9, Channels::Rgb).decode(bytes, "x.png").unwrap_err().to_string();
-        assert_eq!(refusal(b"hello"), "x.png: expected a PNG or JPEG image, found other bytes");
+        assert_eq!(refusal(b"hello"), "x.png: expected a PNG, JPEG or WebP image, found other bytes");
         assert_eq!(
             refusal(&png(9, 8, |_, _| [1; 3])),
             "x.png: expected an image of at least 9 x 9 pixels, found 8 x 9 (height x width)"
         );
         let whole = png(9, 9, |x, y| [x as u8 * y as u8; 3]);
-        assert!(
-            refusal(&whole[..whole.len() / 2]).starts_with("x.png: expected a PNG or JPEG image, found ")
+        assert_eq!(
+            refusal(&whole[..whole.len() / 2]),
+            "x.png: expected a whole PNG image, found the end of the file within chunk 1 (counted from 0), before the end of the image"
         );
     }
 }

@@ -14,8 +14,21 @@ use crate::{Error, ImageSet, Result};
 /// Where Debian's package puts the files.
 const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
 
-/// T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
 const CLASSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// Names of the classes, as its authors give them.
+const NAMES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
 
 /// Fashion-MNIST, of shape `[1, 28, 28]` with labels 0 to 9.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +64,7 @@ impl FashionMnistConfig {
         if !dir.is_dir() {
             return Err(Error::NotInstalled { path: dir, package: "dataset-fashion-mnist" });
         }
-        IdxConfig { path, split, classes: Some(CLASSES), flip, skip_bad }.read(base_dir)
+        let idx = IdxConfig { path, split, classes: Some(CLASSES), transpose: None, flip, skip_bad };
+        Ok(idx.read(base_dir)?.with_class_names(NAMES))
     }
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::left_over::is_left_over;
 use super::set::{Labels, Pixels, max_label};
 use super::skipped::Bad;
 use crate::file::idx;
-use crate::{Error, ImageSet, Result};
+use crate::{Error, ImageSet, Result, Warning};
 
 /// Which part of a data set that comes in two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub struct IdxConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// Whether rows and columns are exchanged, which the files of EMNIST need; if absent, they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transpose: Option<bool>,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
     /// Whether bad records are counted and passed over, instead of ending the run.
@@ -92,22 +96,42 @@ impl IdxConfig {
             return Err(Error::LabelCount { place: label_place, expected, found });
         }
         let [_, height, width] = images.shape[..] else { return Err(Error::Empty { place: image_place }) };
-        let shape = [1, height as usize, width as usize]; // u32 in the file
+        let [height, width] = [height as usize, width as usize]; // u32 in the file
+        let transpose = self.transpose.unwrap_or(false);
+        let shape = if transpose { [1, width, height] } else { [1, height, width] };
         let max = max_label(self.classes);
         let mut kept = (Vec::new(), Vec::new());
-        let rows = images.bytes.chunks_exact(shape[1] * shape[2]).zip(&labels.bytes);
+        let rows = images.bytes.chunks_exact(height * width).zip(&labels.bytes);
         for ((image, label), sample) in rows.zip(0..) {
             let label = u32::from(*label);
             if label > max {
                 bad.record(Error::BadLabel { place: label_place.clone(), sample, max, found: label.into() })?;
                 continue;
             }
-            kept.0.extend_from_slice(image);
+            if transpose {
+                (0..width).for_each(|x| kept.0.extend(image[x..].iter().step_by(width)));
+            } else {
+                kept.0.extend_from_slice(image);
+            }
             kept.1.push(label);
         }
         let labels = Labels { labels: Some(kept.1), classes: self.classes };
         let skipped = bad.into_skipped();
-        ImageSet::new(image_place, shape, Pixels::Bytes(kept.0), labels, self.flip.into(), skipped)
+        let warnings = self.on_its_side(&image_place).into_iter().collect();
+        let set =
+            ImageSet::new(image_place, shape, Pixels::Bytes(kept.0), labels, self.flip.into(), skipped)?;
+        Ok(set.with_warnings(warnings))
+    }
+
+    /// The doubt about files of EMNIST, whose images have rows and columns exchanged as NIST ships them.
+    fn on_its_side(&self, place: &str) -> Option<Warning> {
+        let is_emnist = Path::new(place).file_name()?.to_string_lossy().to_lowercase().contains("emnist");
+        (is_emnist && self.transpose.is_none()).then(|| Warning {
+            subject: place.to_owned(),
+            seen: "images of EMNIST have rows and columns exchanged as NIST ships them".into(),
+            consequence: "they are read as they are in the file".into(),
+            remedy: "set `data.transpose` to true to turn them, or to false if they stand upright".into(),
+        })
     }
 
     /// The only file of the part with this word in its name; plain before packed.
@@ -123,6 +147,7 @@ impl IdxConfig {
         let entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
         let mut names: Vec<String> = entries
             .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .filter(|name| !is_left_over(name))
             .collect();
         names.sort();
         let fits = |name: &&String| {

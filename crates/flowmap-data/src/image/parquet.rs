@@ -1,8 +1,8 @@
-//! Parquet files of encoded images, as data sets are published: one column of PNG or JPEG files, one of classes.
+//! Parquet files of encoded images, as data sets are published: one column of PNG, JPEG or WebP files, one of classes.
 //!
 //! The column of images holds bytes, or structs of which `bytes` is one field (and `path`, which is passed over, another).
 //! Row groups are read one after the other, with nothing in memory but the one at hand and what is decoded.
-//! Reading needs the feature `parquet`; compression by Snappy and Zstandard is read.
+//! Reading needs the feature `parquet`; all compressions but LZO are read.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::encoded::{Channels, Fit};
+use super::split::FileSplit;
 use crate::{Error, ImageSet, Result};
 
 /// Images from Parquet files, in memory as bytes, brought to one size as those of a folder are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParquetConfig {
-    /// A file, or a folder whose `.parquet` files are the parts, in the order of their names.
+    /// A file, or a folder whose `.parquet` files, those in its subfolders included, are the parts, in the order of their
+    /// names.
     pub path: PathBuf,
+    /// Which files of a folder, where their names tell a split.
+    pub split: FileSplit,
     /// The column of images.
     pub image_column: String,
     /// The column of classes, whole numbers; without it, `label` where there is such a column.
@@ -44,6 +48,7 @@ impl Default for ParquetConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
+            split: FileSplit::default(),
             image_column: "image".into(),
             label_column: None,
             size: None,
@@ -99,9 +104,10 @@ mod reader {
     use super::ParquetConfig;
     use crate::error::{FormatFault, RecordFault};
     use crate::file::npz::open;
-    use crate::image::encoded::{Decoded, OneShape};
-    use crate::image::set::{Pixels, max_label};
-    use crate::image::shards::{all_or_none, shards};
+    use crate::image::encoded::Decoded;
+    use crate::image::gathered::Gathered;
+    use crate::image::set::max_label;
+    use crate::image::shards::shards;
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
 
@@ -112,33 +118,19 @@ mod reader {
     /// The column of classes where none is named.
     const LABEL: &str = "label";
 
-    /// What was read so far.
-    struct Images {
-        decoded: OneShape,
-        labels: Vec<Option<u32>>,
-        bad: Bad,
-    }
-
     impl ParquetConfig {
         pub(super) fn read_files(&self, path: &Path) -> Result<ImageSet> {
-            let place = path.display().to_string();
-            let mut images = Images {
-                decoded: OneShape { shape: self.fit().shape(), bytes: Vec::new() },
-                labels: Vec::new(),
-                bad: Bad::allowed_by(&self.skip_bad),
-            };
-            for file in shards(path, "parquet")? {
-                self.read_file(&file, &mut images)?;
+            let is_part = |name: &str| name.ends_with(".parquet") || name.ends_with(".parq");
+            let parts = shards(path, "a file that ends in .parquet", is_part, self.split)?;
+            let mut images = Gathered::new(self.fit().shape(), Bad::allowed_by(&self.skip_bad));
+            for file in &parts.files {
+                self.read_file(file, &mut images)?;
             }
-            let Images { decoded, labels, bad } = images;
-            let labels = all_or_none(&place, labels, self.classes)?;
-            let Some(shape) = decoded.shape else { return Err(Error::Empty { place }) };
-            let pixels = Pixels::Bytes(decoded.bytes);
-            ImageSet::new(place, shape, pixels, labels, self.flip.into(), bad.into_skipped())
+            images.into_set(parts.place, self.classes, self.flip.into())
         }
 
         /// Appends the images of a file, one row group after the other.
-        fn read_file(&self, path: &Path, images: &mut Images) -> Result<()> {
+        fn read_file(&self, path: &Path, images: &mut Gathered) -> Result<()> {
             let place = path.display().to_string();
             let damaged = |error: ParquetError| {
                 let fault = FormatFault::Parquet { message: error.to_string() };
@@ -158,9 +150,7 @@ mod reader {
                         (record..).take(n).map(|n| format!("{place}, record {n} (counted from 0)")).collect();
                     let decoded = chunk.into_par_iter().zip(&places).map(|(row, at)| self.decoded(row, at));
                     for (decoded, at) in decoded.collect::<Vec<_>>().into_iter().zip(&places) {
-                        let pushed =
-                            decoded.and_then(|(image, class)| images.decoded.push(image, at).map(|()| class));
-                        images.labels.extend(images.bad.good(pushed)?);
+                        images.push(decoded, at)?;
                     }
                     record += n as u64;
                     // Nothing that follows a record that cannot be read can be found, to the end of its group.

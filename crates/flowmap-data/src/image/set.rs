@@ -6,7 +6,7 @@ use flowmap_core::NoiseStream;
 
 use crate::finite::standard_deviation;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, FiniteSet, Result, Skipped};
+use crate::{DataSet, Error, FiniteSet, Result, Skipped, Warning};
 
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
@@ -23,6 +23,8 @@ pub struct ImageSet {
     sigma: f64,
     mirror: Mirror,
     skipped: Skipped,
+    class_names: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 /// The values of all images, one image after the other, each `[C, H, W]` row-major.
@@ -94,7 +96,32 @@ impl ImageSet {
         if sigma == 0.0 {
             return Err(Error::NoSpread { place: name, found: first.into() });
         }
-        Ok(Self { name, shape, pixels, labels, n_classes, n_samples, sigma, mirror, skipped })
+        let (class_names, warnings) = (Vec::new(), Vec::new());
+        Ok(Self {
+            name,
+            shape,
+            pixels,
+            labels,
+            n_classes,
+            n_samples,
+            sigma,
+            mirror,
+            skipped,
+            class_names,
+            warnings,
+        })
+    }
+
+    /// The same set whose classes have these names, in the order of their labels.
+    pub(crate) fn with_class_names<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.class_names = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same set with what was in doubt on reading.
+    pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// The label of each image in the order of the files, if there are labels.
@@ -208,6 +235,18 @@ impl DataSet for ImageSet {
 
     fn skipped(&self) -> Option<&Skipped> {
         Some(&self.skipped).filter(|skipped| skipped.n > 0)
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    fn source(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }
 

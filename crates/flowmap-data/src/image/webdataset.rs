@@ -1,7 +1,8 @@
-//! WebDataset: samples as neighboring members of tar files, `KEY.jpg` or `KEY.png` beside `KEY.cls`.
+//! WebDataset: samples as neighboring members of tar files, `KEY.jpg`, `KEY.png` or `KEY.webp` beside `KEY.cls`.
 //!
 //! Members with one key, the name up to the first dot after the last slash, are one sample.
-//! The class is the whole number in the member `cls`; members of other endings are passed over.
+//! The class is the whole number in the member `cls`; members of other endings, such as captions, are passed over.
+//! A sample without an image, or with two, is a bad one.
 //! Reading needs the feature `webdataset`.
 
 use std::num::NonZeroU32;
@@ -10,14 +11,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::encoded::{Channels, Fit};
+use super::split::FileSplit;
 use crate::{Error, ImageSet, Result};
 
 /// Images from the shards of a WebDataset, in memory as bytes, brought to one size as those of a folder are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebdatasetConfig {
-    /// A tar file, or a folder whose `.tar` files are the shards, in the order of their names.
+    /// A tar file, or a folder whose files `.tar`, `.tar.gz` and `.tgz`, those in its subfolders included, are the
+    /// shards, in the order of their names.
     pub path: PathBuf,
+    /// Which shards of a folder, where their names tell a split.
+    pub split: FileSplit,
     /// Height and width of the samples in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<NonZeroU32>,
@@ -40,7 +45,8 @@ impl WebdatasetConfig {
     ///
     /// # Errors
     /// [`Error::NoFeature`] in a program that was built without the feature; no shard; a shard that is no tar file or
-    /// cut short; a sample whose image cannot be decoded, has another shape or has no good class, by shard and member.
+    /// cut short; a sample without an image or with several, or whose image cannot be decoded, has another shape or has
+    /// no good class, by shard and member.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         if self.path.as_os_str().is_empty() {
             let (expected, found) = ("the path of a tar file or of a folder of them", "nothing".into());
@@ -63,114 +69,268 @@ impl WebdatasetConfig {
 
 #[cfg(feature = "webdataset")]
 mod reader {
-    use std::fs::File;
-    use std::io::BufReader;
+    use std::collections::BTreeSet;
+    use std::io::{BufRead, BufReader, Read};
     use std::path::Path;
 
-    use super::WebdatasetConfig;
-    use crate::error::RecordFault;
-    use crate::file::npz::open;
-    use crate::file::tar::Members;
-    use crate::image::encoded::{Fit, OneShape};
-    use crate::image::set::{Pixels, max_label};
-    use crate::image::shards::{all_or_none, shards};
-    use crate::image::skipped::Bad;
-    use crate::{Error, ImageSet, Result};
+    use flate2::bufread::MultiGzDecoder;
 
-    /// Endings of images.
-    const IMAGES: [&str; 3] = ["png", "jpg", "jpeg"];
+    use super::WebdatasetConfig;
+    use crate::error::{FormatFault, RecordFault};
+    use crate::file::npz::open;
+    use crate::file::tar::{Content, Member, Members};
+    use crate::image::encoded::Decoded;
+    use crate::image::gathered::Gathered;
+    use crate::image::left_over::is_left_over;
+    use crate::image::set::max_label;
+    use crate::image::shards::shards;
+    use crate::image::skipped::Bad;
+    use crate::{Error, ImageSet, Result, Warning};
+
+    /// Endings of images that are read.
+    const IMAGES: [&str; 6] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp"];
+
+    /// Endings of images that are not read.
+    const OTHER_IMAGES: [&str; 21] = [
+        "gif", "bmp", "tif", "tiff", "avif", "jxl", "heic", "heif", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm",
+        "tga", "ico", "exr", "hdr", "qoi", "dds", "svg",
+    ];
+
+    /// How much of a bad class a message shows.
+    const N_SHOWN: usize = 40;
+
+    /// What files of other packings start with.
+    const PACKINGS: [(&[u8], &str); 4] =
+        [(b"\x28\xb5\x2f\xfd", "Zstandard"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"PK\x03\x04", "zip")];
+
+    /// What gzip starts with.
+    const GZIP: &[u8] = &[0x1f, 0x8b];
 
     /// The parts of a sample so far.
     #[derive(Default)]
     struct Sample {
         key: String,
-        image: Option<(String, Vec<u8>)>,
-        class: Option<(String, Vec<u8>)>,
+        /// Members with the ending of an image, read or not, with their endings.
+        images: Vec<(String, Member)>,
+        class: Option<Member>,
+        /// Other endings.
+        others: Vec<(String, String)>,
+    }
+
+    /// What is passed over in good samples.
+    #[derive(Default)]
+    struct PassedOver {
+        /// Endings of members that are images, such as `seg.png` beside `png`.
+        images: BTreeSet<String>,
+        /// Endings of other members.
+        others: BTreeSet<String>,
     }
 
     impl WebdatasetConfig {
         pub(super) fn read_shards(&self, path: &Path) -> Result<ImageSet> {
-            let place = path.display().to_string();
-            let mut bad = Bad::allowed_by(&self.skip_bad);
-            let mut images = OneShape { shape: self.fit().shape(), bytes: Vec::new() };
-            let mut labels: Vec<Option<u32>> = Vec::new();
-            for shard in shards(path, "tar")? {
-                let (file, _) = open(&shard)?;
-                let mut members = Members::new(BufReader::new(file), shard.display().to_string());
-                let mut sample = Sample::default();
-                loop {
-                    // What comes after a bad header cannot be found.
-                    let member = match next(&mut members) {
-                        Ok(member) => member,
-                        Err(error) => {
-                            bad.record(error)?;
-                            // The sample before is whole, unless its class is what is missing.
-                            let is_whole = sample.class.is_some() || labels.iter().all(Option::is_none);
-                            if is_whole {
-                                let added = self.add(sample, &shard, &mut images);
-                                labels.extend(bad.good(added)?.flatten());
-                            }
-                            break;
-                        }
-                    };
-                    let key = member.as_ref().map_or("", |member| &member.0);
-                    if key != sample.key || member.is_none() {
-                        let done = std::mem::take(&mut sample);
-                        let added = self.add(done, &shard, &mut images);
-                        labels.extend(bad.good(added)?.flatten());
-                    }
-                    let Some((key, ending, name, data)) = member else { break };
-                    sample.key = key;
-                    if IMAGES.contains(&ending.as_str()) {
-                        sample.image = Some((name, data));
-                    } else if ending == "cls" {
-                        sample.class = Some((name, data));
-                    }
+            let is_shard =
+                |name: &str| name.ends_with(".tar") || name.ends_with(".tgz") || name.contains(".tar.");
+            let shards = shards(path, "a file that ends in .tar, .tar.gz or .tgz", is_shard, self.split)?;
+            let mut gathered = Gathered::new(self.fit().shape(), Bad::allowed_by(&self.skip_bad));
+            let (mut passed_over, mut warnings) = (PassedOver::default(), Vec::new());
+            for shard in &shards.files {
+                let place = shard.display().to_string();
+                let (file, _) = open(shard)?;
+                let mut reader = BufReader::new(file);
+                let start = reader.fill_buf().map_err(|source| Error::Io { path: shard.clone(), source })?;
+                if let Some((_, packing)) = PACKINGS.iter().find(|(magic, _)| start.starts_with(magic)) {
+                    return Err(Error::Format { place, fault: FormatFault::TarPacking { packing } });
+                }
+                let reader: Box<dyn Read> = if start.starts_with(GZIP) {
+                    Box::new(MultiGzDecoder::new(reader))
+                } else {
+                    Box::new(reader)
+                };
+                let mut members = Members::new(reader, place);
+                self.read_shard(&mut members, shard, &mut gathered, &mut passed_over)?;
+                if !members.has_end() {
+                    warnings.push(without_end(shard));
                 }
             }
-            let labels = all_or_none(&place, labels, self.classes)?;
-            let Some(shape) = images.shape else { return Err(Error::Empty { place }) };
-            let skipped = bad.into_skipped();
-            ImageSet::new(place, shape, Pixels::Bytes(images.bytes), labels, self.flip.into(), skipped)
+            let has_labels = gathered.has_labels();
+            let set = gathered.into_set(shards.place.clone(), self.classes, self.flip.into())?;
+            warnings.extend(passed_over.warnings(&shards.place, has_labels));
+            Ok(set.with_warnings(warnings))
         }
 
-        /// Appends the image of a sample and gives its class; `None` for a sample without an image.
-        fn add(&self, sample: Sample, shard: &Path, images: &mut OneShape) -> Result<Option<Option<u32>>> {
-            let Some((name, image)) = sample.image else { return Ok(None) };
-            let place = |name: &str| format!("{}, member `{name}`", shard.display());
-            let max = max_label(self.classes);
-            let class = match &sample.class {
-                None => None,
-                Some((name, text)) => {
-                    let text = String::from_utf8_lossy(text);
-                    let class = text.trim().parse().ok().filter(|class| *class <= max);
-                    let error = || Error::Record {
-                        place: place(name),
-                        fault: RecordFault::Class { max, found: text.chars().take(N_SHOWN).collect() },
+        fn read_shard(
+            &self,
+            members: &mut Members<Box<dyn Read>>,
+            shard: &Path,
+            gathered: &mut Gathered,
+            passed_over: &mut PassedOver,
+        ) -> Result<()> {
+            let mut sample = Sample::default();
+            loop {
+                let member = match members.next() {
+                    Ok(member) => member,
+                    // What comes after a bad header cannot be found.
+                    Err(error) => {
+                        gathered.record(error)?;
+                        // The sample before is whole, unless its class is what is missing.
+                        if sample.class.is_some() || !gathered.has_labels() {
+                            self.add(sample, shard, gathered, passed_over)?;
+                        }
+                        return Ok(());
+                    }
+                };
+                let Some(member) = member else { return self.add(sample, shard, gathered, passed_over) };
+                let Some((key, ending)) = key_and_ending(&member.name) else { continue };
+                if key != sample.key {
+                    self.add(std::mem::take(&mut sample), shard, gathered, passed_over)?;
+                    sample.key = key.to_owned();
+                }
+                let last = ending.rsplit('.').next().unwrap_or_default();
+                if IMAGES.contains(&ending.as_str()) || OTHER_IMAGES.contains(&ending.as_str()) {
+                    sample.images.push((ending, member));
+                } else if ending == "cls" {
+                    if sample.class.replace(member).is_some() {
+                        let place = place(shard, &format!("{}.cls", sample.key));
+                        gathered.record(Error::Record { place, fault: RecordFault::TwoClasses })?;
+                    }
+                } else {
+                    let is_image = IMAGES.contains(&last) || OTHER_IMAGES.contains(&last);
+                    if is_image {
+                        passed_over.images.insert(ending.clone());
+                    }
+                    sample.others.push((ending, member.name));
+                }
+            }
+        }
+
+        /// Appends the image of a sample with its class.
+        fn add(
+            &self,
+            sample: Sample,
+            shard: &Path,
+            gathered: &mut Gathered,
+            passed_over: &mut PassedOver,
+        ) -> Result<()> {
+            let Sample { images, class, others, .. } = sample;
+            let record = |name: &str, fault: RecordFault| Error::Record { place: place(shard, name), fault };
+            let mut images = images.into_iter();
+            let (ending, image) = match (images.next(), images.next()) {
+                (Some(image), None) => image,
+                (Some((_, first)), Some((_, second))) => {
+                    return gathered
+                        .record(record(&first.name, RecordFault::TwoImages { other: second.name }));
+                }
+                (None, _) => {
+                    let is_image = |(ending, _): &&(String, String)| {
+                        let last = ending.rsplit('.').next().unwrap_or_default();
+                        IMAGES.contains(&last) || OTHER_IMAGES.contains(&last)
                     };
-                    Some(class.ok_or_else(error)?)
+                    if let Some((ending, name)) = others.iter().find(is_image) {
+                        let ending = ending.clone();
+                        return gathered.record(record(name, RecordFault::DottedName { ending }));
+                    }
+                    let name = class
+                        .map(|class| class.name)
+                        .or_else(|| others.into_iter().next().map(|(_, name)| name));
+                    let without = |name: String| gathered.record(record(&name, RecordFault::NoImage));
+                    return name.map_or(Ok(()), without);
                 }
             };
-            let fit: Fit = self.fit();
-            let place = place(&name);
-            images.push(fit.decode(&image, &place)?, &place)?;
-            Ok(Some(class))
+            passed_over.others.extend(others.into_iter().map(|(ending, _)| ending));
+            let found = self.decoded(&ending, &image, class.as_ref(), shard);
+            gathered.push(found, &place(shard, &image.name))
+        }
+
+        /// The image of a sample and its class, `None` where there is none.
+        fn decoded(
+            &self,
+            ending: &str,
+            image: &Member,
+            class: Option<&Member>,
+            shard: &Path,
+        ) -> Result<(Decoded, Option<u32>)> {
+            let error = |member: &Member, fault| Error::Record { place: place(shard, &member.name), fault };
+            let max = max_label(self.classes);
+            let class = match class {
+                None => None,
+                Some(member) => {
+                    let text = String::from_utf8_lossy(data(member, shard)?);
+                    let class = text.trim().parse().ok().filter(|class| *class <= max);
+                    let found = || text.chars().take(N_SHOWN).collect();
+                    Some(class.ok_or_else(|| error(member, RecordFault::Class { max, found: found() }))?)
+                }
+            };
+            let bytes = data(image, shard)?;
+            if OTHER_IMAGES.contains(&ending) {
+                let message = format!("one that ends in .{ending}");
+                return Err(error(image, RecordFault::NotAnImage { message }));
+            }
+            Ok((self.fit().decode(bytes, &place(shard, &image.name))?, class))
         }
     }
 
-    /// How much of a bad class a message shows.
-    const N_SHOWN: usize = 40;
+    impl PassedOver {
+        fn warnings(self, place: &str, has_labels: bool) -> Vec<Warning> {
+            let list = |endings: &BTreeSet<String>| {
+                endings.iter().map(|ending| format!("`{ending}`")).collect::<Vec<_>>().join(", ")
+            };
+            let mut warnings = Vec::new();
+            if !self.images.is_empty() {
+                warnings.push(Warning {
+                    subject: place.to_owned(),
+                    seen: format!("the samples have further images, {}", list(&self.images)),
+                    consequence: "the image whose name has one dot is read, and they are passed over".into(),
+                    remedy: "pack images that are samples under names with one dot".into(),
+                });
+            }
+            let others: BTreeSet<String> = self.others.difference(&self.images).cloned().collect();
+            if !has_labels && !others.is_empty() {
+                warnings.push(Warning {
+                    subject: place.to_owned(),
+                    seen: format!("no sample has a member `cls`; the other members are {}", list(&others)),
+                    consequence: "the samples have no classes".into(),
+                    remedy: "pack the class of each sample as a whole number into a member `cls`, unless none is meant"
+                        .into(),
+                });
+            }
+            warnings
+        }
+    }
 
-    /// Key, ending, name and data of the next member.
-    type Part = (String, String, String, Vec<u8>);
+    /// Bytes of a regular file.
+    fn data<'a>(member: &'a Member, shard: &Path) -> Result<&'a [u8]> {
+        match &member.content {
+            Content::File(data) => Ok(data),
+            Content::Other(kind) => {
+                let fault = RecordFault::NotAFile { kind };
+                Err(Error::Record { place: place(shard, &member.name), fault })
+            }
+        }
+    }
 
-    fn next(members: &mut Members<BufReader<File>>) -> Result<Option<Part>> {
-        let member = members.next()?;
-        Ok(member.map(|member| {
-            let base = member.name.rfind('/').map_or(0, |slash| slash + 1);
-            let dot = member.name[base..].find('.').map_or(member.name.len(), |dot| base + dot);
-            let ending = member.name[dot..].trim_start_matches('.').to_lowercase();
-            (member.name[..dot].to_owned(), ending, member.name, member.data)
-        }))
+    /// A member in a message.
+    fn place(shard: &Path, name: &str) -> String {
+        format!("{}, member `{name}`", shard.display())
+    }
+
+    /// Key and ending of a name, the ending in small letters; `None` for what systems leave and for metadata.
+    fn key_and_ending(name: &str) -> Option<(&str, String)> {
+        let mut parts = name.split('/').filter(|part| *part != "." && *part != "..");
+        let is_metadata = |part: &str| part.starts_with("__") && part.ends_with("__");
+        if parts.any(|part| is_left_over(part) || is_metadata(part)) {
+            return None;
+        }
+        let base = name.rfind('/').map_or(0, |slash| slash + 1);
+        let dot = name[base..].find('.').map_or(name.len(), |dot| base + dot);
+        Some((&name[..dot], name[dot..].trim_start_matches('.').to_lowercase()))
+    }
+
+    fn without_end(shard: &Path) -> Warning {
+        Warning {
+            subject: shard.display().to_string(),
+            seen: "the file ends without the two blocks of zeros that end a tar file".into(),
+            consequence: "samples are missing if it was cut".into(),
+            remedy: "compare its size with that of its source, and pack it again".into(),
+        }
     }
 }
