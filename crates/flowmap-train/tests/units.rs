@@ -74,7 +74,7 @@ fn quality(scale: f64, sets: &[&str]) -> Vec<f64> {
     let config = config(scale, sets);
     let mut trainer = Trainer::new(config.clone(), &Device::Cpu).unwrap();
     let model: Model = train(&RunDir::new(dir.path()), &mut trainer, &mut Silent).unwrap();
-    let reference = Reference::new(&config.data, config.interpolant, model.config.sigma_data).unwrap();
+    let reference = Reference::for_model(&config.data, &model.config).unwrap();
     let how = Generation::new(2000, 3);
     let metrics = [Metric::SlicedW2];
     let device = Device::Cpu;
