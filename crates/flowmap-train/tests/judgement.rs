@@ -368,8 +368,8 @@ fn samples_that_are_not_finite_are_refused_by_every_metric() {
     let eight = Reference::new(&toml::from_str("kind = 'eight_gaussians'").unwrap()).unwrap();
     for value in [f32::NAN, f32::INFINITY] {
         for metric in [&SOME[..], &[Metric::KlExact]].concat() {
-            let drawn = Drawn::new(&[0.0, 1.0, value, 0.5]);
-            assert!(judge(drawn, &eight, &[metric], 0).is_err(), "{metric} of {value}");
+            let x = [0.0, 1.0, value, 0.5];
+            assert!(judge(Drawn::new(&x), &eight, &[metric], 0).is_err(), "{metric} of {value}");
         }
     }
 }
