@@ -1,26 +1,29 @@
 //! Sets of images and of the latents of images, one file for each format.
 
-mod arrays;
+pub(crate) mod arrays;
 mod cifar;
 mod encoded;
 mod fashion_mnist;
 mod folder;
 mod idx;
 mod latents;
+pub(crate) mod layout;
 mod parquet;
-mod set;
+pub(crate) mod range;
+pub(crate) mod set;
 #[cfg(any(feature = "parquet", feature = "webdataset"))]
 mod shards;
 mod skipped;
 mod webdataset;
 
-pub use arrays::{ImagesConfig, Layout};
+pub use arrays::ImagesConfig;
 pub use cifar::{Cifar10Config, Cifar100Config, CifarLabels};
 pub use encoded::Channels;
 pub use fashion_mnist::FashionMnistConfig;
 pub use folder::ImageFolderConfig;
 pub use idx::{IdxConfig, Split};
 pub use latents::{LatentSet, LatentsConfig};
+pub use layout::Layout;
 pub use parquet::ParquetConfig;
 pub use set::ImageSet;
 pub use skipped::Skipped;

@@ -6,7 +6,7 @@ use flowmap_core::NoiseStream;
 
 use crate::finite::standard_deviation;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, FiniteSet, Result, Skipped};
+use crate::{DataSet, Error, FiniteSet, Result, Skipped, Warning};
 
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
@@ -23,6 +23,7 @@ pub struct ImageSet {
     sigma: f64,
     mirror: Mirror,
     skipped: Skipped,
+    warnings: Vec<Warning>,
 }
 
 /// The values of all images, one image after the other, each `[C, H, W]` row-major.
@@ -94,7 +95,24 @@ impl ImageSet {
         if sigma == 0.0 {
             return Err(Error::NoSpread { place: name, found: first.into() });
         }
-        Ok(Self { name, shape, pixels, labels, n_classes, n_samples, sigma, mirror, skipped })
+        Ok(Self {
+            name,
+            shape,
+            pixels,
+            labels,
+            n_classes,
+            n_samples,
+            sigma,
+            mirror,
+            skipped,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The same set with what was in doubt on reading.
+    pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings.extend(warnings);
+        self
     }
 
     /// The label of each image in the order of the files, if there are labels.
@@ -120,7 +138,7 @@ impl ImageSet {
 }
 
 /// A byte as a value in [−1, 1].
-fn value_of(byte: u8) -> f32 {
+pub(crate) fn value_of(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 
@@ -208,6 +226,10 @@ impl DataSet for ImageSet {
 
     fn skipped(&self) -> Option<&Skipped> {
         Some(&self.skipped).filter(|skipped| skipped.n > 0)
+    }
+
+    fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }
 
