@@ -51,6 +51,6 @@ impl FashionMnistConfig {
         if !dir.is_dir() {
             return Err(Error::NotInstalled { path: dir, package: "dataset-fashion-mnist" });
         }
-        IdxConfig { path, split, classes: Some(CLASSES), flip, skip_bad }.read(base_dir)
+        IdxConfig { path, split, classes: Some(CLASSES), first_label: None, flip, skip_bad }.read(base_dir)
     }
 }

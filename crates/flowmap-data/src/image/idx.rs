@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::set::{Labels, Pixels, max_label};
+use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use crate::file::idx;
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
 /// Which part of a data set that comes in two.
@@ -60,6 +61,9 @@ pub struct IdxConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
     /// Whether bad records are counted and passed over, instead of ending the run.
@@ -93,21 +97,21 @@ impl IdxConfig {
         }
         let [_, height, width] = images.shape[..] else { return Err(Error::Empty { place: image_place }) };
         let shape = [1, height as usize, width as usize]; // u32 in the file
-        let max = max_label(self.classes);
+        let numbering = Numbering { first: self.first_label, classes: self.classes };
         let mut kept = (Vec::new(), Vec::new());
         let rows = images.bytes.chunks_exact(shape[1] * shape[2]).zip(&labels.bytes);
         for ((image, label), sample) in rows.zip(0..) {
-            let label = u32::from(*label);
-            if label > max {
-                bad.record(Error::BadLabel { place: label_place.clone(), sample, max, found: label.into() })?;
-                continue;
-            }
+            let class = numbering.class(&label_place, sample, (*label).into());
+            let Some(class) = bad.good(class)? else { continue };
             kept.0.extend_from_slice(image);
-            kept.1.push(label);
+            kept.1.push(class);
         }
+        let empty = numbering.empty_classes(&label_place, &kept.1);
         let labels = Labels { labels: Some(kept.1), classes: self.classes };
         let skipped = bad.into_skipped();
-        ImageSet::new(image_place, shape, Pixels::Bytes(kept.0), labels, self.flip.into(), skipped)
+        let set =
+            ImageSet::new(image_place, shape, Pixels::Bytes(kept.0), labels, self.flip.into(), skipped)?;
+        Ok(set.with_warnings(Vec::from_iter(empty)))
     }
 
     /// The only file of the part with this word in its name; plain before packed.

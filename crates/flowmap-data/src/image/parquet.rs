@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::encoded::{Channels, Fit};
+#[cfg(feature = "parquet")]
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
 /// Images from Parquet files, in memory as bytes, brought to one size as those of a folder are.
@@ -34,6 +36,9 @@ pub struct ParquetConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
     /// Whether bad records are counted and passed over, instead of ending the run.
@@ -50,6 +55,7 @@ impl Default for ParquetConfig {
             crop: None,
             channels: Channels::default(),
             classes: None,
+            first_label: None,
             flip: false,
             skip_bad: false,
         }
@@ -77,6 +83,12 @@ impl ParquetConfig {
         Fit { size: self.size, crop: self.crop, channels: self.channels }
     }
 
+    /// Which labels are which classes.
+    #[cfg(feature = "parquet")]
+    fn numbering(&self) -> Numbering {
+        Numbering { first: self.first_label, classes: self.classes }
+    }
+
     #[cfg(not(feature = "parquet"))]
     fn read_files(&self, _path: &Path) -> Result<ImageSet> {
         Err(Error::NoFeature { kind: "parquet", feature: "parquet" })
@@ -100,7 +112,7 @@ mod reader {
     use crate::error::{FormatFault, RecordFault};
     use crate::file::npz::open;
     use crate::image::encoded::{Decoded, OneShape};
-    use crate::image::set::{Pixels, max_label};
+    use crate::image::set::Pixels;
     use crate::image::shards::{all_or_none, shards};
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
@@ -134,7 +146,10 @@ mod reader {
             let labels = all_or_none(&place, labels, self.classes)?;
             let Some(shape) = decoded.shape else { return Err(Error::Empty { place }) };
             let pixels = Pixels::Bytes(decoded.bytes);
-            ImageSet::new(place, shape, pixels, labels, self.flip.into(), bad.into_skipped())
+            let empty =
+                labels.labels.as_ref().and_then(|labels| self.numbering().empty_classes(&place, labels));
+            let set = ImageSet::new(place, shape, pixels, labels, self.flip.into(), bad.into_skipped())?;
+            Ok(set.with_warnings(Vec::from_iter(empty)))
         }
 
         /// Appends the images of a file, one row group after the other.
@@ -209,12 +224,12 @@ mod reader {
             let Some(Field::Bytes(image)) = image else {
                 return Err(fault(RecordFault::NotAnImage { message: "no bytes".into() }));
             };
-            let max = max_label(self.classes);
+            let numbering = self.numbering();
             let class = match columns.next() {
                 None => None,
-                Some(field) => Some(class(&field).filter(|class| *class <= max).ok_or_else(|| {
+                Some(field) => Some(label(&field).and_then(|l| numbering.class_of(l)).ok_or_else(|| {
                     let found = field.to_string().chars().take(N_SHOWN).collect();
-                    fault(RecordFault::Class { max, found })
+                    fault(RecordFault::Class { min: numbering.min(), max: numbering.max(), found })
                 })?),
             };
             Ok((self.fit().decode(image.data(), place)?, class))
@@ -254,17 +269,17 @@ mod reader {
         Type::GroupType { basic_info: all.get_basic_info().clone(), fields }
     }
 
-    /// A whole number as a class.
-    fn class(field: &Field) -> Option<u32> {
+    /// A whole number as a label.
+    fn label(field: &Field) -> Option<i64> {
         match *field {
             Field::Bool(value) => Some(value.into()),
-            Field::Byte(value) => value.try_into().ok(),
-            Field::Short(value) => value.try_into().ok(),
-            Field::Int(value) => value.try_into().ok(),
-            Field::Long(value) => value.try_into().ok(),
+            Field::Byte(value) => Some(value.into()),
+            Field::Short(value) => Some(value.into()),
+            Field::Int(value) => Some(value.into()),
+            Field::Long(value) => Some(value),
             Field::UByte(value) => Some(value.into()),
             Field::UShort(value) => Some(value.into()),
-            Field::UInt(value) => Some(value),
+            Field::UInt(value) => Some(value.into()),
             Field::ULong(value) => value.try_into().ok(),
             _ => None,
         }

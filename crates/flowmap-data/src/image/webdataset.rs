@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::encoded::{Channels, Fit};
+#[cfg(feature = "webdataset")]
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
 /// Images from the shards of a WebDataset, in memory as bytes, brought to one size as those of a folder are.
@@ -29,6 +31,9 @@ pub struct WebdatasetConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
     /// Whether bad samples are counted and passed over, instead of ending the run.
@@ -55,6 +60,12 @@ impl WebdatasetConfig {
         Fit { size: self.size, crop: self.crop, channels: self.channels }
     }
 
+    /// Which labels are which classes.
+    #[cfg(feature = "webdataset")]
+    fn numbering(&self) -> Numbering {
+        Numbering { first: self.first_label, classes: self.classes }
+    }
+
     #[cfg(not(feature = "webdataset"))]
     fn read_shards(&self, _path: &Path) -> Result<ImageSet> {
         Err(Error::NoFeature { kind: "webdataset", feature: "webdataset" })
@@ -72,7 +83,7 @@ mod reader {
     use crate::file::npz::open;
     use crate::file::tar::Members;
     use crate::image::encoded::{Fit, OneShape};
-    use crate::image::set::{Pixels, max_label};
+    use crate::image::set::Pixels;
     use crate::image::shards::{all_or_none, shards};
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
@@ -130,23 +141,27 @@ mod reader {
             }
             let labels = all_or_none(&place, labels, self.classes)?;
             let Some(shape) = images.shape else { return Err(Error::Empty { place }) };
-            let skipped = bad.into_skipped();
-            ImageSet::new(place, shape, Pixels::Bytes(images.bytes), labels, self.flip.into(), skipped)
+            let empty =
+                labels.labels.as_ref().and_then(|labels| self.numbering().empty_classes(&place, labels));
+            let (pixels, skipped) = (Pixels::Bytes(images.bytes), bad.into_skipped());
+            let set = ImageSet::new(place, shape, pixels, labels, self.flip.into(), skipped)?;
+            Ok(set.with_warnings(Vec::from_iter(empty)))
         }
 
         /// Appends the image of a sample and gives its class; `None` for a sample without an image.
         fn add(&self, sample: Sample, shard: &Path, images: &mut OneShape) -> Result<Option<Option<u32>>> {
             let Some((name, image)) = sample.image else { return Ok(None) };
             let place = |name: &str| format!("{}, member `{name}`", shard.display());
-            let max = max_label(self.classes);
+            let numbering = self.numbering();
             let class = match &sample.class {
                 None => None,
                 Some((name, text)) => {
                     let text = String::from_utf8_lossy(text);
-                    let class = text.trim().parse().ok().filter(|class| *class <= max);
+                    let class = text.trim().parse().ok().and_then(|label| numbering.class_of(label));
+                    let (min, max) = (numbering.min(), numbering.max());
                     let error = || Error::Record {
                         place: place(name),
-                        fault: RecordFault::Class { max, found: text.chars().take(N_SHOWN).collect() },
+                        fault: RecordFault::Class { min, max, found: text.chars().take(N_SHOWN).collect() },
                     };
                     Some(class.ok_or_else(error)?)
                 }
