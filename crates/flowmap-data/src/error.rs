@@ -254,6 +254,40 @@ pub enum Error {
         /// Names of the arrays that are there.
         found: Vec<String>,
     },
+    /// Two arrays or columns of a file have one name.
+    #[error("{place}: expected {what} of different names, found two {what} `{name}`")]
+    SameName {
+        /// The file.
+        place: String,
+        /// What has the name: `arrays` or `columns`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// An array of images looks like another layout than the one that is read.
+    #[error("{place}: expected shape (N, C, H, W), found {found:?}, which looks like (N, H, W, C); {remedy}")]
+    WrongLayout {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The shape in the file.
+        found: Vec<u64>,
+        /// What settles which it is.
+        remedy: &'static str,
+    },
+    /// A whole number among the pixels is no byte.
+    #[error(
+        "{place}, sample {sample}, coordinate {coordinate}: expected a whole number from 0 to 255, found {found}"
+    )]
+    NotAByte {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The sample, counted from 0.
+        sample: u64,
+        /// The coordinate of the flattened sample, counted from 0.
+        coordinate: u64,
+        /// The value.
+        found: i64,
+    },
     /// The file lacks a column that was asked for.
     #[error("{place}: expected column {wanted}, found {}", list(found))]
     MissingColumn {
@@ -294,6 +328,42 @@ pub enum Error {
         /// The field.
         found: String,
     },
+    /// The line of names comes again, as in files that were joined.
+    #[error("{}, line {line}: expected a sample, found the names of the columns once more", path.display())]
+    NamesAgain {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+    },
+    /// A field in quotes has no end.
+    #[error("{}, line {line}: expected a closing quote, found the end of the file", path.display())]
+    OpenQuote {
+        /// The file.
+        path: PathBuf,
+        /// The line of the opening quote, counted from 1.
+        line: u64,
+    },
+    /// No column of a table has a name, and none was asked for.
+    #[error("{}: expected names of columns or the key `columns`, found names that are all empty", path.display())]
+    NoNames {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Commas seem to stand within numbers and between them.
+    #[error(
+        "{}, line {line}: expected a comma between numbers, found one within a number (`{found}`); \
+         numbers with a decimal comma need semicolons or tabs between them",
+        path.display()
+    )]
+    DecimalComma {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// Two fields with the comma between them.
+        found: String,
+    },
     /// A value is NaN, infinite or beyond the range of f32.
     #[error(
         "{place}, sample {sample}, coordinate {coordinate}: expected a finite number (f32), found {found}"
@@ -319,6 +389,38 @@ pub enum Error {
         max: u32,
         /// The value.
         found: f64,
+    },
+    /// A label is no class number, where the config says which label is the first class.
+    #[error("{place}, sample {sample}: expected a whole number from {min} to {max}, found {found}{}",
+            first_label_hint(*.min, *.max, *.found))]
+    NoClass {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The sample, counted from 0.
+        sample: u64,
+        /// The label of class 0.
+        min: i64,
+        /// The largest label that is read.
+        max: i64,
+        /// The value.
+        found: f64,
+    },
+    /// A column of labels has words in some lines and numbers in others.
+    #[error(
+        "{}, line {line}, column {column}: expected {expected}, as in the lines above, found {found:?}",
+        path.display()
+    )]
+    MixedLabels {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column, counted from 1.
+        column: usize,
+        /// What the lines above have.
+        expected: &'static str,
+        /// The field.
+        found: String,
     },
     /// There is not one label for each sample.
     #[error("{place}: expected {expected} labels, one for each sample, found {found}")]
@@ -358,6 +460,20 @@ pub enum Error {
         /// Values given.
         found: usize,
     },
+    /// The values are so large or so small that f32 cannot hold their squares.
+    #[error(
+        "{place}: expected a standard deviation from {min:e} to {max:e}, found {found:e}; rescale the data"
+    )]
+    BeyondRange {
+        /// The file, with the array in it where there is one.
+        place: String,
+        /// The smallest that is accepted.
+        min: f64,
+        /// The largest that is accepted.
+        max: f64,
+        /// Standard deviation of all coordinates.
+        found: f64,
+    },
     /// All values are equal, so that there is no scale to work at.
     #[error("{place}: expected data that vary, found {found} in every coordinate of every sample")]
     NoSpread {
@@ -374,6 +490,12 @@ fn splits(found: &[String]) -> String {
         return "files whose names tell no split".into();
     }
     format!("those of {}; set `split`", list(found))
+}
+
+/// Names the key by which labels may start elsewhere, where a whole number is just beyond the classes.
+fn first_label_hint(min: i64, max: i64, found: f64) -> &'static str {
+    let is_beyond = found.fract() == 0.0 && (found < min as f64 || found == (max + 1) as f64);
+    if is_beyond { "; the key `first_label` says which label is the first class" } else { "" }
 }
 
 /// A list for a message: the first entries, each in quotes, and how many more.

@@ -3,7 +3,7 @@
 use flowmap_core::NoiseStream;
 
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result};
+use crate::{DataSet, Error, Result, Warning};
 
 /// Samples held in memory: images, points of a file, anything that fits.
 ///
@@ -30,6 +30,7 @@ pub struct FiniteSet {
     sigma: f64,
     extent: Option<f64>,
     class_names: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl FiniteSet {
@@ -42,7 +43,8 @@ impl FiniteSet {
     ///
     /// # Errors
     /// No sample, a number of values that the shape does not divide, a value that is not finite, values that are
-    /// all equal, a number of labels other than that of samples, a label above [`MAX_LABEL`](Self::MAX_LABEL).
+    /// all equal, a standard deviation whose square f32 cannot hold, a number of labels other than that of samples, a label
+    /// above [`MAX_LABEL`](Self::MAX_LABEL).
     pub fn new(
         name: impl Into<String>,
         shape: Vec<usize>,
@@ -72,10 +74,23 @@ impl FiniteSet {
         if sigma == 0.0 {
             return Err(Error::NoSpread { place: name, found: values[0].into() });
         }
+        check_sigma(&name, sigma)?;
         let reach = values.iter().fold(0.0f32, |reach, value| reach.max(value.abs()));
         let extent = (shape == [2]).then_some(PLOT_MARGIN * f64::from(reach));
-        let (noise, class_names) = (None, Vec::new());
-        Ok(Self { name, shape, values, labels, noise, n_samples, n_classes, sigma, extent, class_names })
+        let (noise, class_names, warnings) = (None, Vec::new(), Vec::new());
+        Ok(Self {
+            name,
+            shape,
+            values,
+            labels,
+            noise,
+            n_samples,
+            n_classes,
+            sigma,
+            extent,
+            class_names,
+            warnings,
+        })
     }
 
     /// The same samples, each with the noise that it came from, in the same rows.
@@ -98,6 +113,12 @@ impl FiniteSet {
     /// The same samples, whose classes have these names, in the order of their labels.
     pub(crate) fn with_class_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.class_names = names.into_iter().collect();
+        self
+    }
+
+    /// The same samples with what was in doubt on reading.
+    pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings.extend(warnings);
         self
     }
 
@@ -184,6 +205,20 @@ impl DataSet for FiniteSet {
     fn source(&self) -> Option<&str> {
         Some(&self.name)
     }
+
+    fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+}
+
+/// Standard deviations whose squares f32 holds, with a factor of ten in hand.
+const SIGMAS: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
+
+/// Refuses data whose squares are beyond the numbers that a network computes with.
+pub(crate) fn check_sigma(name: &str, found: f64) -> Result<()> {
+    let (min, max) = (*SIGMAS.start(), *SIGMAS.end());
+    let error = || Error::BeyondRange { place: name.into(), min, max, found };
+    SIGMAS.contains(&found).then_some(()).ok_or_else(error)
 }
 
 /// Checks the labels; one more than the largest.
@@ -352,6 +387,14 @@ mod tests {
         ];
         for (found, expected) in cases {
             assert_eq!(found, expected);
+        }
+        for scale in [1e-20, 1e19] {
+            let message = message(vec![1], vec![scale, -scale], None);
+            let expected = "x.npy: expected a standard deviation from 1e-18 to 1e18, found ";
+            assert!(message.starts_with(expected) && message.ends_with("; rescale the data"), "{message}");
+        }
+        for scale in [1e-17, 1e17] {
+            assert!(FiniteSet::new("x", vec![1], vec![scale, -scale], None).is_ok());
         }
         assert!(FiniteSet::new("x", vec![usize::MAX, 2], vec![1.0, 2.0], None).is_err());
     }

@@ -1,6 +1,6 @@
 //! Sets of images and of the latents of images, one file for each format.
 
-mod arrays;
+pub(crate) mod arrays;
 mod cifar;
 mod encoded;
 mod fashion_mnist;
@@ -10,23 +10,26 @@ mod gathered;
 mod idx;
 mod jpeg;
 mod latents;
+pub(crate) mod layout;
 mod left_over;
 mod parquet;
 mod png;
-mod set;
+pub(crate) mod range;
+pub(crate) mod set;
 #[cfg(any(feature = "parquet", feature = "webdataset"))]
 mod shards;
 mod skipped;
 mod split;
 mod webdataset;
 
-pub use arrays::{ImagesConfig, Layout};
+pub use arrays::ImagesConfig;
 pub use cifar::{Cifar10Config, Cifar100Config, CifarLabels};
 pub use encoded::Channels;
 pub use fashion_mnist::FashionMnistConfig;
 pub use folder::ImageFolderConfig;
 pub use idx::{IdxConfig, Split};
 pub use latents::{LatentSet, LatentsConfig};
+pub use layout::Layout;
 pub use parquet::ParquetConfig;
 pub use set::ImageSet;
 pub use skipped::Skipped;

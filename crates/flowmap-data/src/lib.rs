@@ -12,6 +12,7 @@ mod file;
 mod finite;
 mod generated;
 mod image;
+mod labels;
 mod points;
 mod shuffle;
 mod warning;

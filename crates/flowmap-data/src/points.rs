@@ -1,28 +1,25 @@
 //! Samples from the user's file: NPZ, NPY, or a table as text.
 
+mod arrays;
+mod columns;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::file::csv;
-use crate::file::npy::{self, Header, Surroundings};
-use crate::file::npz::{arrays, extension, open, read_entry, to_labels};
+use self::columns::Chosen;
+use crate::file::csv::{self, Labels, Wanted};
+use crate::file::npz::{extension, open};
+use crate::labels::Numbering;
 use crate::{Error, FiniteSet, Result};
 
-/// The arrays that are read where there are several: the name that `flowmap sample` writes, and that of papers.
-const SAMPLES: [&str; 2] = ["samples", "x1"];
-
-/// The arrays of noise, for pairs.
-const NOISE: [&str; 2] = ["noise", "x0"];
-
-/// The array of labels that is read if it is there.
-const LABELS: &str = "labels";
-
-/// Samples from a file: points `(N,)` or `(N, D)`, or images `(N, C, H, W)`, of type f4 or f8.
+/// Samples from a file: points `(N,)` or `(N, D)`, or images `(N, C, H, W)`, of whatever type of numbers.
 ///
 /// The extension says what the file is: `.npz`, `.npy`, or `.csv`, `.tsv`, `.txt` for a table as text.
-/// Tables have a sample in each line, fields between commas, semicolons, tabs or blanks, and may start with names.
+/// Tables have a sample in each line, fields between commas, semicolons, tabs, bars or blanks, and may start with names.
+/// Numbers are rounded to the nearest f32, which has 24 bits.
+/// Images of whole numbers are bytes: p is read as p/127.5 − 1.
 ///
 /// ```
 /// use flowmap_data::{DataSet, PointsConfig};
@@ -43,18 +40,25 @@ const LABELS: &str = "labels";
 pub struct PointsConfig {
     /// The file; a relative path starts at the folder of the config.
     pub path: PathBuf,
-    /// Name of the array in an NPZ file; if absent, `samples` or `x1`, or else the only array besides the labels.
+    /// Name of the array in an NPZ file; if absent, `samples`, `x1` or `arr_0`, or else the only array besides the labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<String>,
-    /// Name of the array (NPZ) or column (text) with the labels; if absent, the array `labels` where there is one.
+    /// Name of the array (NPZ) or column (text) with the labels, numbers or, in a text, words; if absent, the array
+    /// `labels` where there is one, and beside `arr_0` the array `arr_1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
     /// Name of the array (NPZ) with the noise that each sample came from, for pairs; if absent, `noise` or `x0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<String>,
-    /// Columns of the table to use, by name or by number from 0, in this order; if absent, all.
+    /// Columns of the table to use, by name or by number from 0, in this order; if absent, all that have a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<Column>>,
+    /// Whether the first line of a table as text holds the names of the columns; if absent, the reader looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
 }
 
 /// A column of a table.
@@ -65,6 +69,25 @@ pub enum Column {
     Index(usize),
     /// By its name.
     Name(String),
+}
+
+impl Column {
+    /// The name, of a column that is chosen by it.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Index(_) => None,
+            Self::Name(name) => Some(name),
+        }
+    }
+}
+
+impl std::fmt::Display for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Index(index) => index.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 impl From<&str> for Column {
@@ -119,24 +142,7 @@ impl PointsConfig {
         if extension(&path).as_deref() != Some("npz") {
             return Err(Error::NoNoise { place: path.display().to_string() });
         }
-        let (mut file, length, entries) = arrays(&path)?;
-        let find = |wanted: &str| entries.iter().find(|entry| entry.name == wanted);
-        let entry = match &self.noise {
-            Some(name) => find(name),
-            None => NOISE.into_iter().find_map(find),
-        };
-        let entry = entry.ok_or_else(|| Error::MissingArray {
-            path: path.clone(),
-            wanted: self
-                .noise
-                .as_ref()
-                .map_or("an array `noise` or the key `noise`".into(), |n| format!("array `{n}`")),
-            found: entries.iter().map(|entry| entry.name.clone()).collect(),
-        })?;
-        let place = format!("{}, array `{}`", path.display(), entry.name);
-        let (header, values) = read_entry::<f32>(&mut file, entry, length, &place, shape_of)?;
-        let noise = self.assemble(&path, place.clone(), shape_of(&header, &place)?, values, None)?;
-        samples.with_noise(noise)
+        samples.with_noise(self.read_noise(&path)?)
     }
 
     /// The file; a relative path starts at `base_dir`.
@@ -144,95 +150,43 @@ impl PointsConfig {
         base_dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path))
     }
 
-    fn read_npz(&self, path: &Path) -> Result<FiniteSet> {
-        let (mut file, length, entries) = arrays(path)?;
-        let place = path.display().to_string();
-        let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
-        let missing =
-            |wanted: String| Error::MissingArray { path: path.into(), wanted, found: names.clone() };
-        let labels = self.labels.as_deref().unwrap_or(LABELS);
-        let unknown: Vec<&String> = names.iter().filter(|name| *name != labels).collect();
-        let array = match &self.array {
-            Some(array) => array.as_str(),
-            None => {
-                match (SAMPLES.into_iter().find(|known| names.iter().any(|n| n == known)), &unknown[..]) {
-                    (Some(known), _) => known,
-                    (None, [only]) => only,
-                    _ => {
-                        return Err(missing("an array `samples` or a single one, or the key `array`".into()));
-                    }
-                }
-            }
-        };
-        let find = |wanted: &str| entries.iter().find(|entry| entry.name == wanted);
-        let samples = find(array).ok_or_else(|| missing(format!("array `{array}`")))?;
-        let labels = match find(labels).filter(|_| labels != array) {
-            None if self.labels.is_some() => return Err(missing(format!("array `{labels}`"))),
-            labels => labels,
-        };
-        let sample_place = format!("{place}, array `{array}`");
-        let (header, values) = read_entry::<f32>(&mut file, samples, length, &sample_place, shape_of)?;
-        let labels = match labels {
-            Some(entry) => {
-                let place = format!("{place}, array `{}`", entry.name);
-                let (_, labels) = read_entry::<i64>(&mut file, entry, length, &place, |header, place| {
-                    let is_list = header.shape.len() == 1;
-                    let (expected, found) = ("(N,)", header.shape.clone());
-                    let error = || Error::WrongShape { place: place.into(), expected, found };
-                    is_list.then(Vec::new).ok_or_else(error)
-                })?;
-                Some(to_labels(labels.iter().map(|label| *label as f64), &place)?)
-            }
-            None => None,
-        };
-        self.assemble(path, sample_place, shape_of(&header, &place)?, values, labels)
-    }
-
-    fn read_npy(&self, path: &Path) -> Result<FiniteSet> {
+    fn read_csv(&self, path: &Path) -> Result<FiniteSet> {
         let does_not_apply = |key| Error::OptionDoesNotApply { key, path: path.into() };
         self.array.as_ref().map_or(Ok(()), |_| Err(does_not_apply("array")))?;
-        self.labels.as_ref().map_or(Ok(()), |_| Err(does_not_apply("labels")))?;
-        let (mut file, length) = open(path)?;
-        let place = path.display().to_string();
-        let header = npy::read_header(&mut file, &place)?;
-        let shape = shape_of(&header, &place)?;
-        let there = length.saturating_sub(header.length);
-        let surroundings = Surroundings { promised: there, there };
-        let values = npy::read_values(&mut file, &header, surroundings, &place)?;
-        self.assemble(path, place, shape, values, None)
-    }
-
-    fn read_csv(&self, path: &Path) -> Result<FiniteSet> {
-        if self.array.is_some() {
-            return Err(Error::OptionDoesNotApply { key: "array", path: path.into() });
-        }
         let (mut file, _) = open(path)?;
         let mut bytes = Vec::new();
         let io = |source| Error::Io { path: path.into(), source };
         file.read_to_end(&mut bytes).map_err(io)?;
-        let table = csv::parse(&bytes, path, self.columns.as_deref(), self.labels.as_deref())?;
+        let (columns, labels, header) = (self.columns.as_deref(), self.labels.as_deref(), self.header);
+        let table = csv::parse(&bytes, path, Wanted { columns, labels, header })?;
         let place = path.display().to_string();
-        let labels = table.labels.map(|labels| to_labels(labels.into_iter(), &place)).transpose()?;
-        FiniteSet::new(place, vec![table.n_columns], table.values, labels)
+        let (mut warnings, mut names, numbering) = (table.warnings, Vec::new(), self.numbering());
+        let labels = match table.labels {
+            Some(Labels::Numbers(labels)) => Some(self.classes(&place, &labels)?),
+            Some(Labels::Words { names: words, classes }) if self.first_label.is_none() => {
+                names = words;
+                Some(classes)
+            }
+            _ if self.first_label.is_some() => return Err(does_not_apply("first_label")),
+            _ => None,
+        };
+        warnings.extend(labels.as_ref().and_then(|labels| numbering.empty_classes(&place, labels)));
+        warnings.extend(columns::warnings(&place, &table.names, &table.values, self.chosen()));
+        let set = FiniteSet::new(place, vec![table.names.len()], table.values, labels)?;
+        Ok(set.with_class_names(names).with_warnings(warnings))
     }
 
-    /// The set of an array, with its columns chosen.
-    fn assemble(
-        &self,
-        path: &Path,
-        place: String,
-        shape: Vec<usize>,
-        values: Vec<f32>,
-        labels: Option<Vec<u32>>,
-    ) -> Result<FiniteSet> {
-        let Some(columns) = &self.columns else { return FiniteSet::new(place, shape, values, labels) };
-        let [n_columns] = shape[..] else {
-            return Err(Error::OptionDoesNotApply { key: "columns", path: path.into() });
-        };
-        let columns = select(columns, None, n_columns, &place)?;
-        let rows = values.chunks_exact(n_columns);
-        let values = rows.flat_map(|row| columns.iter().map(|column| row[*column])).collect();
-        FiniteSet::new(place, vec![columns.len()], values, labels)
+    fn numbering(&self) -> Numbering {
+        Numbering { first: self.first_label, classes: None }
+    }
+
+    /// Labels as classes.
+    fn classes(&self, place: &str, labels: &[f64]) -> Result<Vec<u32>> {
+        labels.iter().enumerate().map(|(row, label)| self.numbering().class(place, row, *label)).collect()
+    }
+
+    fn chosen(&self) -> Chosen {
+        if self.columns.is_some() { Chosen::ByConfig } else { Chosen::ByFile }
     }
 }
 
@@ -244,36 +198,28 @@ pub(crate) fn select(
     place: &str,
 ) -> Result<Vec<usize>> {
     let find = |column: &Column| {
-        let (found, wanted) = match column {
-            Column::Index(index) => (Some(*index).filter(|index| *index < n_columns), index.to_string()),
-            Column::Name(name) => {
-                let found = names.and_then(|names| names.iter().position(|other| other == name));
-                (found, format!("`{name}`"))
-            }
-        };
-        found.ok_or_else(|| {
+        let missing = |wanted: String| {
             let numbers = || (0..n_columns).map(|column| column.to_string()).collect();
             let found = names.map_or_else(numbers, <[String]>::to_vec);
             Error::MissingColumn { place: place.into(), wanted, found }
-        })
+        };
+        let by_index = |index: &usize| *index < n_columns;
+        match (column, names) {
+            (Column::Index(index), _) => {
+                Some(*index).filter(by_index).ok_or_else(|| missing(index.to_string()))
+            }
+            // Columns without names are called by their numbers.
+            (Column::Name(name), None) => {
+                name.parse().ok().filter(by_index).ok_or_else(|| missing(format!("`{name}`")))
+            }
+            (Column::Name(name), Some(names)) => {
+                let mut found = (0..names.len()).filter(|column| names[*column] == *name);
+                let first = found.next().ok_or_else(|| missing(format!("`{name}`")))?;
+                let is_only = found.next().is_none();
+                let same = || Error::SameName { place: place.into(), what: "columns", name: name.clone() };
+                is_only.then_some(first).ok_or_else(same)
+            }
+        }
     };
     columns.iter().map(find).collect()
-}
-
-/// Shape of one sample of an array of samples.
-fn shape_of(header: &Header, place: &str) -> Result<Vec<usize>> {
-    let wrong = || {
-        let (expected, found) = ("(N,), (N, D) or (N, C, H, W)", header.shape.clone());
-        Error::WrongShape { place: place.into(), expected, found }
-    };
-    if header.shape.contains(&0) {
-        return Err(Error::Empty { place: place.into() });
-    }
-    match header.shape[..] {
-        [_] => Ok(vec![1]),
-        [_, ref shape @ ..] if shape.len() == 1 || shape.len() == 3 => {
-            shape.iter().map(|extent| usize::try_from(*extent).map_err(|_| wrong())).collect()
-        }
-        _ => Err(wrong()),
-    }
 }

@@ -74,7 +74,8 @@ fn wrong_idx_files_are_named_with_their_record() {
 
     fs::write(&images, &whole).unwrap();
     let two = format!("{IDX}\nclasses = 2");
-    let label = "train-labels-idx1-ubyte, sample 2: expected a whole number from 0 to 1, found 2";
+    let label = "train-labels-idx1-ubyte, sample 2: expected a whole number from 0 to 1, found 2; \
+                 the key `first_label` says which label is the first class";
     assert_eq!(refusal(dir.path(), &two).trim_start_matches("./"), label);
     assert_eq!(skips(dir.path(), &two).0, 1);
     let test = refusal(dir.path(), &format!("{IDX}\nsplit = 'test'"));

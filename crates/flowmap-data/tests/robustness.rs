@@ -160,6 +160,26 @@ fn damaged_zip_files_are_named() {
 }
 
 #[test]
+fn parts_of_zip_files_and_names_that_come_twice_are_named() {
+    let array = npy("(2,)", &[1.0, 2.0]);
+    let whole = Zip::entry(&array, &array, 0).write(false);
+    let mut part = whole.clone();
+    let end = part.len() - 22;
+    part[end + 4] = 1;
+    assert_eq!(refusal("x.npz", &part), "x.npz: expected a zip file in one part, found one part of several");
+    // The directory once more, and twice the entries in the end record.
+    let directory = whole.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    let mut twice = [&whole[..end], &whole[directory..]].concat();
+    let (end, size) = (twice.len() - 22, 2 * (end - directory));
+    twice[end + 8..end + 12].copy_from_slice(&[2, 0, 2, 0]);
+    twice[end + 12..end + 16].copy_from_slice(&(size as u32).to_le_bytes());
+    assert_eq!(
+        refusal("x.npz", &twice),
+        "x.npz: expected arrays of different names, found two arrays `samples`"
+    );
+}
+
+#[test]
 fn arrays_that_unpack_to_more_than_promised_are_refused() {
     let array = npy("(2,)", &[0.0; 1 << 20]);
     let header = array.len() as u64 - (4 << 20);
@@ -240,7 +260,7 @@ proptest! {
     #[test]
     fn tables_come_back_as_written(
         (n_columns, values) in (1usize..5).prop_flat_map(|n| {
-            (Just(n), prop::collection::vec(-1e30f32..1e30, 2 * n..=2 * n))
+            (Just(n), prop::collection::vec(-1e17f32..1e17, 2 * n..=2 * n))
         }),
         separator in prop_oneof![Just(","), Just(";"), Just("\t"), Just(" "), Just(" , ")],
     ) {

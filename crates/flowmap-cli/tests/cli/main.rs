@@ -9,6 +9,7 @@ mod bad_usage;
 mod bench;
 mod compare;
 mod distill;
+mod doubtful_data;
 mod eval;
 mod guidance;
 mod help;

@@ -47,6 +47,9 @@ pub enum FormatFault {
     /// A zip file with a password.
     #[error("expected a zip file without a password, found encrypted data")]
     ZipEncrypted,
+    /// One of several zip files that belong together.
+    #[error("expected a zip file in one part, found one part of several")]
+    ZipParts,
     /// Data that differ from what was packed.
     #[error("expected checksum {expected:08x}, found {found:08x}")]
     Checksum {

@@ -85,10 +85,12 @@ pub enum RecordFault {
     #[error("expected a class, as other images have, found none")]
     NoClass,
     /// A class that is no number, or beyond the classes.
-    #[error("expected a class, a whole number from 0 to {max}, found {found:?}")]
+    #[error("expected a class, a whole number from {min} to {max}, found {found:?}")]
     Class {
-        /// The largest class.
-        max: u32,
+        /// The label of class 0.
+        min: i64,
+        /// The largest label.
+        max: i64,
         /// The text.
         found: String,
     },

@@ -6,6 +6,7 @@
 
 mod dictionary;
 
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 
 use dictionary::Dictionary;
@@ -35,11 +36,32 @@ pub(crate) struct Header {
 pub(crate) struct Dtype {
     /// The descriptor as it is written.
     pub descr: String,
-    /// `f`, `i`, `u` and `b` are read.
+    /// `f`, `i`, `u` and `b` are read, and `V` of two bytes where their order is written.
     pub kind: char,
     /// Bytes of a value.
     pub size: u64,
     pub is_big_endian: bool,
+}
+
+impl Dtype {
+    /// Whether the values are whole numbers or truth values.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.kind, 'i' | 'u' | 'b')
+    }
+
+    /// The descriptor, with a word for types that are not read.
+    fn in_words(&self) -> String {
+        let word = match self.kind {
+            'c' => "complex numbers",
+            'O' => "objects of Python",
+            'U' | 'S' | 'a' | 'T' => "text",
+            'M' | 'm' => "dates or durations",
+            'V' if self.size == 0 => "records",
+            'V' => "bytes of unknown meaning",
+            _ => return self.descr.clone(),
+        };
+        format!("{} ({word})", self.descr)
+    }
 }
 
 impl Header {
@@ -51,7 +73,7 @@ impl Header {
 }
 
 /// Reads the header; `place` names the array in messages.
-pub(crate) fn read_header(reader: &mut impl Read, place: &str) -> Result<Header> {
+fn read_header(reader: &mut impl Read, place: &str) -> Result<Header> {
     let fault = |fault| Error::Format { place: place.into(), fault };
     let mut start = [0; 8];
     fill(reader, &mut start, place, "the start of an NPY file")?;
@@ -87,7 +109,7 @@ pub(crate) struct Surroundings {
 }
 
 /// Reads all values in C order; `T` is what each becomes.
-pub(crate) fn read_values<T: Value>(
+fn read_values<T: Value>(
     reader: &mut impl Read,
     header: &Header,
     Surroundings { promised, there }: Surroundings,
@@ -97,7 +119,7 @@ pub(crate) fn read_values<T: Value>(
     let wrong_length =
         |found, is_at_least| Error::WrongLength { place: place.into(), expected, found, is_at_least };
     let Some(decode) = T::decoder(&header.dtype) else {
-        let found = header.dtype.descr.clone();
+        let found = header.dtype.in_words();
         return Err(Error::WrongDtype { place: place.into(), expected: T::EXPECTED, found });
     };
     if u128::from(promised) != expected {
@@ -114,19 +136,78 @@ pub(crate) fn read_values<T: Value>(
         if n < wanted {
             return Err(wrong_length(n_read, false));
         }
-        values.extend(chunk[..n].chunks_exact(size).map(|bytes| {
-            let mut wide = [0; 8];
-            // All to little endian, so that one decoder is enough.
-            for (to, byte) in bytes.iter().enumerate() {
-                wide[if header.dtype.is_big_endian { size - 1 - to } else { to }] = *byte;
-            }
-            decode(wide)
-        }));
+        values.extend(decoded(&chunk[..n], &header.dtype, decode));
     }
     if fill_as_far_as_possible(reader, &mut chunk[..1], place)? > 0 {
         return Err(wrong_length(n_read + 1, true));
     }
     Ok(if header.is_fortran_order { to_c_order(values, &header.shape) } else { values })
+}
+
+/// The values that are stored in bytes.
+pub(crate) fn decoded<T>(bytes: &[u8], dtype: &Dtype, decode: fn([u8; 8]) -> T) -> impl Iterator<Item = T> {
+    let size = dtype.size as usize;
+    bytes.chunks_exact(size).map(move |bytes| {
+        let mut wide = [0; 8];
+        // All to little endian, so that one decoder is enough.
+        for (to, byte) in bytes.iter().enumerate() {
+            wide[if dtype.is_big_endian { size - 1 - to } else { to }] = *byte;
+        }
+        decode(wide)
+    })
+}
+
+/// Where an array is read from.
+pub(crate) trait Source: Read {
+    /// Checks what can be known when everything was read.
+    fn finish(self, place: &str) -> Result<()>;
+}
+
+impl Source for File {
+    fn finish(self, _place: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// An array whose header was read, and whose values were not.
+pub(crate) struct Stored<R> {
+    pub header: Header,
+    /// The file, with the array in it where there is one.
+    pub place: String,
+    source: R,
+    surroundings: Surroundings,
+}
+
+impl<R: Source> Stored<R> {
+    /// Reads the header; `promised` and `there` count the bytes of the header too.
+    pub fn open(
+        mut source: R,
+        Surroundings { promised, there }: Surroundings,
+        place: String,
+    ) -> Result<Self> {
+        let header = read_header(&mut source, &place)?;
+        let surroundings = Surroundings { promised: promised.saturating_sub(header.length), there };
+        Ok(Self { header, place, source, surroundings })
+    }
+
+    /// All values in C order.
+    pub fn values<T: Value>(mut self) -> Result<Vec<T>> {
+        let values = read_values(&mut self.source, &self.header, self.surroundings, &self.place)?;
+        self.source.finish(&self.place)?;
+        Ok(values)
+    }
+
+    /// Values as labels, one for each sample: `(N,)` or `(N, 1)`, whole numbers of whatever type.
+    pub fn labels(self) -> Result<Vec<f64>> {
+        if !matches!(self.header.shape[..], [_] | [_, 1]) {
+            let (expected, found) = ("(N,)", self.header.shape.clone());
+            return Err(Error::WrongShape { place: self.place, expected, found });
+        }
+        if self.header.dtype.is_whole() {
+            return Ok(self.values::<i64>()?.into_iter().map(|label| label as f64).collect());
+        }
+        Ok(self.values::<f32>()?.into_iter().map(f64::from).collect())
+    }
 }
 
 /// A type of values that arrays are read as.
@@ -138,14 +219,28 @@ pub(crate) trait Value: Copy + Default {
     fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self>;
 }
 
-/// Floating-point numbers; what f32 cannot hold becomes infinite.
+/// Numbers, rounded to the nearest f32: whole numbers above 2²⁴ lose their last digits, and what f32 cannot hold becomes
+/// infinite.
+///
+/// The bfloat16 of the package ml_dtypes has no letter of its own: NumPy writes `<V2`, which differs from `|V2`, the two
+/// bytes of anything, in that the order of bytes matters.
 impl Value for f32 {
-    const EXPECTED: &'static str = "f4 or f8";
+    const EXPECTED: &'static str = "f2, f4, f8, bfloat16, whole numbers or b1";
 
     fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self> {
         match (dtype.kind, dtype.size) {
+            ('f', 2) => Some(|[a, b, ..]| half::f16::from_le_bytes([a, b]).to_f32()),
             ('f', 4) => Some(|[a, b, c, d, ..]| f32::from_le_bytes([a, b, c, d])),
             ('f', 8) => Some(|wide| f64::from_le_bytes(wide) as f32),
+            ('V', 2) if dtype.descr.starts_with(['<', '>']) => {
+                Some(|[a, b, ..]| half::bf16::from_le_bytes([a, b]).to_f32())
+            }
+            ('u', 8) => Some(|wide| u64::from_le_bytes(wide) as f32),
+            ('i', 1) => Some(|[a, ..]| i8::from_le_bytes([a]).into()),
+            ('i', 2) => Some(|[a, b, ..]| i16::from_le_bytes([a, b]).into()),
+            ('i', 4) => Some(|[a, b, c, d, ..]| i32::from_le_bytes([a, b, c, d]) as f32),
+            ('i', 8) => Some(|wide| i64::from_le_bytes(wide) as f32),
+            ('b', 1) | ('u', 1 | 2 | 4) => Some(|wide| u64::from_le_bytes(wide) as f32),
             _ => None,
         }
     }
@@ -153,10 +248,10 @@ impl Value for f32 {
 
 /// Bytes, such as pixels from 0 to 255.
 impl Value for u8 {
-    const EXPECTED: &'static str = "u1";
+    const EXPECTED: &'static str = "u1 or b1";
 
     fn decoder(dtype: &Dtype) -> Option<fn([u8; 8]) -> Self> {
-        matches!((dtype.kind, dtype.size), ('u', 1)).then_some(|[a, ..]| a)
+        matches!((dtype.kind, dtype.size), ('u' | 'b', 1)).then_some(|[a, ..]| a)
     }
 }
 
@@ -263,6 +358,44 @@ mod tests {
     }
 
     #[test]
+    fn every_type_of_numbers_is_read_exactly() {
+        fn values(descr: &str, data: &[u8], n: usize) -> Vec<f32> {
+            let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n},)}}");
+            read::<f32>(&file(&header, data)).unwrap().1
+        }
+        // 1.5 and -2 in half precision, and in bfloat16.
+        assert_eq!(values("<f2", &[0x00, 0x3e, 0x00, 0xc0], 2), [1.5, -2.0]);
+        assert_eq!(values(">f2", &[0x3e, 0x00, 0xc0, 0x00], 2), [1.5, -2.0]);
+        assert_eq!(values("<V2", &[0xc0, 0x3f, 0x00, 0xc0], 2), [1.5, -2.0]);
+        // The smallest subnormal number of half precision.
+        assert_eq!(values("<f2", &[1, 0], 1), [2.0f32.powi(-24)]);
+        assert_eq!(values("|i1", &[0x80, 3], 2), [-128.0, 3.0]);
+        assert_eq!(values("|u1", &[0x80, 3], 2), [128.0, 3.0]);
+        assert_eq!(values("|b1", &[0, 1], 2), [0.0, 1.0]);
+        assert_eq!(values(">i2", &(-300i16).to_be_bytes(), 1), [-300.0]);
+        assert_eq!(values("<u2", &60_000u16.to_le_bytes(), 1), [60_000.0]);
+        assert_eq!(values("<i4", &(-70_000i32).to_le_bytes(), 1), [-70_000.0]);
+        assert_eq!(values("<u4", &4_000_000_000u32.to_le_bytes(), 1), [4e9]);
+        assert_eq!(values("<i8", &(-5i64).to_le_bytes(), 1), [-5.0]);
+        // The nearest f32, not that of a nearest f64.
+        assert_eq!(values("<i8", &((1i64 << 60) + (1 << 36) + 1).to_le_bytes(), 1), [1.152_921_6e18]);
+        assert_eq!(values(">u8", &u64::MAX.to_be_bytes(), 1), [18_446_744_073_709_551_615.0]);
+        let refused = |descr: &str| {
+            let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (1,)}}");
+            message(&file(&header, &[0; 16]))
+        };
+        for (descr, words) in [
+            ("|O", "|O (objects of Python)"),
+            ("<U5", "<U5 (text)"),
+            ("<M8[D]", "<M8[D] (dates or durations)"),
+            ("|V2", "|V2 (bytes of unknown meaning)"),
+            ("<f16", "<f16"),
+        ] {
+            assert!(refused(descr).ends_with(&format!("whole numbers or b1, found {words}")), "{descr}");
+        }
+    }
+
+    #[test]
     fn headers_that_lie_are_refused_before_room_is_made() {
         let header = |shape: &str| format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}");
         assert_eq!(
@@ -310,11 +443,11 @@ mod tests {
             ),
             (
                 message(&file("{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", &[0; 8])),
-                "x.npy: expected values of type f4 or f8, found <c8",
+                "x.npy: expected values of type f2, f4, f8, bfloat16, whole numbers or b1, found <c8 (complex numbers)",
             ),
             (
                 message(&file("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", &[0; 4])),
-                "x.npy: expected values of type f4 or f8, found [('a', '<f4')]",
+                "x.npy: expected values of type f2, f4, f8, bfloat16, whole numbers or b1, found [('a', '<f4')] (records)",
             ),
         ];
         for (found, expected) in cases {

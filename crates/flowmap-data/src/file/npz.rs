@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::npy::{self, Header, Surroundings, Value};
+use super::npy::{Stored, Surroundings};
 use super::zip;
-use crate::{Error, FiniteSet, Result};
+use crate::{Error, Result};
 
 /// Arrays that unpack to more than this must not be packed more than [`MAX_RATIO`] times.
 const MAX_UNPACKED: u64 = 64 << 20;
@@ -26,6 +26,12 @@ pub(crate) fn arrays(path: &Path) -> Result<(File, u64, Vec<zip::Entry>)> {
         let name = entry.name.strip_suffix(".npy").map(str::to_owned);
         name.map(|name| entry.name = name).is_some()
     });
+    let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let (place, what) = (path.display().to_string(), "arrays");
+        return Err(Error::SameName { place, what, name: pair[0].into() });
+    }
     Ok((file, length, entries))
 }
 
@@ -40,35 +46,25 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((File::open(path).map_err(io)?, metadata.len()))
 }
 
-/// Reads one array of an NPZ file of `length` bytes, after `check` has seen its header.
-pub(crate) fn read_entry<T: Value>(
-    file: &mut File,
+/// Opens one array of an NPZ file of `length` bytes, and reads its header.
+pub(crate) fn array<'a>(
+    file: &'a mut File,
     entry: &zip::Entry,
     length: u64,
-    place: &str,
-    check: impl FnOnce(&Header, &str) -> Result<Vec<usize>>,
-) -> Result<(Header, Vec<T>)> {
+    path: &Path,
+) -> Result<Stored<zip::Unpacker<'a, File>>> {
+    let place = format!("{}, array `{}`", path.display(), entry.name);
     let there = entry.packed.min(length);
     if entry.unpacked > MAX_UNPACKED && entry.unpacked / MAX_RATIO > there {
         let (expected, found, limit) = (entry.unpacked, there, MAX_RATIO);
-        return Err(Error::ZipBomb { place: place.into(), expected, found, limit });
+        return Err(Error::ZipBomb { place, expected, found, limit });
     }
-    let mut unpacker = zip::open(file, entry, place)?;
-    let header = npy::read_header(&mut unpacker, place)?;
-    check(&header, place)?;
-    let promised = entry.unpacked.saturating_sub(header.length);
-    let values = npy::read_values(&mut unpacker, &header, Surroundings { promised, there }, place)?;
-    unpacker.finish(place)?;
-    Ok((header, values))
+    let unpacker = zip::open(file, entry, &place)?;
+    Stored::open(unpacker, Surroundings { promised: entry.unpacked, there }, place)
 }
 
-/// Class numbers, checked.
-pub(crate) fn to_labels(values: impl Iterator<Item = f64>, place: &str) -> Result<Vec<u32>> {
-    let max = FiniteSet::MAX_LABEL;
-    let check = |(sample, found): (u64, f64)| {
-        let is_class = (0.0..=f64::from(max)).contains(&found) && found.fract() == 0.0;
-        let error = || Error::BadLabel { place: place.into(), sample, max, found };
-        is_class.then_some(found as u32).ok_or_else(error)
-    };
-    (0..).zip(values).map(check).collect()
+/// Opens an NPY file, and reads its header.
+pub(crate) fn single(path: &Path) -> Result<Stored<File>> {
+    let (file, length) = open(path)?;
+    Stored::open(file, Surroundings { promised: length, there: length }, path.display().to_string())
 }

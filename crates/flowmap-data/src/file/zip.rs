@@ -9,6 +9,7 @@ use std::io::{Error as IoError, ErrorKind, Read, Seek, SeekFrom};
 use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
+use super::npy::Source;
 use crate::error::FormatFault;
 use crate::{Error, Result};
 
@@ -53,6 +54,10 @@ pub(crate) fn entries(file: &mut (impl Read + Seek), place: &str) -> Result<Vec<
     let end = end.filter(|end| tail.len() - end >= END as usize);
     let end = end.ok_or_else(|| fault(FormatFault::NotZip))?;
     let record = &tail[end..];
+    // The number of this part, and of the part with the directory.
+    if [4, 6].iter().any(|at| !matches!(number(record, *at, 2), 0 | IN_ZIP64_SHORT)) {
+        return Err(fault(FormatFault::ZipParts));
+    }
     let (mut n_entries, mut size, mut offset) =
         (number(record, 10, 2), number(record, 12, 4), number(record, 16, 4));
     let end = tail_start + end as u64;
@@ -162,9 +167,9 @@ enum Method<'a, F: Read> {
     Deflated(DeflateDecoder<std::io::Take<&'a mut F>>),
 }
 
-impl<F: Read> Unpacker<'_, F> {
+impl<F: Read> Source for Unpacker<'_, F> {
     /// Compares the checksum of what was read, which must have been everything.
-    pub fn finish(self, place: &str) -> Result<()> {
+    fn finish(self, place: &str) -> Result<()> {
         let (expected, found) = (self.checksum, self.reader.crc().sum());
         let fault = FormatFault::Checksum { expected, found };
         if expected == found { Ok(()) } else { Err(Error::Format { place: place.into(), fault }) }

@@ -51,7 +51,7 @@ impl GaussianMixtureConfig {
     ///
     /// # Errors
     /// [`Error::Config`] and [`Error::ConfigLength`]: no means, means of different or no dimensions, values out of
-    /// range, lists of different lengths, weights that are all 0.
+    /// range, lists of different lengths.
     pub fn checked(&self) -> Result<GaussianMixture> {
         let n_components = self.means.len();
         let dimension = self.means.first().map_or(0, Vec::len);
@@ -75,15 +75,14 @@ impl GaussianMixtureConfig {
             range::positive(&format!("stds[{k}]"), *std)?;
         }
         for (k, weight) in self.weights.iter().enumerate() {
-            range::not_negative(&format!("weights[{k}]"), *weight)?;
+            range::positive(&format!("weights[{k}]"), *weight)?;
         }
         let total: f64 = weights.iter().sum();
-        if total <= 0.0 {
-            let (expected, found) =
-                ("weights of which one or more are above 0", format!("{:?}", self.weights));
-            return Err(Error::Config { key: "weights".into(), expected, found });
+        let weights: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
+        if let Some(k) = weights.iter().position(|weight| *weight == 0.0) {
+            let (expected, found) = ("a share of all weights above 0", format!("{:e}", self.weights[k]));
+            return Err(Error::Config { key: format!("weights[{k}]"), expected, found });
         }
-        let weights = weights.iter().map(|weight| weight / total).collect();
         Ok(GaussianMixture::from_parts(self.means.clone(), stds, weights))
     }
 }
@@ -144,12 +143,11 @@ impl GaussianMixture {
         Self { means, stds, weights, ends, shape: [dimension], sigma: variance.sqrt() }
     }
 
-    /// The component that a number of [0, 1) falls to; never one of weight 0.
+    /// The component that a number of [0, 1) falls to.
     fn component_of(&self, u: f64) -> usize {
         let k = self.ends.partition_point(|end| *end <= u);
         // Rounding may leave the last end a little below 1.
-        let last = || self.weights.iter().rposition(|weight| *weight > 0.0).unwrap_or(0);
-        if k < self.ends.len() { k } else { last() }
+        k.min(self.ends.len() - 1)
     }
 }
 
@@ -213,9 +211,9 @@ mod tests {
 
     fn uneven() -> GaussianMixture {
         let config = GaussianMixtureConfig {
-            means: vec![vec![2.0, 1.0], vec![-1.0, 0.5], vec![9.0, 9.0], vec![0.0, -2.0]],
-            stds: vec![0.3, 1.0, 0.1, 0.6],
-            weights: vec![5.0, 3.0, 0.0, 2.0],
+            means: vec![vec![2.0, 1.0], vec![-1.0, 0.5], vec![0.0, -2.0]],
+            stds: vec![0.3, 1.0, 0.6],
+            weights: vec![5.0, 3.0, 2.0],
         };
         config.checked().unwrap()
     }
@@ -227,7 +225,7 @@ mod tests {
 
     #[test]
     fn labels_have_the_weights() {
-        claims::labels_have_weights(&uneven(), &[0.5, 0.3, 0.0, 0.2]);
+        claims::labels_have_weights(&uneven(), &[0.5, 0.3, 0.2]);
         let default = GaussianMixtureConfig::default().checked().unwrap();
         claims::labels_have_weights(&default, &[0.125; 8]);
     }
@@ -297,11 +295,22 @@ mod tests {
             ),
             (
                 GaussianMixtureConfig { weights: vec![-1.0], ..base.clone() },
-                "`weights[0]`: expected a number from 0 to 1e6, found -1",
+                "`weights[0]`: expected a number above 0 and at most 1e6, found -1",
             ),
             (
-                GaussianMixtureConfig { weights: vec![0.0], ..base.clone() },
-                "`weights`: expected weights of which one or more are above 0, found [0.0]",
+                GaussianMixtureConfig {
+                    weights: vec![1.0, 2.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+                    ..base.clone()
+                },
+                "`weights[2]`: expected a number above 0 and at most 1e6, found 0",
+            ),
+            (
+                GaussianMixtureConfig {
+                    means: vec![vec![0.0], vec![1.0]],
+                    weights: vec![1e6, 5e-324],
+                    ..base.clone()
+                },
+                "`weights[1]`: expected a share of all weights above 0, found 5e-324",
             ),
         ];
         for (config, message) in cases {

@@ -5,31 +5,25 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::set::{Labels, Pixels, max_label};
+use super::layout::{Layout, NAMELESS};
+use super::range::{Doubt, to_unit};
+use super::set::{Labels, Pixels};
 use super::skipped::Bad;
-use crate::file::npy::{self, Header, Surroundings};
-use crate::file::npz::{arrays, extension, open, read_entry};
-use crate::{Error, ImageSet, Result, Skipped};
+use crate::file::npy::{Header, Source, Stored};
+use crate::file::npz::{array, arrays, extension, single};
+use crate::labels::Numbering;
+use crate::{Error, ImageSet, Result, Skipped, Warning};
 
 /// The arrays that are read where there are several.
-const SAMPLES: [&str; 4] = ["samples", "images", "x", "arr_0"];
+const SAMPLES: [&str; 4] = ["samples", "images", "x", NAMELESS];
 
 /// The arrays of labels that are read if they are there.
 const LABELS: [&str; 3] = ["labels", "y", "arr_1"];
 
-/// The order of the dimensions of an array of images.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Layout {
-    /// (N, C, H, W).
-    #[default]
-    Nchw,
-    /// (N, H, W, C).
-    Nhwc,
-}
+/// What settles the layout of an array.
+const LAYOUT: &str = "set `data.layout` to \"nchw\" or \"nhwc\"";
 
-/// Images from an array of a `.npz` or `.npy` file: bytes from 0 to 255, or f4 or f8 from −1 to 1.
+/// Images from an array of a `.npz` or `.npy` file: whole numbers from 0 to 255, truth values, or floats from −1 to 1.
 ///
 /// Labels are the array `labels` (or `y` or `arr_1`) of the NPZ file, where there is one, or the one that is named.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,8 +37,15 @@ pub struct ImagesConfig {
     /// Name of the array with the labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
-    /// `nchw` or `nhwc`.
-    pub layout: Layout,
+    /// `nchw` or `nhwc`; if absent, `nhwc` for an array `arr_0` whose last extent is 1, 3 or 4, and else `nchw`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// The values of black and white; if absent, 0 and 255 of whole numbers, -1 and 1 of floats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
@@ -58,31 +59,47 @@ pub struct ImagesConfig {
 struct Array {
     place: String,
     shape: [usize; 4],
+    layout: Layout,
     pixels: Pixels,
     /// Labels as they are in the file, with their place.
-    labels: Option<(String, Vec<i64>)>,
+    labels: Option<(String, Vec<f64>)>,
+    warnings: Vec<Warning>,
 }
 
 impl ImagesConfig {
     /// Reads the file; a relative path starts at `base_dir`, or at the current directory where that is `None`.
     ///
     /// # Errors
-    /// A file of another format, damaged or cut short; an array of another type or shape; floats that are not finite
-    /// or far from [−1, 1] and labels beyond the classes, with the number of the image.
+    /// A file of another format, damaged or cut short; an array of another type or shape; values that are not finite
+    /// or far from their range and labels beyond the classes, with the number of the image.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         if self.path.as_os_str().is_empty() {
             let (expected, found) = ("the path of an NPZ or NPY file", "nothing".into());
             return Err(Error::Config { key: "path".into(), expected, found });
         }
+        if let Some(range) =
+            self.range.filter(|[black, white]| !(black < white && (white - black).is_finite()))
+        {
+            let (expected, found) = ("two numbers, black below white", format!("{range:?}"));
+            return Err(Error::Config { key: "range".into(), expected, found });
+        }
         let path = base_dir.map_or_else(|| self.path.clone(), |base| base.join(&self.path));
         let array = match extension(&path).as_deref() {
             Some("npz") => self.read_npz(&path)?,
-            Some("npy") => self.read_npy(&path)?,
+            Some("npy") => {
+                let does_not_apply = |key| Error::OptionDoesNotApply { key, path: path.clone() };
+                self.array.as_ref().map_or(Ok(()), |_| Err(does_not_apply("array")))?;
+                self.labels.as_ref().map_or(Ok(()), |_| Err(does_not_apply("labels")))?;
+                self.read_array(single(&path)?, "")?
+            }
             other => {
                 let found = other.map_or("no extension".into(), |other| format!(".{other}"));
                 return Err(Error::UnknownExtension { path, found });
             }
         };
+        if array.labels.is_none() && self.first_label.is_some() {
+            return Err(Error::OptionDoesNotApply { key: "first_label", path });
+        }
         self.assemble(array)
     }
 
@@ -102,76 +119,58 @@ impl ImagesConfig {
             Some(name) => Some(find(name).ok_or_else(|| missing(format!("array `{name}`")))?),
             None => LABELS.into_iter().find_map(find),
         };
-        let place = format!("{}, array `{}`", path.display(), entry.name);
-        let mut seen = None;
-        let mut look = |header: &Header, place: &str| -> Result<Vec<usize>> {
-            seen = Some(shape_of(header, place)?);
-            Ok(Vec::new())
-        };
-        // The type is known from the header; bytes first, since they are what images usually are.
-        let pixels = match read_entry::<u8>(&mut file, entry, length, &place, &mut look) {
-            Ok((_, bytes)) => Pixels::Bytes(bytes),
-            Err(Error::WrongDtype { .. }) => {
-                Pixels::Floats(read_entry::<f32>(&mut file, entry, length, &place, &mut look)?.1)
-            }
-            Err(error) => return Err(error),
-        };
-        let shape = seen.ok_or_else(|| Error::Empty { place: place.clone() })?;
-        let labels = match labels {
-            Some(entry) => {
-                let place = format!("{}, array `{}`", path.display(), entry.name);
-                let check = |header: &Header, place: &str| match header.shape[..] {
-                    [_] => Ok(Vec::new()),
-                    _ => {
-                        let (expected, found) = ("(N,)", header.shape.clone());
-                        Err(Error::WrongShape { place: place.into(), expected, found })
-                    }
-                };
-                let (_, labels) = read_entry::<i64>(&mut file, entry, length, &place, check)?;
-                Some((place, labels))
-            }
-            None => None,
-        };
-        Ok(Array { place, shape, pixels, labels })
+        let mut images = self.read_array(array(&mut file, entry, length, path)?, &entry.name)?;
+        if let Some(entry) = labels {
+            let stored = array(&mut file, entry, length, path)?;
+            images.labels = Some((stored.place.clone(), stored.labels()?));
+        }
+        Ok(images)
     }
 
-    fn read_npy(&self, path: &Path) -> Result<Array> {
-        let does_not_apply = |key| Error::OptionDoesNotApply { key, path: path.into() };
-        self.array.as_ref().map_or(Ok(()), |_| Err(does_not_apply("array")))?;
-        self.labels.as_ref().map_or(Ok(()), |_| Err(does_not_apply("labels")))?;
-        let (mut file, length) = open(path)?;
-        let place = path.display().to_string();
-        let header = npy::read_header(&mut file, &place)?;
-        let shape = shape_of(&header, &place)?;
-        let there = length.saturating_sub(header.length);
-        let surroundings = Surroundings { promised: there, there };
-        let pixels = if header.dtype.kind == 'u' {
-            Pixels::Bytes(npy::read_values(&mut file, &header, surroundings, &place)?)
-        } else {
-            Pixels::Floats(npy::read_values(&mut file, &header, surroundings, &place)?)
+    fn read_array<R: Source>(&self, stored: Stored<R>, name: &str) -> Result<Array> {
+        let (place, shape) = (stored.place.clone(), shape_of(&stored.header, &stored.place)?);
+        let (layout, warning) = match self.layout {
+            Some(layout) => (layout, None),
+            None => Layout::of(name, shape, &place, LAYOUT)?,
         };
-        Ok(Array { place, shape, pixels, labels: None })
+        let mut warnings = Vec::from_iter(warning);
+        let pixels = match self.range {
+            Some(range) => {
+                let mut values = stored.values::<f32>()?;
+                to_unit(&mut values, range);
+                Pixels::Floats(values)
+            }
+            None => {
+                let pixels = read_pixels(stored, shape)?;
+                warnings.extend(Doubt::about(&pixels).map(|doubt| Warning {
+                    subject: place.clone(),
+                    seen: doubt.seen,
+                    consequence: doubt.consequence.into(),
+                    remedy: format!("set `data.range` to {}", doubt.range),
+                }));
+                pixels
+            }
+        };
+        Ok(Array { place, shape, layout, pixels, labels: None, warnings })
     }
 
     /// The good images of an array as a set.
     fn assemble(&self, array: Array) -> Result<ImageSet> {
-        let Array { place, shape: [n, a, b, c], pixels, labels } = array;
+        let Array { place, shape, layout, pixels, labels, mut warnings } = array;
         let mut bad = Bad::allowed_by(&self.skip_bad);
-        let shape = match self.layout {
-            Layout::Nchw => [a, b, c],
-            Layout::Nhwc => [c, a, b],
-        };
+        let numbering = Numbering { first: self.first_label, classes: self.classes };
+        let n = shape[0];
         if let Some((place, labels)) = labels.as_ref().filter(|(_, labels)| labels.len() != n) {
             let (expected, found) = (n as u64, labels.len() as u64);
             return Err(Error::LabelCount { place: place.clone(), expected, found });
         }
-        let dim = a * b * c;
+        let sample = layout.sample(shape);
+        let dim = sample.iter().product();
         let mut kept = Vec::with_capacity(n);
         let mut kept_labels = labels.as_ref().map(|_| Vec::with_capacity(n));
         for row in 0..n {
-            let label =
-                labels.as_ref().map(|(place, labels)| self.label(place, row, labels[row])).transpose();
-            let good = label.and_then(|label| {
+            let label = labels.as_ref().map(|(place, labels)| numbering.class(place, row, labels[row]));
+            let good = label.transpose().and_then(|label| {
                 if let Pixels::Floats(floats) = &pixels {
                     check_floats(&place, row, &floats[row * dim..][..dim])?;
                 }
@@ -183,36 +182,58 @@ impl ImagesConfig {
             }
         }
         let pixels = match pixels {
-            Pixels::Bytes(bytes) => Pixels::Bytes(self.rows(&bytes, shape, &kept)),
-            Pixels::Floats(floats) => Pixels::Floats(self.rows(&floats, shape, &kept)),
+            Pixels::Bytes(bytes) => Pixels::Bytes(planes(layout, &bytes, sample, kept)),
+            Pixels::Floats(floats) => Pixels::Floats(planes(layout, &floats, sample, kept)),
         };
+        warnings.extend(kept_labels.as_ref().and_then(|labels| numbering.empty_classes(&place, labels)));
         let labels = Labels { labels: kept_labels, classes: self.classes };
         let skipped: Skipped = bad.into_skipped();
-        ImageSet::new(place, shape, pixels, labels, self.flip.into(), skipped)
+        Ok(ImageSet::new(place, sample, pixels, labels, self.flip.into(), skipped)?.with_warnings(warnings))
     }
+}
 
-    fn label(&self, place: &str, row: usize, found: i64) -> Result<u32> {
-        let max = max_label(self.classes);
-        let label = u32::try_from(found).ok().filter(|label| *label <= max);
-        let (sample, found) = (row as u64, found as f64);
-        label.ok_or_else(|| Error::BadLabel { place: place.into(), sample, max, found })
-    }
+/// These images in the layout of samples, `[C, H, W]`.
+pub(crate) fn planes<T: Copy>(
+    layout: Layout,
+    values: &[T],
+    sample: [usize; 3],
+    images: impl IntoIterator<Item = usize>,
+) -> Vec<T> {
+    let dim: usize = sample.iter().product();
+    let mut out = Vec::with_capacity(values.len());
+    images.into_iter().for_each(|row| layout.planes(&values[row * dim..][..dim], sample[0], &mut out));
+    out
+}
 
-    /// These rows in the layout of a sample, `[C, H, W]`.
-    fn rows<T: Copy>(&self, values: &[T], [channels, height, width]: [usize; 3], kept: &[usize]) -> Vec<T> {
-        let dim = channels * height * width;
-        let mut out = Vec::with_capacity(kept.len() * dim);
-        for row in kept {
-            let image = &values[row * dim..][..dim];
-            match self.layout {
-                Layout::Nchw => out.extend_from_slice(image),
-                Layout::Nhwc => {
-                    (0..channels).for_each(|c| out.extend(image.iter().skip(c).step_by(channels)));
-                }
-            }
+/// The values of an array by its type: whole numbers as bytes, truth values as black and white, and floats.
+///
+/// # Errors
+/// A whole number that is no byte, with its image.
+pub(crate) fn read_pixels<R: Source>(stored: Stored<R>, shape: [usize; 4]) -> Result<Pixels> {
+    let place = stored.place.clone();
+    Ok(match (stored.header.dtype.kind, stored.header.dtype.size) {
+        ('u', 1) => Pixels::Bytes(stored.values()?),
+        ('b', 1) => {
+            let mut bytes: Vec<u8> = stored.values()?;
+            bytes.iter_mut().for_each(|byte| *byte = if *byte == 0 { 0 } else { u8::MAX });
+            Pixels::Bytes(bytes)
         }
-        out
-    }
+        ('i' | 'u', _) => {
+            let dim: usize = shape[1..].iter().product();
+            let byte = |(at, found): (usize, i64)| {
+                let (sample, coordinate) = ((at / dim) as u64, (at % dim) as u64);
+                u8::try_from(found).map_err(|_| Error::NotAByte {
+                    place: place.clone(),
+                    sample,
+                    coordinate,
+                    found,
+                })
+            };
+            let numbers: Vec<i64> = stored.values()?;
+            Pixels::Bytes(numbers.into_iter().enumerate().map(byte).collect::<Result<_>>()?)
+        }
+        _ => Pixels::Floats(stored.values()?),
+    })
 }
 
 /// How far beyond [−1, 1] a value may be, for the overshoot of samplers and of resizing.
@@ -232,7 +253,7 @@ fn check_floats(place: &str, row: usize, image: &[f32]) -> Result<()> {
 }
 
 /// The four extents of an array of images.
-fn shape_of(header: &Header, place: &str) -> Result<[usize; 4]> {
+pub(crate) fn shape_of(header: &Header, place: &str) -> Result<[usize; 4]> {
     let wrong = || {
         let (expected, found) = ("(N, C, H, W) or (N, H, W, C)", header.shape.clone());
         Error::WrongShape { place: place.into(), expected, found }

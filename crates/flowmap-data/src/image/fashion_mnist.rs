@@ -64,7 +64,8 @@ impl FashionMnistConfig {
         if !dir.is_dir() {
             return Err(Error::NotInstalled { path: dir, package: "dataset-fashion-mnist" });
         }
-        let idx = IdxConfig { path, split, classes: Some(CLASSES), transpose: None, flip, skip_bad };
+        let classes = Some(CLASSES);
+        let idx = IdxConfig { path, split, classes, first_label: None, transpose: None, flip, skip_bad };
         Ok(idx.read(base_dir)?.with_class_names(NAMES))
     }
 }

@@ -1,11 +1,10 @@
 //! Images with their classes as they are read one by one, from records that may be bad.
 
-use std::num::NonZeroU32;
-
 use super::encoded::{Decoded, OneShape};
 use super::set::{Labels, Mirror, Pixels};
 use super::skipped::Bad;
 use crate::error::RecordFault;
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
 /// How many images without a class are named.
@@ -61,12 +60,7 @@ impl Gathered {
     ///
     /// # Errors
     /// No image, an image without a class among others that have one, and as [`ImageSet::new`].
-    pub fn into_set(
-        mut self,
-        place: String,
-        classes: Option<NonZeroU32>,
-        mirror: Mirror,
-    ) -> Result<ImageSet> {
+    pub fn into_set(mut self, place: String, numbering: Numbering, mirror: Mirror) -> Result<ImageSet> {
         let Some(shape) = self.images.shape.filter(|_| !self.labels.is_empty()) else {
             return Err(Error::Empty { place });
         };
@@ -86,7 +80,10 @@ impl Gathered {
             }
             labels = Some(self.labels.into_iter().flatten().collect());
         }
-        let labels = Labels { labels, classes };
-        ImageSet::new(place, shape, Pixels::Bytes(self.images.bytes), labels, mirror, self.bad.into_skipped())
+        let empty = labels.as_ref().and_then(|labels: &Vec<u32>| numbering.empty_classes(&place, labels));
+        let labels = Labels { labels, classes: numbering.classes };
+        let pixels = Pixels::Bytes(self.images.bytes);
+        let set = ImageSet::new(place, shape, pixels, labels, mirror, self.bad.into_skipped())?;
+        Ok(set.with_warnings(Vec::from_iter(empty)))
     }
 }

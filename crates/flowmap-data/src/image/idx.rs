@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::left_over::is_left_over;
-use super::set::{Labels, Pixels, max_label};
+use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use crate::file::idx;
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result, Warning};
 
 /// Which part of a data set that comes in two.
@@ -61,6 +62,9 @@ pub struct IdxConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether rows and columns are exchanged, which the files of EMNIST need; if absent, they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transpose: Option<bool>,
@@ -99,25 +103,23 @@ impl IdxConfig {
         let [height, width] = [height as usize, width as usize]; // u32 in the file
         let transpose = self.transpose.unwrap_or(false);
         let shape = if transpose { [1, width, height] } else { [1, height, width] };
-        let max = max_label(self.classes);
+        let numbering = Numbering { first: self.first_label, classes: self.classes };
         let mut kept = (Vec::new(), Vec::new());
         let rows = images.bytes.chunks_exact(height * width).zip(&labels.bytes);
         for ((image, label), sample) in rows.zip(0..) {
-            let label = u32::from(*label);
-            if label > max {
-                bad.record(Error::BadLabel { place: label_place.clone(), sample, max, found: label.into() })?;
-                continue;
-            }
+            let class = numbering.class(&label_place, sample, (*label).into());
+            let Some(class) = bad.good(class)? else { continue };
             if transpose {
                 (0..width).for_each(|x| kept.0.extend(image[x..].iter().step_by(width)));
             } else {
                 kept.0.extend_from_slice(image);
             }
-            kept.1.push(label);
+            kept.1.push(class);
         }
+        let empty = numbering.empty_classes(&label_place, &kept.1);
         let labels = Labels { labels: Some(kept.1), classes: self.classes };
         let skipped = bad.into_skipped();
-        let warnings = self.on_its_side(&image_place).into_iter().collect();
+        let warnings = self.on_its_side(&image_place).into_iter().chain(empty).collect();
         let set =
             ImageSet::new(image_place, shape, Pixels::Bytes(kept.0), labels, self.flip.into(), skipped)?;
         Ok(set.with_warnings(warnings))

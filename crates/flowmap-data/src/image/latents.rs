@@ -14,16 +14,18 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use flowmap_core::NoiseStream;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::set::{check_labels, max_label};
+use super::layout::Layout;
 use super::skipped::Bad;
-use crate::file::npy::Header;
-use crate::file::npz::{arrays, extension, read_entry};
-use crate::finite::standard_deviation;
+use crate::file::npy::{self, Value};
+use crate::file::npz::{array, arrays, extension};
+use crate::finite::{check_sigma, standard_deviation};
+use crate::labels::Numbering;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result, Skipped};
+use crate::{DataSet, Error, Result, Skipped, Warning};
 
 /// Latents from an NPZ or safetensors file; see the module for what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,13 +41,23 @@ pub struct LatentsConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether bad latents are counted and passed over, instead of ending the run.
     pub skip_bad: bool,
 }
 
 impl Default for LatentsConfig {
     fn default() -> Self {
-        Self { path: PathBuf::new(), scale: 1.0, shape: None, classes: None, skip_bad: false }
+        Self {
+            path: PathBuf::new(),
+            scale: 1.0,
+            shape: None,
+            classes: None,
+            first_label: None,
+            skip_bad: false,
+        }
     }
 }
 
@@ -62,7 +74,11 @@ pub struct LatentSet {
     n_samples: u64,
     sigma: f64,
     skipped: Skipped,
+    warnings: Vec<Warning>,
 }
+
+/// What settles the layout of latents.
+const LAYOUT: &str = "bring it to (N, C, H, W), or set `data.shape` if it is so";
 
 /// An array of a file.
 struct Array {
@@ -77,7 +93,7 @@ struct Arrays {
     latents: Option<Array>,
     mean: Option<Array>,
     std: Option<Array>,
-    labels: Option<(String, Vec<i64>)>,
+    labels: Option<(String, Vec<f64>)>,
 }
 
 impl LatentsConfig {
@@ -118,7 +134,11 @@ impl LatentsConfig {
                 return Err(Error::MissingArray { path: path.into(), wanted, found });
             }
         };
-        let (n, shape) = self.shape_of(&means)?;
+        if labels.is_none() && self.first_label.is_some() {
+            return Err(Error::OptionDoesNotApply { key: "first_label", path: path.into() });
+        }
+        let numbering = Numbering { first: self.first_label, classes: self.classes };
+        let (n, shape, warning) = self.shape_of(&means)?;
         let dim: usize = shape.iter().product();
         if let Some(stds) = stds.as_ref().filter(|stds| stds.shape != means.shape) {
             let (expected, found) = ("that of `mean`", stds.shape.clone());
@@ -140,11 +160,11 @@ impl LatentsConfig {
             n_samples: 0,
             sigma: 0.0,
             skipped: Skipped::default(),
+            warnings: Vec::from_iter(warning),
         };
         for row in 0..n {
-            let label =
-                labels.as_ref().map(|(place, labels)| self.label(place, row, labels[row])).transpose();
-            let good = label.and_then(|label| {
+            let label = labels.as_ref().map(|(place, labels)| numbering.class(place, row, labels[row]));
+            let good = label.transpose().and_then(|label| {
                 let row_of = |array: &Array| -> Result<Vec<f32>> {
                     let values = &array.values[row * dim..][..dim];
                     finite(&array.place, row, values)?;
@@ -166,7 +186,8 @@ impl LatentsConfig {
             return Err(Error::Empty { place: set.name });
         }
         if let Some(labels) = &set.labels {
-            set.n_classes = check_labels(&set.name, labels, set.n_samples, self.classes)?;
+            set.n_classes = numbering.count(labels);
+            set.warnings.extend(numbering.empty_classes(&set.name, labels));
         }
         // Of a posterior the variance of the mean and the mean of the variance add up.
         let spread = set.stds.as_deref().unwrap_or_default();
@@ -176,12 +197,13 @@ impl LatentsConfig {
         if set.sigma == 0.0 {
             return Err(Error::NoSpread { place: set.name, found: set.means[0].into() });
         }
+        check_sigma(&set.name, set.sigma)?;
         set.skipped = bad.into_skipped();
         Ok(set)
     }
 
-    /// Number and shape of the latents.
-    fn shape_of(&self, array: &Array) -> Result<(usize, [usize; 3])> {
+    /// Number and shape of the latents, and what is in doubt about the shape.
+    fn shape_of(&self, array: &Array) -> Result<(usize, [usize; 3], Option<Warning>)> {
         let wrong = |expected| {
             let found = array.shape.clone();
             Error::WrongShape { place: array.place.clone(), expected, found }
@@ -189,9 +211,15 @@ impl LatentsConfig {
         let extents: Vec<usize> = array.shape.iter().map(|extent| *extent as usize).collect();
         let [n, channels, height, width] = extents[..] else { return Err(wrong("(N, C, H, W)")) };
         let shape = [channels, height, width];
-        match self.shape.filter(|expected| *expected != shape) {
-            Some(_) => Err(wrong("(N, C, H, W) with C, H and W those of the key `shape`")),
-            None => Ok((n, shape)),
+        match self.shape {
+            Some(expected) if expected != shape => {
+                Err(wrong("(N, C, H, W) with C, H and W those of the key `shape`"))
+            }
+            Some(_) => Ok((n, shape, None)),
+            None => {
+                let (_, warning) = Layout::of("", [n, channels, height, width], &array.place, LAYOUT)?;
+                Ok((n, shape, warning))
+            }
         }
     }
 
@@ -218,13 +246,6 @@ impl LatentsConfig {
         }
         Ok((mean, std.into_iter().map(|std| self.scale as f32 / std).collect()))
     }
-
-    fn label(&self, place: &str, row: usize, found: i64) -> Result<u32> {
-        let max = max_label(self.classes);
-        let label = u32::try_from(found).ok().filter(|label| *label <= max);
-        let (sample, found) = (row as u64, found as f64);
-        label.ok_or_else(|| Error::BadLabel { place: place.into(), sample, max, found })
-    }
 }
 
 fn finite(place: &str, row: usize, values: &[f32]) -> Result<()> {
@@ -237,21 +258,20 @@ fn from_npz(path: &Path) -> Result<Arrays> {
     let (mut file, length, entries) = arrays(path)?;
     let mut found = Arrays::default();
     for entry in &entries {
-        let place = format!("{}, array `{}`", path.display(), entry.name);
-        let any = |_: &Header, _: &str| Ok(Vec::new());
         let slot = match entry.name.as_str() {
             "latents" => &mut found.latents,
             "mean" => &mut found.mean,
             "std" => &mut found.std,
             "labels" => {
-                let (_, labels) = read_entry::<i64>(&mut file, entry, length, &place, any)?;
-                found.labels = Some((place, labels));
+                let stored = array(&mut file, entry, length, path)?;
+                found.labels = Some((stored.place.clone(), stored.labels()?));
                 continue;
             }
             _ => continue,
         };
-        let (header, values) = read_entry::<f32>(&mut file, entry, length, &place, any)?;
-        *slot = Some(Array { place, shape: header.shape, values });
+        let stored = array(&mut file, entry, length, path)?;
+        let (place, shape) = (stored.place.clone(), stored.header.shape.clone());
+        *slot = Some(Array { place, shape, values: stored.values()? });
     }
     Ok(found)
 }
@@ -272,49 +292,41 @@ fn from_safetensors(path: &Path) -> Result<Arrays> {
             "mean" => &mut found.mean,
             "std" => &mut found.std,
             "labels" => {
-                let labels =
-                    whole_numbers(tensor.dtype(), tensor.data()).ok_or_else(|| wrong("I64, I32 or U8"))?;
+                let labels: Vec<i64> = values_of(&tensor).ok_or_else(|| wrong("whole numbers"))?;
+                let labels = labels.into_iter().map(|label| label as f64).collect();
                 found.labels = Some((place, labels));
                 continue;
             }
             _ => continue,
         };
-        let values = floats(tensor.dtype(), tensor.data()).ok_or_else(|| wrong("F32, F16 or BF16"))?;
+        let values = values_of(&tensor).ok_or_else(|| wrong("F16, BF16, F32, F64 or whole numbers"))?;
         let shape = tensor.shape().iter().map(|extent| *extent as u64).collect();
         *slot = Some(Array { place, shape, values });
     }
     Ok(found)
 }
 
-/// Little-endian floats; what f32 holds exactly.
-fn floats(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
-    let halves = || data.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
-    match dtype {
-        Dtype::F32 => {
-            let words = data.chunks_exact(4);
-            Some(words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
-        Dtype::F16 => Some(halves().map(|bits| half::f16::from_bits(bits).to_f32()).collect()),
-        Dtype::BF16 => Some(halves().map(|bits| half::bf16::from_bits(bits).to_f32()).collect()),
-        _ => None,
-    }
-}
-
-fn whole_numbers(dtype: Dtype, data: &[u8]) -> Option<Vec<i64>> {
-    match dtype {
-        Dtype::U8 => Some(data.iter().map(|byte| i64::from(*byte)).collect()),
-        Dtype::I32 => {
-            let words = data.chunks_exact(4);
-            Some(words.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()).collect())
-        }
-        Dtype::I64 => {
-            let words = data.chunks_exact(8);
-            Some(
-                words.map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
-            )
-        }
-        _ => None,
-    }
+/// The values of a tensor; `None` for types that are not read.
+fn values_of<T: Value>(tensor: &TensorView<'_>) -> Option<Vec<T>> {
+    let (kind, size) = match tensor.dtype() {
+        Dtype::F16 => ('f', 2),
+        Dtype::F32 => ('f', 4),
+        Dtype::F64 => ('f', 8),
+        Dtype::BF16 => ('V', 2),
+        Dtype::I8 => ('i', 1),
+        Dtype::I16 => ('i', 2),
+        Dtype::I32 => ('i', 4),
+        Dtype::I64 => ('i', 8),
+        Dtype::U8 => ('u', 1),
+        Dtype::U16 => ('u', 2),
+        Dtype::U32 => ('u', 4),
+        Dtype::U64 => ('u', 8),
+        Dtype::BOOL => ('b', 1),
+        _ => return None,
+    };
+    let dtype = npy::Dtype { descr: format!("<{kind}{size}"), kind, size, is_big_endian: false };
+    let decode = T::decoder(&dtype)?;
+    Some(npy::decoded(tensor.data(), &dtype, decode).collect())
 }
 
 impl std::fmt::Debug for LatentSet {
@@ -366,5 +378,9 @@ impl DataSet for LatentSet {
 
     fn skipped(&self) -> Option<&Skipped> {
         Some(&self.skipped).filter(|skipped| skipped.n > 0)
+    }
+
+    fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::encoded::{Channels, Fit};
 use super::split::FileSplit;
+#[cfg(feature = "parquet")]
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
 /// Images from Parquet files, in memory as bytes, brought to one size as those of a folder are.
@@ -38,6 +40,9 @@ pub struct ParquetConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
     /// Whether bad records are counted and passed over, instead of ending the run.
@@ -55,6 +60,7 @@ impl Default for ParquetConfig {
             crop: None,
             channels: Channels::default(),
             classes: None,
+            first_label: None,
             flip: false,
             skip_bad: false,
         }
@@ -82,6 +88,12 @@ impl ParquetConfig {
         Fit { size: self.size, crop: self.crop, channels: self.channels }
     }
 
+    /// Which labels are which classes.
+    #[cfg(feature = "parquet")]
+    fn numbering(&self) -> Numbering {
+        Numbering { first: self.first_label, classes: self.classes }
+    }
+
     #[cfg(not(feature = "parquet"))]
     fn read_files(&self, _path: &Path) -> Result<ImageSet> {
         Err(Error::NoFeature { kind: "parquet", feature: "parquet" })
@@ -106,7 +118,6 @@ mod reader {
     use crate::file::npz::open;
     use crate::image::encoded::Decoded;
     use crate::image::gathered::Gathered;
-    use crate::image::set::max_label;
     use crate::image::shards::shards;
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result};
@@ -126,7 +137,7 @@ mod reader {
             for file in &parts.files {
                 self.read_file(file, &mut images)?;
             }
-            images.into_set(parts.place, self.classes, self.flip.into())
+            images.into_set(parts.place, self.numbering(), self.flip.into())
         }
 
         /// Appends the images of a file, one row group after the other.
@@ -199,12 +210,12 @@ mod reader {
             let Some(Field::Bytes(image)) = image else {
                 return Err(fault(RecordFault::NotAnImage { message: "no bytes".into() }));
             };
-            let max = max_label(self.classes);
+            let numbering = self.numbering();
             let class = match columns.next() {
                 None => None,
-                Some(field) => Some(class(&field).filter(|class| *class <= max).ok_or_else(|| {
+                Some(field) => Some(label(&field).and_then(|l| numbering.class_of(l)).ok_or_else(|| {
                     let found = field.to_string().chars().take(N_SHOWN).collect();
-                    fault(RecordFault::Class { max, found })
+                    fault(RecordFault::Class { min: numbering.min(), max: numbering.max(), found })
                 })?),
             };
             Ok((self.fit().decode(image.data(), place)?, class))
@@ -244,17 +255,17 @@ mod reader {
         Type::GroupType { basic_info: all.get_basic_info().clone(), fields }
     }
 
-    /// A whole number as a class.
-    fn class(field: &Field) -> Option<u32> {
+    /// A whole number as a label.
+    fn label(field: &Field) -> Option<i64> {
         match *field {
             Field::Bool(value) => Some(value.into()),
-            Field::Byte(value) => value.try_into().ok(),
-            Field::Short(value) => value.try_into().ok(),
-            Field::Int(value) => value.try_into().ok(),
-            Field::Long(value) => value.try_into().ok(),
+            Field::Byte(value) => Some(value.into()),
+            Field::Short(value) => Some(value.into()),
+            Field::Int(value) => Some(value.into()),
+            Field::Long(value) => Some(value),
             Field::UByte(value) => Some(value.into()),
             Field::UShort(value) => Some(value.into()),
-            Field::UInt(value) => Some(value),
+            Field::UInt(value) => Some(value.into()),
             Field::ULong(value) => value.try_into().ok(),
             _ => None,
         }

@@ -147,7 +147,7 @@ impl ImageSet {
 }
 
 /// A byte as a value in [−1, 1].
-fn value_of(byte: u8) -> f32 {
+pub(crate) fn value_of(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::encoded::{Channels, Fit};
 use super::split::FileSplit;
+#[cfg(feature = "webdataset")]
+use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
 /// Images from the shards of a WebDataset, in memory as bytes, brought to one size as those of a folder are.
@@ -34,6 +36,9 @@ pub struct WebdatasetConfig {
     /// The number of classes, which no label may reach; if absent, one more than the largest label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<NonZeroU32>,
+    /// The label of class 0; 0 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<i32>,
     /// Whether half of the samples are mirrored left to right.
     pub flip: bool,
     /// Whether bad samples are counted and passed over, instead of ending the run.
@@ -61,6 +66,12 @@ impl WebdatasetConfig {
         Fit { size: self.size, crop: self.crop, channels: self.channels }
     }
 
+    /// Which labels are which classes.
+    #[cfg(feature = "webdataset")]
+    fn numbering(&self) -> Numbering {
+        Numbering { first: self.first_label, classes: self.classes }
+    }
+
     #[cfg(not(feature = "webdataset"))]
     fn read_shards(&self, _path: &Path) -> Result<ImageSet> {
         Err(Error::NoFeature { kind: "webdataset", feature: "webdataset" })
@@ -82,7 +93,6 @@ mod reader {
     use crate::image::encoded::Decoded;
     use crate::image::gathered::Gathered;
     use crate::image::left_over::is_left_over;
-    use crate::image::set::max_label;
     use crate::image::shards::shards;
     use crate::image::skipped::Bad;
     use crate::{Error, ImageSet, Result, Warning};
@@ -153,7 +163,7 @@ mod reader {
                 }
             }
             let has_labels = gathered.has_labels();
-            let set = gathered.into_set(shards.place.clone(), self.classes, self.flip.into())?;
+            let set = gathered.into_set(shards.place.clone(), self.numbering(), self.flip.into())?;
             warnings.extend(passed_over.warnings(&shards.place, has_labels));
             Ok(set.with_warnings(warnings))
         }
@@ -250,14 +260,18 @@ mod reader {
             shard: &Path,
         ) -> Result<(Decoded, Option<u32>)> {
             let error = |member: &Member, fault| Error::Record { place: place(shard, &member.name), fault };
-            let max = max_label(self.classes);
+            let numbering = self.numbering();
+            let (min, max) = (numbering.min(), numbering.max());
             let class = match class {
                 None => None,
                 Some(member) => {
                     let text = String::from_utf8_lossy(data(member, shard)?);
-                    let class = text.trim().parse().ok().filter(|class| *class <= max);
+                    let class = text.trim().parse().ok().and_then(|label| numbering.class_of(label));
                     let found = || text.chars().take(N_SHOWN).collect();
-                    Some(class.ok_or_else(|| error(member, RecordFault::Class { max, found: found() }))?)
+                    Some(
+                        class
+                            .ok_or_else(|| error(member, RecordFault::Class { min, max, found: found() }))?,
+                    )
                 }
             };
             let bytes = data(image, shard)?;

@@ -1,0 +1,9 @@
+//! IDX files, as images and as labels.
+#![no_main]
+
+#[path = "../../tests/support/reading.rs"]
+mod reading;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    reading::check("idx", bytes);
+});

@@ -1,0 +1,9 @@
+//! JPEG images in a folder.
+#![no_main]
+
+#[path = "../../tests/support/reading.rs"]
+mod reading;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    reading::check("jpeg", bytes);
+});

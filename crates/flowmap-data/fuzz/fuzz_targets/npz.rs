@@ -1,0 +1,9 @@
+//! Zip files of arrays.
+#![no_main]
+
+#[path = "../../tests/support/reading.rs"]
+mod reading;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    reading::check("npz", bytes);
+});
