@@ -8,6 +8,8 @@
 
 mod entropy;
 
+use std::rc::Rc;
+
 use entropy::{Band, Bits, Code, Huffman, Progress};
 
 use crate::error::JpegFault;
@@ -82,8 +84,8 @@ fn segment(file: &[u8], at: usize) -> Option<&[u8]> {
 #[derive(Default)]
 struct Picture {
     frame: Option<Frame>,
-    dc: [Option<Huffman>; 4],
-    ac: [Option<Huffman>; 4],
+    dc: [Option<Rc<Huffman>>; 4],
+    ac: [Option<Rc<Huffman>>; 4],
     restart: u64,
 }
 
@@ -152,7 +154,7 @@ impl Picture {
         while let Some((place, rest)) = segment.split_first() {
             let (table, rest) = Huffman::parse(rest).ok_or_else(damaged)?;
             let tables = if place >> 4 == 0 { &mut self.dc } else { &mut self.ac };
-            *tables.get_mut(usize::from(place & 15)).ok_or_else(damaged)? = Some(table);
+            *tables.get_mut(usize::from(place & 15)).ok_or_else(damaged)? = Some(Rc::new(table));
             segment = rest;
         }
         Ok(())
@@ -181,9 +183,10 @@ impl Picture {
         for selected in selected.chunks_exact(2) {
             let index = frame.components.iter().position(|component| component.id == selected[0]);
             let index = index.ok_or_else(damaged)?;
-            let table = |tables: &[Option<Huffman>; 4], number: u8| tables.get(usize::from(number))?.clone();
+            let table =
+                |tables: &[Option<Rc<Huffman>>; 4], number: u8| tables.get(usize::from(number))?.clone();
             let (dc, ac) = (table(&self.dc, selected[1] >> 4), table(&self.ac, selected[1] & 15));
-            let code = Code::new(frame.is_progressive, band, dc, ac).ok_or_else(damaged)?;
+            let code = Code::new(frame.is_progressive, band, dc, ac).ok_or(JpegFault::MissingTable)?;
             let lowest = &mut frame.components[index].lowest;
             lowest[usize::from(band.first)..=usize::from(band.last)].fill(Some(band.low));
             parts.push((index, code));
@@ -283,7 +286,7 @@ mod tests {
         for (name, mut file) in files() {
             let frame = file
                 .windows(2)
-                .position(|two| two[0] == 0xff && (SOF_BASELINE..=SOF_PROGRESSIVE).contains(&two[1]));
+                .rposition(|two| two[0] == 0xff && (SOF_BASELINE..=SOF_PROGRESSIVE).contains(&two[1]));
             let height = frame.unwrap() + 5;
             file[height..height + 4].fill(0xff);
             assert!(matches!(check(&file), Err(JpegFault::MissingBlocks { block: 0, .. })), "{name}");
