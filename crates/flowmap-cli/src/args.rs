@@ -96,6 +96,7 @@ pub struct TrainArgs {
   flowmap distill runs/checkerboard                               a student like its teacher, by LMD
   flowmap distill runs/checkerboard --objective emd --steps 5000  by another objective
   flowmap distill runs/big small.toml --objective lmd             a student of your own
+  flowmap distill runs/digits --set teacher.guidance=2.0          a student of the guided flow
   flowmap distill exact                                           the preset distill-mixture
   flowmap distill exact --preset gaussian-mixture --objective map_distillation
 

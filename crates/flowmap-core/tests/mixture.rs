@@ -132,3 +132,24 @@ fn bad_arguments_are_refused_with_what_is_wrong() {
     assert_eq!(flow.flow_map(0.5, 2.0, &[0.0; 2]), Err(Error::TimeOutOfRange { name: "t", found: 2.0 }));
     assert!(flow.flow_map(0.0, 1.0, &[f64::NAN, 0.0]).is_err());
 }
+
+#[test]
+fn map_is_as_accurate_for_data_of_any_size() {
+    /// The solver's tolerance a step is 1e-10, relative; its steps are the same up to rounding.
+    const TOLERANCE: f64 = 1e-11;
+    let of = |scale: f64| {
+        let components: Vec<Component> = [(-1.0, 0.2), (1.0, 0.3)]
+            .map(|(mean, sd)| Component {
+                weight: 1.0,
+                mean: vec![scale * mean, 0.0],
+                covariance: Covariance::Isotropic(scale * sd),
+            })
+            .to_vec();
+        let flow = MixtureFlow::new(Linear, scale, &components).unwrap();
+        let end = flow.flow_map(0.0, 1.0, &[0.3 * scale, -0.5 * scale]).unwrap();
+        end.into_iter().map(|x| x / scale).collect::<Vec<f64>>()
+    };
+    for scale in [1e-20, 1e-6, 1e9] {
+        assert_close(&of(scale), &of(1.0), TOLERANCE);
+    }
+}

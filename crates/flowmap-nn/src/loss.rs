@@ -95,7 +95,7 @@ impl PerSample {
     }
 
     /// The same losses as `part` times the squared norm of a residual, which a norm is then of: part · ρ(L/part).
-    pub(crate) fn as_part(self, part: f64) -> Self {
+    pub(crate) fn with_part(self, part: f64) -> Self {
         Self { part, ..self }
     }
 

@@ -19,9 +19,10 @@ use flowmap_train::{
 /// The data of the preset `guided`: three Gaussians that overlap.
 const MEANS: [[f64; 2]; 3] = [[0.0, 1.0], [-0.866, -0.5], [0.866, -0.5]];
 const SD: f64 = 0.5;
-/// The scale, and a bound of E|X̂_{0,1}(x|c) − X_{0,1}(x|c)|² over 600 points, X of the exact guided flow.
+/// The scale, and a bound of E|X̂_{0,1}(x|c) − X_{0,1}(x|c)|² over 600 points, X of the exact guided flow:
+/// seeds 0 to 2 gave 0.006 to 0.010 by LMD, 0.010 to 0.017 by EMD and 0.011 to 0.014 by map distillation.
 const SCALE: f64 = 2.0;
-const BOUND: f64 = 0.06;
+const BOUND: f64 = 0.04;
 /// Rounding of f32.
 const ROUNDING: f32 = 1e-5;
 

@@ -37,17 +37,24 @@ fn cases() -> impl Iterator<Item = [String; 2]> {
     optimizers.chain(COUPLINGS.into_iter().map(move |coupling| with("adamw", coupling)))
 }
 
-/// The bits of all parameters, and losses and norms of the gradients, after some steps.
-fn bits(config: Config) -> (BTreeMap<String, Vec<u32>>, Vec<(u64, u64)>) {
+/// The bits of all parameters after some steps, and of the loss and the norm of the gradient in each.
+#[derive(PartialEq)]
+struct Bits {
+    parameters: BTreeMap<String, Vec<u32>>,
+    steps: Vec<[u64; 2]>,
+}
+
+fn bits(config: Config) -> Bits {
     let mut trainer = Trainer::new(config, &Device::Cpu).unwrap();
     let step = |trainer: &mut Trainer| {
         let report = trainer.step().unwrap();
-        (report.loss.to_bits(), report.grad_norm.to_bits())
+        [report.loss.to_bits(), report.grad_norm.to_bits()]
     };
     let steps = (0..8).map(|_| step(&mut trainer)).collect();
     let numbers = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let bits = |t| numbers(t).into_iter().map(f32::to_bits).collect();
-    (trainer.params().tensors().iter().map(|(name, t)| (name.clone(), bits(t))).collect(), steps)
+    let parameters = trainer.params().tensors().iter().map(|(name, t)| (name.clone(), bits(t))).collect();
+    Bits { parameters, steps }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! ∇·b_t = Σ_k r_k [ ∇·b_{t,k} + (∇ ln ρ_{t,k} − ∇ ln ρ_t) · b_{t,k} ]
 //!
 //! the last two because ∇ r_k = r_k (∇ ln ρ_{t,k} − ∇ ln ρ_t).
-//! X_{s,t} solves ẋ = b_t(x) by [`Dop853`], with rtol 1e-10 and atol 1e-12 a step unless told otherwise;
+//! X_{s,t} solves ẋ = b_t(x) by [`Dop853`], with rtol 1e-10 and atol 1e-12 σ0 a step unless told otherwise;
 //! the error of the map is a small multiple of that, more where the flow stretches.
 
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl MixtureFlow {
         }
         let weights = normalized(components.iter().map(|component| component.weight))?;
         let interpolant = Arc::new(interpolant);
-        Ok(Self { interpolant, sigma0, weights, paths, solver: Dop853::default() })
+        Ok(Self { interpolant, sigma0, weights, paths, solver: Dop853::default().at_scale(sigma0) })
     }
 
     /// The same flow with its map integrated by another solver.

@@ -46,6 +46,11 @@ impl Default for Dop853 {
 }
 
 impl Dop853 {
+    /// The same integrator for coordinates of this size: the absolute tolerance is that many times as large.
+    pub(crate) fn at_scale(self, scale: f64) -> Self {
+        Self { atol: self.atol * scale, ..self }
+    }
+
     /// An integrator with these relative and absolute tolerances per step and at most 100 000 steps.
     ///
     /// # Errors

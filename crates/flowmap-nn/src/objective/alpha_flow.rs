@@ -97,7 +97,7 @@ where
         ((di_s * alpha)? + (v_ut * (1.0 - alpha))?)? // α İ_s + (1 − α) v_{u,t}(x_u)
     };
     let losses = batch.squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip())?; // (1)
-    Ok(losses.as_part(alpha))
+    Ok(losses.with_part(alpha))
 }
 
 #[cfg(test)]

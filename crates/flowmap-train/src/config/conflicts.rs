@@ -228,6 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_width_do_not_count_for_all_others() {
+        let weight =
+            |power: f64| format!("objective.1.time_weight={{ kind = \"width\", power = {power:?} }}");
+        let diagonal = "objective.1.diagonal=0.5";
+        let narrow = [&*weight(-2.0), diagonal];
+        refuses("checkerboard", &narrow, "objective.1.diagonal", &["negative `power`", "found 0.5"]);
+        assert!(set("checkerboard", &narrow[..1]).is_ok());
+        assert!(set("checkerboard", &[&weight(2.0), diagonal]).is_ok());
+        for power in [-1.0, 1.0] {
+            let of_flow_matching = weight(power).replace("objective.1", "objective.0");
+            let words = ["flow matching", "no width"];
+            refuses("checkerboard", &[&of_flow_matching], "objective.0.time_weight.power", &words);
+        }
+    }
+
+    #[test]
     fn judgement_by_guidance_needs_hidden_labels() {
         let shown = ["train.label_dropout=0.0", "eval.guidance=2.0"];
         refuses("digits", &shown, "train.label_dropout", &["`eval.guidance`", "found 0"]);
