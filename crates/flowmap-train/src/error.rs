@@ -267,13 +267,17 @@ pub enum Error {
         found: u32,
     },
     /// Samples of one class were to be judged against data of all classes.
-    #[error("expected samples of all classes to judge against the data of all, found samples of class {found}")]
+    #[error(
+        "expected samples of all classes to judge against the data of all, found samples of class {found}"
+    )]
     OneClass {
         /// The class.
         found: u32,
     },
     /// Samples to be judged have a label that the reference has not.
-    #[error("sample {sample}: expected a label below {n_classes}, the number of classes of the reference, found {found}")]
+    #[error(
+        "sample {sample}: expected a label below {n_classes}, the number of classes of the reference, found {found}"
+    )]
     SampleLabel {
         /// The number of the sample, from 0.
         sample: usize,
@@ -283,7 +287,9 @@ pub enum Error {
         n_classes: usize,
     },
     /// The held-out part of the data is of another kind than the part to learn from.
-    #[error("the held-out part of `{kind}` data: expected {expected}, as in the part to learn from, found {found}")]
+    #[error(
+        "the held-out part of `{kind}` data: expected {expected}, as in the part to learn from, found {found}"
+    )]
     HeldOut {
         /// The data set.
         kind: &'static str,

@@ -87,7 +87,8 @@ pub fn quality_table(evaluation: &Evaluation) -> Table {
     if let Some(row) = evaluation.rows.first() {
         let floors = row.metrics.values().map(|m| m.floor.map_or("-".to_owned(), number));
         rows.push(["floor".to_owned()].into_iter().chain(floors).collect());
-        let kinds = row.metrics.values().map(|m| m.floor_kind.map_or("-".to_owned(), |kind| kind.to_string()));
+        let kinds =
+            row.metrics.values().map(|m| m.floor_kind.map_or("-".to_owned(), |kind| kind.to_string()));
         rows.push(["floor is".to_owned()].into_iter().chain(kinds).collect());
     }
     Table { headers, rows }

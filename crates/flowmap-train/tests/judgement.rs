@@ -80,9 +80,7 @@ fn exact(config: ModelConfig, means: &[[f64; 2]], outside: f64) -> Model {
 
 /// Two far modes with these weights.
 fn two_modes(weights: &str) -> String {
-    format!(
-        "{{kind=\"gaussian_mixture\", means=[[2.0,0.0],[-2.0,0.0]], stds=[{SD}], weights={weights}}}"
-    )
+    format!("{{kind=\"gaussian_mixture\", means=[[2.0,0.0],[-2.0,0.0]], stds=[{SD}], weights={weights}}}")
 }
 
 fn evaluated(model: &Model, metrics: &[Metric], steps: &[u32], how: &Generation) -> Evaluation {
@@ -151,7 +149,9 @@ fn laws_of_a_conditional_model_are_measured_at_points_of_the_class() {
     let model = exact(config(&two_modes("[0.8,0.2]"), &["conditional=true"]), &MEANS, 10.0);
     let reference = Reference::for_model(&model.config.data, &model.config).unwrap();
     let all = Generation::new(1, 3);
-    for how in [all.clone(), Generation { class: Some(0), ..all.clone() }, Generation { class: Some(1), ..all }] {
+    for how in
+        [all.clone(), Generation { class: Some(0), ..all.clone() }, Generation { class: Some(1), ..all }]
+    {
         let laws = LawErrors::of(&model, &reference, &how, &Device::Cpu).unwrap();
         for law in [&laws.semigroup, &laws.invertibility, &laws.lagrangian, &laws.eulerian] {
             assert!(law.mean < ROUNDING, "{:?}: {laws:?}", how.class);
@@ -342,8 +342,11 @@ fn model_that_repeats_its_training_samples_is_at_the_floor_of_held_out_ones_and_
     assert!(measured[&Metric::SlicedW2].value < 1e-6);
 
     write_idx(dir.path(), "t10k", 200, 2);
-    fs::write(dir.path().join("t10k-labels-idx1-ubyte"), [&[0, 0, 8, 1, 0, 0, 0, 200][..], &[7; 200]].concat())
-        .unwrap();
+    fs::write(
+        dir.path().join("t10k-labels-idx1-ubyte"),
+        [&[0, 0, 8, 1, 0, 0, 0, 200][..], &[7; 200]].concat(),
+    )
+    .unwrap();
     let refusal = Reference::new(&config).unwrap_err().to_string();
     assert!(refusal.contains("expected labels below 2") && refusal.contains("found 7"), "{refusal}");
 }

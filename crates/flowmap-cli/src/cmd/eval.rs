@@ -67,7 +67,9 @@ fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evalua
         ..Generation::new(args.num, args.seed)
     };
     // A metric that was asked for is not left out.
-    metrics.iter().try_for_each(|m| m.check(&reference).and_then(|()| m.check_sampling(&how, &args.steps)))?;
+    metrics
+        .iter()
+        .try_for_each(|m| m.check(&reference).and_then(|()| m.check_sampling(&how, &args.steps)))?;
     let metrics = if metrics.is_empty() { Metric::defaults(&reference) } else { metrics };
     let bar = sampling_bar("evaluating", args.num * args.steps.len());
     let progress = &mut |n| bar.inc(n as u64);

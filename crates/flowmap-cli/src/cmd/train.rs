@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use flowmap_train::{Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, resolve, train};
+use flowmap_train::{
+    Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, resolve, train,
+};
 
 use super::{Usage, plot};
 use crate::args::{RunArgs, TrainArgs};

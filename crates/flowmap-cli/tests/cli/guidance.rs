@@ -21,8 +21,12 @@ fn scale_as_an_input_costs_one_evaluation_and_without_it_two() {
     let sample = |run: &Path, more: &[&str]| {
         says(dir.path(), &[&["sample", str(run), "--steps", "1", "--num", "5"], more].concat())
     };
-    assert!(sample(guided_run(), &["--guidance", "2"]).ends_with("5 samples by flow_map, 1 evaluations each\n"));
-    assert!(sample(digits_run(), &["--guidance", "2"]).ends_with("5 samples by flow_map, 2 evaluations each\n"));
+    assert!(
+        sample(guided_run(), &["--guidance", "2"]).ends_with("5 samples by flow_map, 1 evaluations each\n")
+    );
+    assert!(
+        sample(digits_run(), &["--guidance", "2"]).ends_with("5 samples by flow_map, 2 evaluations each\n")
+    );
     assert!(sample(digits_run(), &[]).ends_with("5 samples by flow_map, 1 evaluations each\n"));
 }
 

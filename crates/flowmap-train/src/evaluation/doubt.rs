@@ -45,7 +45,8 @@ impl Reference {
                 100.0 * expected[class]
             ),
             consequence: "distances to the data measure the shares of the classes too".into(),
-            remedy: "draw samples with the shares of the data, as `flowmap sample` without `--class` does".into(),
+            remedy: "draw samples with the shares of the data, as `flowmap sample` without `--class` does"
+                .into(),
         })
     }
 }
@@ -106,7 +107,9 @@ mod tests {
         assert_eq!(doubts(weighted, |x| x, Some(&labels(10))), [""; 0]);
         assert_eq!(doubts(weighted, |x| x, Some(&labels(9))), [""; 0]);
         let doubt = doubts(weighted, |x| x, Some(&labels(2)));
-        assert!(doubt[0].contains("50.0 % of the samples have the label") && doubt[0].contains("% of the data"));
+        assert!(
+            doubt[0].contains("50.0 % of the samples have the label") && doubt[0].contains("% of the data")
+        );
         assert_eq!(doubts(weighted, |x| x, Some(&[5; 1000])), [""; 0]);
     }
 }

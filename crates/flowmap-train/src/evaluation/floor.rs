@@ -50,8 +50,12 @@ impl FloorKind {
         match self {
             Self::Computed => "the mean for exact samples, from a formula",
             Self::SecondDraw => "the score of a second draw of the data",
-            Self::HeldOut => "the score of real samples, with training samples on one side and held-out ones on the other",
-            Self::Resampled => "the score of training samples drawn with replacement; new samples of the same law score more",
+            Self::HeldOut => {
+                "the score of real samples, with training samples on one side and held-out ones on the other"
+            }
+            Self::Resampled => {
+                "the score of training samples drawn with replacement; new samples of the same law score more"
+            }
         }
     }
 }

@@ -125,7 +125,8 @@ impl Metric {
                 measured(distance.unbiased, Some(Floor::computed(0.0)), &distance)
             }
             Self::MapError => {
-                let noise = drawn.noise.ok_or_else(|| unavailable("needs the noise the samples started from"))?;
+                let noise =
+                    drawn.noise.ok_or_else(|| unavailable("needs the noise the samples started from"))?;
                 let (x, noise) = (subset.x(EXACT_SAMPLES), subset.rows(noise, dim, EXACT_SAMPLES));
                 let exact = reference.exact_ends(&noise).ok_or_else(|| unavailable(NEEDS_EXACT_FLOW))??;
                 let error = mean_squared_error(Samples::new(&x, dim)?, Samples::new(&exact, dim)?)?;
@@ -150,10 +151,15 @@ impl Metric {
                 let (judge, x) = (reference.image_judge()?, subset.x(N_JUDGED));
                 let features = judge.classifier.judge(&x)?.features;
                 let distance = frechet(&Moments::of(Samples::new(&features, judge.dim)?)?, &judge.real)?;
-                let floor = reference
-                    .floor(FloorKey { metric: self, n: x.len() / dim, seed }, || judge.floor(x.len() / dim, seed))?;
+                let floor = reference.floor(FloorKey { metric: self, n: x.len() / dim, seed }, || {
+                    judge.floor(x.len() / dim, seed)
+                })?;
                 let (test_accuracy, n_test) = (judge.test_accuracy, judge.n_test);
-                measured(distance.distance, Some(floor), &JudgedBy { metric: &distance, test_accuracy, n_test })
+                measured(
+                    distance.distance,
+                    Some(floor),
+                    &JudgedBy { metric: &distance, test_accuracy, n_test },
+                )
             }
         }
     }
@@ -181,7 +187,12 @@ pub(super) fn integrate_to_data(flow: &(impl ExactFlow + Sync), noise: &[f32]) -
 
 fn measured(value: f64, floor: Option<Floor>, detail: &impl Serialize) -> Result<Measured> {
     let detail = serde_json::to_value(detail).unwrap_or(Value::Null);
-    Ok(Measured { value, floor: floor.map(|floor| floor.value), floor_kind: floor.map(|floor| floor.kind), detail })
+    Ok(Measured {
+        value,
+        floor: floor.map(|floor| floor.value),
+        floor_kind: floor.map(|floor| floor.kind),
+        detail,
+    })
 }
 
 /// The exact masses of 64x64 cells over the extent of the data.

@@ -6,9 +6,9 @@ use flowmap_data::DataConfig;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::Reference;
 use super::floor::FloorKind;
 use super::measure::cell_masses;
-use super::Reference;
 use crate::presets::nearest;
 use crate::{Error, Generation, Result, Sampling};
 
@@ -16,9 +16,12 @@ use crate::{Error, Generation, Result, Sampling};
 pub(super) const NEEDS_MASSES: &str = "needs 2-D data whose cell masses are known exactly";
 pub(super) const NEEDS_CHECKERBOARD: &str = "is defined for the checkerboard only";
 const NEEDS_IMAGES: &str = "needs images with labels, for a judge to learn from";
-pub(super) const NEEDS_CLASSES: &str = "needs samples of the classes of the data, of a conditional model or a file with labels";
-pub(super) const NEEDS_EXACT_FLOW: &str = "needs a flow map that is known: that of a gaussian_mixture, without labels";
-const NEEDS_A_MAP: &str = "compares the end with that of the same noise, and `consistency` adds fresh noise on the way";
+pub(super) const NEEDS_CLASSES: &str =
+    "needs samples of the classes of the data, of a conditional model or a file with labels";
+pub(super) const NEEDS_EXACT_FLOW: &str =
+    "needs a flow map that is known: that of a gaussian_mixture, without labels";
+const NEEDS_A_MAP: &str =
+    "compares the end with that of the same noise, and `consistency` adds fresh noise on the way";
 
 /// A distance between samples and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

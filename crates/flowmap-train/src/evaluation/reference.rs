@@ -302,11 +302,13 @@ fn held_out(
     };
     let kind = config.kind();
     if data.shape() != set.shape() {
-        let (expected, found) = (format!("samples of shape {:?}", data.shape()), format!("{:?}", set.shape()));
+        let (expected, found) =
+            (format!("samples of shape {:?}", data.shape()), format!("{:?}", set.shape()));
         return Err(Error::HeldOut { kind, expected, found });
     }
     if set.n_classes() > data.n_classes() {
-        let (expected, found) = (format!("labels below {}", data.n_classes()), (set.n_classes() - 1).to_string());
+        let (expected, found) =
+            (format!("labels below {}", data.n_classes()), (set.n_classes() - 1).to_string());
         return Err(Error::HeldOut { kind, expected, found });
     }
     warnings.extend(set.warnings().iter().filter(|warning| !data.warnings().contains(warning)).cloned());
