@@ -60,8 +60,11 @@ pub fn print(evaluation: &Evaluation) -> Result<()> {
         table::line("")?;
         table::print(&laws)?;
     }
+    if !evaluation.omitted.is_empty() {
+        table::line("")?;
+    }
     for omission in &evaluation.omitted {
-        table::line(&format!("\n{omission}"))?;
+        table::line(&omission.to_string())?;
     }
     Ok(())
 }

@@ -198,8 +198,8 @@ fn order_of_a_file_of_samples_changes_nothing_beyond_noise() {
         metrics.values().map(|measured| measured["value"].as_f64().unwrap()).collect()
     };
     let (sorted, in_turn) = (values("sorted.csv"), values("in_turn.csv"));
-    // The first 1024 or 4000 rows of the sorted file are at 3.7, 2.2 and 2.1.
-    for ((a, b), noise) in sorted.iter().zip(&in_turn).zip([0.02, 0.4, 0.03, 0.03]) {
+    // Energy, KL, MMD² and W2; the first rows of the sorted file are at 2.2, 1.9, 2.1 and 3.7.
+    for ((a, b), noise) in sorted.iter().zip(&in_turn).zip([0.03, 0.02, 0.03, 0.4]) {
         assert!((a - b).abs() < noise, "{sorted:?} and {in_turn:?}");
     }
 }

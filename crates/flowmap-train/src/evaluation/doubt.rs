@@ -8,6 +8,8 @@ use super::{Drawn, Reference};
 const N_SEEN: usize = 4_000;
 /// The share of values out of the range of the other side from which two sides hardly have one unit.
 const MOST_OUTSIDE: f64 = 0.25;
+/// How far from a range a value is out of it, in widths of the range: pixels of a model go a little beyond black.
+const BEYOND: f32 = 0.25;
 /// The total variation of the shares of classes from which a distance says more of the shares than of the samples.
 const MOST_APART: f64 = 0.05;
 
@@ -57,7 +59,9 @@ fn other_units(subject: &str, x: &[f32], data: &[f32]) -> Option<Warning> {
         values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), v| (lo.min(*v), hi.max(*v)))
     };
     let outside = |values: &[f32], (lo, hi): (f32, f32)| {
-        values.iter().filter(|v| **v < lo || **v > hi).count() as f64 / values.len().max(1) as f64
+        let beyond = BEYOND * (hi - lo);
+        values.iter().filter(|v| **v < lo - beyond || **v > hi + beyond).count() as f64
+            / values.len().max(1) as f64
     };
     let (of_x, of_data) = (range(x), range(data));
     let far = outside(x, of_data).max(outside(data, of_x));
