@@ -79,7 +79,8 @@ impl First {
             };
         }
         let values: Vec<f64> = values.into_iter().flatten().collect();
-        let below = Below::of(below, numbers);
+        // The same line once more is that of joined files, and says nothing about the others.
+        let below = Below::of(below.filter(|record| record.fields != first.fields), numbers);
         let n = values.len();
         let is_distinct = (1..n).all(|i| !values[..i].contains(&values[i]));
         if below.n_lines == 0 || !is_distinct {
