@@ -310,6 +310,10 @@ mod tests {
             ),
             (message(b"\x93NUMPY\x07\x00\x00\x00"), "x.npy: expected NPY version 1, 2 or 3, found 7"),
             (message(b"\x93NUMPY\x01\x00\x40\x00{"), "x.npy: the file ends within the NPY header"),
+            (
+                message(&file("{'shape': (1,), 'shape': (2,)", &[])),
+                "x.npy: expected each key once in the NPY header, found \"'shape': (2,)\"",
+            ),
             (message(&file("descr", &[])), "x.npy: expected { in the NPY header, found \"descr\""),
             (
                 message(&file("{'descr': '<f8', 'shape': ()}", &[])),
