@@ -170,7 +170,7 @@ fn pixels_of_another_range_are_warned_of_and_brought_to_theirs() {
     assert_eq!((epoch(truth.as_ref()), truth.warnings()), (seen, &[][..]));
     write("<f2", bits(16).into_iter().flat_map(|bit| [0, 0x3c * bit]).collect());
     assert!(warnings(dir.path(), IMAGES)[0].contains("values from 0 to 1"));
-    write("<i2", vec![0, 1].repeat(16));
+    write("<i2", [0, 1].repeat(16));
     let message = refusal(dir.path(), IMAGES);
     assert_eq!(message, "x.npy, sample 0, coordinate 0: expected a whole number from 0 to 255, found 256");
     let message = refusal(dir.path(), &format!("{IMAGES}\nrange = [1, 0]"));

@@ -47,12 +47,14 @@ impl PointsConfig {
         let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != labels).collect();
         // Two arrays without names are samples and labels if the second one looks so, or else anything.
         let mut nameless_labels = None;
-        if unknown.len() == 2 && self.labels.is_none() && unknown.contains(&NAMELESS) {
-            if let Some(entry) = find(NAMELESS_LABELS) {
-                let header = array(&mut file, entry, length, path)?.header;
-                let is_labels = header.dtype.is_whole() && matches!(header.shape[..], [_] | [_, 1]);
-                nameless_labels = is_labels.then_some(NAMELESS_LABELS);
-            }
+        if unknown.len() == 2
+            && self.labels.is_none()
+            && unknown.contains(&NAMELESS)
+            && let Some(entry) = find(NAMELESS_LABELS)
+        {
+            let header = array(&mut file, entry, length, path)?.header;
+            let is_labels = header.dtype.is_whole() && matches!(header.shape[..], [_] | [_, 1]);
+            nameless_labels = is_labels.then_some(NAMELESS_LABELS);
         }
         let known = SAMPLES.into_iter().find(|known| unknown.contains(known));
         let known =

@@ -67,8 +67,11 @@ pub(super) fn warnings(place: &str, names: &[String], values: &[f32], are_chosen
     };
     if n_rows == 1 || n_rows * TURNED < names.len() {
         return vec![warning(
-            format!("{n_rows} samples of {} coordinates", names.len()),
-            "a model learns these few points by heart",
+            match n_rows {
+                1 => format!("a single sample of {} coordinates", names.len()),
+                _ => format!("{n_rows} samples of {} coordinates", names.len()),
+            },
+            "a model learns so few points by heart",
             "turn the table if its rows are the coordinates",
         )];
     }
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn single_points_and_tables_on_their_side_are_named() {
-        assert_eq!(seen(&["a", "b"], &[&[1.0, 2.0]], Chosen::ByFile), ["1 samples of 2 coordinates"]);
+        assert_eq!(seen(&["a", "b"], &[&[1.0, 2.0]], Chosen::ByFile), ["a single sample of 2 coordinates"]);
         let same: &[&[f32]] = &[&[1.0, 2.0], &[1.0, 2.0]];
         assert_eq!(seen(&["a", "b"], same, Chosen::ByFile), ["all samples are the same point"]);
         let names: Vec<String> = (0..21).map(|i| i.to_string()).collect();

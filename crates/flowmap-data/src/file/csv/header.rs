@@ -4,7 +4,7 @@
 //! * words alone, or all the names that the config asks for, are names;
 //! * words above numbers beside whole numbers are names, with a warning;
 //! * whole numbers, distinct, in a table without another line of whole numbers, that count from 0 or 1, are years or lie
-//!   far outside of the columns below are names, with a warning;
+//!   outside of the columns below are names, with a warning;
 //! * numbers of which the same can be said in part are a sample, with a warning;
 //! * anything else is a sample.
 
@@ -79,7 +79,8 @@ impl First {
             };
         }
         let values: Vec<f64> = values.into_iter().flatten().collect();
-        let below = Below::of(below, numbers);
+        // The same line once more is that of joined files, and says nothing about the others.
+        let below = Below::of(below.filter(|record| record.fields != first.fields), numbers);
         let n = values.len();
         let is_distinct = (1..n).all(|i| !values[..i].contains(&values[i]));
         if below.n_lines == 0 || !is_distinct {
@@ -89,14 +90,15 @@ impl First {
         let counts =
             are_whole && matches!(values[0] as i64, 0 | 1) && values.windows(2).all(|w| w[1] - w[0] == 1.0);
         let are_years = are_whole && n > 1 && values.iter().all(|value| (1800.0..2200.0).contains(value));
-        let are_outside = below.are_outside(&values);
         let is_odd_one = are_whole && !below.has_whole_line && below.n_lines > 1;
+        // Among broken numbers whole ones are in doubt as soon as they are outside, others where they are far outside.
+        let are_outside = below.are_outside(&values, if is_odd_one { 0.0 } else { 1.0 });
         let looks = if counts {
             "counts the columns"
         } else if are_years {
             "has numbers like years"
         } else {
-            "has numbers far from those below"
+            "has numbers beyond those below"
         };
         if is_odd_one && (are_outside || (n > 1 && (counts || are_years))) {
             return names(&format!("{looks}, and no other line has whole numbers only"));
@@ -132,11 +134,11 @@ impl Below {
         below
     }
 
-    /// Whether each value is outside of its column by more than the width of the column.
-    fn are_outside(&self, values: &[f64]) -> bool {
+    /// Whether each value is outside of its column by more than so many widths of the column.
+    fn are_outside(&self, values: &[f64], widths: f64) -> bool {
         let is_outside = |(value, (low, high)): (&f64, &(f64, f64))| {
-            let width = high - low;
-            *value > high + width || *value < low - width
+            let margin = widths * (high - low);
+            *value > high + margin || *value < low - margin
         };
         self.n_lines > 1
             && values.len() == self.ranges.len()

@@ -41,12 +41,13 @@ impl<'a> Records<'a> {
     pub fn of(text: &'a str) -> Self {
         let mut records = Self { rest: text, line: 1, separator: Separator::Blanks };
         records.skip_silent_lines();
-        if let Some(c) = records.rest.strip_prefix("sep=").and_then(|rest| rest.chars().next()) {
-            if matches!(records.rest[4 + c.len_utf8()..].chars().next(), None | Some('\r' | '\n')) {
-                records.take_line();
-                records.separator = Separator::Character(c);
-                return records;
-            }
+        let named = records.rest.strip_prefix("sep=").and_then(|rest| rest.chars().next());
+        let is_alone =
+            |c: &char| matches!(records.rest[4 + c.len_utf8()..].chars().next(), None | Some('\r' | '\n'));
+        if let Some(c) = named.filter(is_alone) {
+            records.take_line();
+            records.separator = Separator::Character(c);
+            return records;
         }
         let mut is_quoted = false;
         let outside = |c: &char| {

@@ -112,8 +112,11 @@ fn numbers_that_are_names_are_read_as_names_with_a_warning() {
     // The same names once more are those of files that were joined.
     let with_again = format!("0,1\n{FAR}0,1\n{FAR}");
     let wanted = Wanted { header: Some(true), ..Wanted::default() };
-    let again = parse_with(&with_again, wanted).unwrap_err().to_string();
-    assert_eq!(again, "x.csv, line 5: expected a sample, found the names of the columns once more");
+    let again = "x.csv, line 5: expected a sample, found the names of the columns once more";
+    assert_eq!(parse_with(&with_again, wanted).unwrap_err().to_string(), again);
+    assert_eq!(message(&with_again), again);
+    let (found, seen) = values("5\n0.5\n-2.25\n1.75\n");
+    assert_eq!((&found[..], seen.len()), (&[0.5, -2.25, 1.75][..], 1));
     let counted = "0,1,2,3,4,5\n5,4,9,0,2,2\n1,7,8,3,0,0\n";
     let (found, seen) = values(counted);
     assert_eq!(

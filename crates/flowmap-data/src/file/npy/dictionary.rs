@@ -18,7 +18,17 @@ impl<'a> Dictionary<'a> {
         self.expect('{', "{")?;
         while !self.take('}') {
             let start = self.rest;
-            match self.string("a key in quotes")? {
+            let key = self.string("a key in quotes")?;
+            let comes_again = match key {
+                "descr" => dtype.is_some(),
+                "fortran_order" => is_fortran_order.is_some(),
+                _ => key == "shape" && shape.is_some(),
+            };
+            if comes_again {
+                self.rest = start;
+                return Err(self.fault("each key once"));
+            }
+            match key {
                 "descr" => {
                     self.expect(':', "`:`")?;
                     dtype = Some(self.dtype()?);
