@@ -1,11 +1,13 @@
-"""Writes the seeds of the fuzz targets with NumPy; run once, the results are committed."""
+"""Writes the seeds of the fuzz targets with NumPy and Pillow; run once, the results are committed."""
 
 import io
 import os
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
+from PIL import Image
 
 table = (np.arange(12.0).reshape(6, 2) * 0.37) ** 2 - 1
 
@@ -83,3 +85,31 @@ put("npz/wide", file.getvalue())
 put("idx/plain", struct.pack(">4B3I", 0, 0, 8, 3, 2, 2, 3) + bytes(range(12)))
 put("idx/labels", struct.pack(">4BI", 0, 0, 8, 1, 2) + b"\1\2")
 put("idx/cut", struct.pack(">4B3I", 0, 0, 8, 3, 3, 2, 3) + bytes(range(15)))
+
+
+def picture(pixels, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+color = (np.arange(8 * 8 * 3) * 5 % 256).astype("u1").reshape(8, 8, 3)
+turned = Image.Exif()
+turned[0x0112] = 6
+put("jpeg/baseline", picture(color, "JPEG", quality=30))
+put("jpeg/progressive", picture(color, "JPEG", quality=30, progressive=True))
+put("jpeg/turned", picture(color, "JPEG", quality=30, exif=turned))
+put("jpeg/gray", picture(color[:, :, 0], "JPEG", quality=30))
+put("jpeg/cut", picture(color, "JPEG", quality=30)[:-20])
+
+for form, name in [(tarfile.USTAR_FORMAT, "ustar"), (tarfile.GNU_FORMAT, "gnu"), (tarfile.PAX_FORMAT, "pax")]:
+    file = io.BytesIO()
+    folder = "long/" * (1 if name == "ustar" else 25)
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+        for i in range(2):
+            for ending, data in [("png", picture(color, "PNG")), ("cls", str(i).encode())]:
+                member = tarfile.TarInfo(f"{folder}{i}.{ending}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    whole = file.getvalue().rstrip(b"\0")
+    put(f"tar/{name}", whole + bytes(-len(whole) % 512 + 1024))
