@@ -91,7 +91,7 @@ fn members_of_one_key_are_one_sample() {
 fn long_names_are_read() {
     let name = format!("{}/1.png", "x".repeat(150));
     let image = picture(3, 5);
-    let pax = format!("{} path={name}\n", name.len() + 11);
+    let pax = format!("{} path={name}\n", name.len() + 10);
     for long in [member("long", b'L', format!("{name}\0").as_bytes()), member("pax", b'x', pax.as_bytes())] {
         let tar = [long, member("cut.png", b'0', &image[..20])].concat();
         let (message, ..) = refusal(&tar, "");
@@ -190,7 +190,7 @@ fn samples_without_an_image_or_with_two_are_named() {
     let good = picture(3, 1);
     let without =
         of(&[("a.png", &good), ("a.cls", b"0"), ("b.cls", b"1"), ("c.png", &picture(3, 2)), ("c.cls", b"1")]);
-    let message = "0.tar, member `b.cls`: expected an image beside it (.png, .jpg, .jpeg or .webp, the next or the previous member), found none";
+    let message = "0.tar, member `b.cls`: expected an image of the same key next to it (.png, .jpg, .jpeg or .webp), found none; members of a sample stand next to each other, as `tar --sort=name` packs them";
     assert_eq!(refusal(&without, ""), (message.into(), 1, 2));
     let json = of(&[("a.png", &good), ("b.json", b"{}"), ("c.png", &picture(3, 2))]);
     assert_eq!(refusal(&json, "").0, message.replace("b.cls", "b.json"));
@@ -205,7 +205,11 @@ fn samples_without_an_image_or_with_two_are_named() {
     assert_eq!(refusal(&two, ""), (message.into(), 2, 1));
     // Classes before all images are not beside them.
     let sorted = of(&[("a.cls", b"0"), ("b.cls", b"1"), ("a.png", &good), ("b.png", &picture(3, 2))]);
-    assert!(refusal(&sorted, "").0.starts_with("0.tar, member `a.cls`: expected an image beside it"));
+    assert!(
+        refusal(&sorted, "")
+            .0
+            .starts_with("0.tar, member `a.cls`: expected an image of the same key next to it")
+    );
 }
 
 #[test]

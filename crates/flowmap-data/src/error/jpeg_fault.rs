@@ -56,6 +56,9 @@ pub enum JpegFault {
         /// Which segment.
         segment: &'static str,
     },
+    /// A scan that needs a table of codes which did not come, as in frames that were taken out of a film.
+    #[error("a scan without its Huffman table")]
+    MissingTable,
     /// A process that is not decoded, such as arithmetic coding.
     #[error("the process of marker {marker:02x}, where sequential or progressive Huffman coding is read")]
     Process {

@@ -55,7 +55,7 @@ pub enum RecordFault {
     },
     /// A sample without an image.
     #[error(
-        "expected an image beside it (.png, .jpg, .jpeg or .webp, the next or the previous member), found none"
+        "expected an image of the same key next to it (.png, .jpg, .jpeg or .webp), found none; members of a sample stand next to each other, as `tar --sort=name` packs them"
     )]
     NoImage,
     /// A sample with two images.

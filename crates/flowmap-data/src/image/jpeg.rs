@@ -183,7 +183,7 @@ impl Picture {
             let index = index.ok_or_else(damaged)?;
             let table = |tables: &[Option<Huffman>; 4], number: u8| tables.get(usize::from(number))?.clone();
             let (dc, ac) = (table(&self.dc, selected[1] >> 4), table(&self.ac, selected[1] & 15));
-            let code = Code::new(frame.is_progressive, band, dc, ac).ok_or_else(damaged)?;
+            let code = Code::new(frame.is_progressive, band, dc, ac).ok_or(JpegFault::MissingTable)?;
             let lowest = &mut frame.components[index].lowest;
             lowest[usize::from(band.first)..=usize::from(band.last)].fill(Some(band.low));
             parts.push((index, code));
@@ -283,7 +283,7 @@ mod tests {
         for (name, mut file) in files() {
             let frame = file
                 .windows(2)
-                .position(|two| two[0] == 0xff && (SOF_BASELINE..=SOF_PROGRESSIVE).contains(&two[1]));
+                .rposition(|two| two[0] == 0xff && (SOF_BASELINE..=SOF_PROGRESSIVE).contains(&two[1]));
             let height = frame.unwrap() + 5;
             file[height..height + 4].fill(0xff);
             assert!(matches!(check(&file), Err(JpegFault::MissingBlocks { block: 0, .. })), "{name}");
