@@ -8,6 +8,8 @@
 
 mod entropy;
 
+use std::rc::Rc;
+
 use entropy::{Band, Bits, Code, Huffman, Progress};
 
 use crate::error::JpegFault;
@@ -82,8 +84,8 @@ fn segment(file: &[u8], at: usize) -> Option<&[u8]> {
 #[derive(Default)]
 struct Picture {
     frame: Option<Frame>,
-    dc: [Option<Huffman>; 4],
-    ac: [Option<Huffman>; 4],
+    dc: [Option<Rc<Huffman>>; 4],
+    ac: [Option<Rc<Huffman>>; 4],
     restart: u64,
 }
 
@@ -152,7 +154,7 @@ impl Picture {
         while let Some((place, rest)) = segment.split_first() {
             let (table, rest) = Huffman::parse(rest).ok_or_else(damaged)?;
             let tables = if place >> 4 == 0 { &mut self.dc } else { &mut self.ac };
-            *tables.get_mut(usize::from(place & 15)).ok_or_else(damaged)? = Some(table);
+            *tables.get_mut(usize::from(place & 15)).ok_or_else(damaged)? = Some(Rc::new(table));
             segment = rest;
         }
         Ok(())
@@ -181,7 +183,8 @@ impl Picture {
         for selected in selected.chunks_exact(2) {
             let index = frame.components.iter().position(|component| component.id == selected[0]);
             let index = index.ok_or_else(damaged)?;
-            let table = |tables: &[Option<Huffman>; 4], number: u8| tables.get(usize::from(number))?.clone();
+            let table =
+                |tables: &[Option<Rc<Huffman>>; 4], number: u8| tables.get(usize::from(number))?.clone();
             let (dc, ac) = (table(&self.dc, selected[1] >> 4), table(&self.ac, selected[1] & 15));
             let code = Code::new(frame.is_progressive, band, dc, ac).ok_or(JpegFault::MissingTable)?;
             let lowest = &mut frame.components[index].lowest;

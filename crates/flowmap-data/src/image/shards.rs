@@ -37,7 +37,7 @@ pub(crate) fn shards(
         return Ok(Shards { files: vec![path.to_owned()], place });
     }
     let mut files = Vec::new();
-    collect(path, path, 0, &fits, &mut files)?;
+    collect(path, 0, &fits, &mut files)?;
     files.sort();
     if files.is_empty() {
         let found = names(path)?;
@@ -78,20 +78,14 @@ pub(crate) fn shards(
 }
 
 /// Appends the files of a folder, and of the folders in it.
-fn collect(
-    top: &Path,
-    dir: &Path,
-    depth: usize,
-    fits: &impl Fn(&str) -> bool,
-    files: &mut Vec<PathBuf>,
-) -> Result<()> {
+fn collect(dir: &Path, depth: usize, fits: &impl Fn(&str) -> bool, files: &mut Vec<PathBuf>) -> Result<()> {
     if depth > MAX_DEPTH {
         return Err(Error::TooDeep { path: dir.into(), max: MAX_DEPTH });
     }
     for name in names(dir)? {
         let path = dir.join(&name);
         if path.is_dir() {
-            collect(top, &path, depth + 1, fits, files)?;
+            collect(&path, depth + 1, fits, files)?;
         } else if fits(&name.to_lowercase()) {
             files.push(path);
         }

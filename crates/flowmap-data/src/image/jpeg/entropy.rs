@@ -1,5 +1,7 @@
 //! The data of a scan: bits, Huffman codes, and what the codes of one block are.
 
+use std::rc::Rc;
+
 use crate::error::JpegFault;
 
 /// Codes of up to this many bits are looked up.
@@ -132,7 +134,6 @@ impl<'a> Bits<'a> {
 }
 
 /// A table of codes, annex C.
-#[derive(Clone)]
 pub(super) struct Huffman {
     /// Length and symbol by the first bits, length 0 for a longer code.
     short: Vec<(u8, u8)>,
@@ -193,20 +194,25 @@ pub(super) struct Band {
 /// How the blocks of a component are coded in a scan.
 pub(super) enum Code {
     /// All coefficients, F.2.2.
-    Sequential { dc: Huffman, ac: Huffman },
+    Sequential { dc: Rc<Huffman>, ac: Rc<Huffman> },
     /// The first bits of the DC coefficient, G.1.2.1.
-    DcFirst { dc: Huffman },
+    DcFirst { dc: Rc<Huffman> },
     /// One bit more of it.
     DcNext,
     /// The first bits of some AC coefficients, G.1.2.2.
-    AcFirst { ac: Huffman, band: Band },
+    AcFirst { ac: Rc<Huffman>, band: Band },
     /// One bit more of them, G.1.2.3.
-    AcNext { ac: Huffman, band: Band },
+    AcNext { ac: Rc<Huffman>, band: Band },
 }
 
 impl Code {
     /// The code of a scan; `None` where it lacks a table.
-    pub fn new(is_progressive: bool, band: Band, dc: Option<Huffman>, ac: Option<Huffman>) -> Option<Self> {
+    pub fn new(
+        is_progressive: bool,
+        band: Band,
+        dc: Option<Rc<Huffman>>,
+        ac: Option<Rc<Huffman>>,
+    ) -> Option<Self> {
         Some(match (is_progressive, band.first, band.high) {
             (false, ..) => Self::Sequential { dc: dc?, ac: ac? },
             (true, 0, 0) => Self::DcFirst { dc: dc? },
