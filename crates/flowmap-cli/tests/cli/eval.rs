@@ -1,12 +1,14 @@
 //! `flowmap eval`: the table, the JSON, and files of samples.
 
 use std::fs;
+use std::path::Path;
 
 use predicates::str::contains;
 use serde_json::Value;
 
 use crate::program::{
-    digits_run, flowmap, folder, independent_run, refuses, tiny_run, train_tiny, unequal_run, velocity_run,
+    TINY, digits_run, flowmap, folder, independent_run, refuses, tiny_run, train_tiny, unequal_run,
+    velocity_run,
 };
 
 /// The numbers that `eval ARGS --json -` prints.
@@ -212,4 +214,43 @@ fn samples_in_other_units_are_a_warning() {
     let args = ["eval", "--samples", "bytes.csv", "--reference", "moons"];
     let output = flowmap(dir.path()).args(args).assert().success();
     output.stderr(contains("warning: bytes.csv: values from 0 to 255, where the data have"));
+}
+
+/// Writes 40 images of 2x2 pixels and two classes as a part of a directory of IDX files.
+fn write_idx(dir: &Path, part: &str, shift: u32) {
+    let sizes = [40u32, 2, 2].map(u32::to_be_bytes).concat();
+    let pixels = (0..160u32).map(|i| (i * 37 + shift).rem_euclid(256) as u8);
+    let images: Vec<u8> = [0, 0, 8, 3].into_iter().chain(sizes).chain(pixels).collect();
+    let labels: Vec<u8> = [0, 0, 8, 1, 0, 0, 0, 40].into_iter().chain((0..40).map(|i| i % 2)).collect();
+    fs::write(dir.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+    fs::write(dir.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+}
+
+#[test]
+fn images_are_judged_against_the_held_out_part_and_without_one_with_a_warning() {
+    let dir = folder();
+    fs::create_dir(dir.path().join("idx")).unwrap();
+    write_idx(&dir.path().join("idx"), "train", 0);
+    let data = "data={kind=\"idx\", path=\"idx\"}";
+    let sets = ["--set", data, "--set", "eval.metrics=[\"sliced_w2\"]"];
+    let train = |out: &str| {
+        let args = [&["train", "--out", out], &TINY[..], &sets[..]].concat();
+        let output = flowmap(dir.path()).args(args).assert().success().get_output().clone();
+        let evaluation = fs::read(dir.path().join(out).join("evaluation.json")).unwrap();
+        let report = fs::read_to_string(dir.path().join(out).join("report.html")).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice::<Value>(&evaluation).unwrap(), report, stderr)
+    };
+    let (evaluation, report, stderr) = train("without");
+    let warning = "the held-out part is not there";
+    assert_eq!(evaluation["reference"], "idx, the 40 training samples");
+    assert!(evaluation["warnings"][0]["seen"].as_str().unwrap().contains(warning), "{evaluation}");
+    assert!(stderr.contains(warning) && stderr.contains("t10k"), "{stderr}");
+    assert!(report.contains(warning) && report.contains("resampled"));
+    write_idx(&dir.path().join("idx"), "t10k", 11);
+    let (evaluation, report, stderr) = train("with");
+    assert_eq!(evaluation["reference"], "idx, the 40 held-out samples");
+    assert_eq!(evaluation["rows"][0]["metrics"]["sliced_w2"]["floor_kind"], "held_out");
+    assert_eq!((&evaluation["warnings"], &stderr[..]), (&Value::Null, ""));
+    assert!(report.contains("idx, the 40 held-out samples"));
 }
