@@ -16,8 +16,8 @@ use crate::Noise;
 const TOLERANCE: f64 = 1e-3;
 /// From this ε on down, each ε begins at the potentials of twice its value; above, at none.
 const COARSEST: f64 = 0.02;
-/// Smaller ε count as this one: the rounding of a potential over ε would be as large as the tolerance.
-const SMALLEST: f64 = 1e-12;
+/// Below this ε a plan is not worth its iterations, a thousand and more: exact transport costs at most ε ln n more.
+const SMALLEST: f64 = 2e-3;
 /// How near the rows of an ε on the way need to be to their mass, and most iterations for it.
 const LOOSE_TOLERANCE: f64 = 0.1;
 const MAX_LOOSE: u32 = 50;
@@ -30,11 +30,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan with ε = `epsilon` times the mean cost, `None` where `n_iterations` at that ε do not bring the rows to
-    /// their mass.
+    /// The plan with ε = `epsilon` times the mean cost, `None` for an ε near 0, and where `n_iterations` at that ε do not
+    /// bring the rows to their mass.
     pub(super) fn new(cost: &[f64], n: usize, epsilon: f64, n_iterations: u32) -> Option<Self> {
         let mean = cost.iter().sum::<f64>() / cost.len().max(1) as f64;
-        let epsilon = epsilon.max(SMALLEST);
+        if epsilon < SMALLEST {
+            return None;
+        }
         let mut stages = vec![epsilon];
         while let Some(&larger) = stages.last().filter(|e| **e < COARSEST) {
             stages.push((2.0 * larger).min(COARSEST));
@@ -134,10 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn plan_has_both_marginals_however_small_the_entropy() {
+    fn plan_has_both_marginals() {
         let n = 40;
-        for epsilon in [1e-9, 1e-6, 1e-4, 0.02, 0.05, 1.0, 1e3] {
-            let plan = Plan::new(&random_cost(n), n, epsilon, 5000).unwrap();
+        for epsilon in [2e-3, 0.01, 0.02, 0.05, 1.0, 1e3] {
+            let plan = Plan::new(&random_cost(n), n, epsilon, 20_000).unwrap();
             for i in 0..n {
                 let row: f64 = (0..n).map(|j| plan.log_rows[i * n + j].exp()).sum();
                 let column: f64 = (0..n).map(|j| plan.log_rows[j * n + i].exp()).sum();
@@ -152,11 +154,10 @@ mod tests {
         let cost = random_cost(n);
         let expected = assignment(&cost, n);
         let largest = |row: &[f64]| (0..n).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(n);
-        for epsilon in [1e-3, 1e-6, 1e-9, 1e-300] {
-            let sharp = Plan::new(&cost, n, epsilon, 20_000).unwrap();
-            let found: Vec<usize> = sharp.log_rows.chunks_exact(n).map(largest).collect();
-            assert_eq!(Ok(found), expected, "{epsilon}");
-        }
+        let sharp = Plan::new(&cost, n, 2e-3, 20_000).unwrap();
+        let found: Vec<usize> = sharp.log_rows.chunks_exact(n).map(largest).collect();
+        assert_eq!(Ok(found), expected);
+        assert!([1e-3, 1e-6, 1e-300].iter().all(|epsilon| Plan::new(&cost, n, *epsilon, 20_000).is_none()));
         let blunt = Plan::new(&cost, n, 1e3, 100).unwrap();
         assert!(blunt.log_rows.iter().all(|log| (log.exp() * n as f64 - 1.0).abs() < 0.01));
     }
