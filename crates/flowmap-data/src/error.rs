@@ -460,7 +460,7 @@ pub enum Error {
         /// Values given.
         found: usize,
     },
-    /// The values are so large or so small that f32 cannot hold their squares.
+    /// The values are so large or so small that f32 cannot compute with them.
     #[error(
         "{place}: expected a standard deviation from {min:e} to {max:e}, found {found:e}; rescale the data"
     )]

@@ -211,10 +211,10 @@ impl DataSet for FiniteSet {
     }
 }
 
-/// Standard deviations whose squares f32 holds, with a factor of ten in hand.
-const SIGMAS: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
+/// Standard deviations of data whose inverses and tails f32 holds, too.
+const SIGMAS: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
 
-/// Refuses data whose squares are beyond the numbers that a network computes with.
+/// Refuses data that are beyond the numbers that a network computes with.
 pub(crate) fn check_sigma(name: &str, found: f64) -> Result<()> {
     let (min, max) = (*SIGMAS.start(), *SIGMAS.end());
     let error = || Error::BeyondRange { place: name.into(), min, max, found };
@@ -388,12 +388,12 @@ mod tests {
         for (found, expected) in cases {
             assert_eq!(found, expected);
         }
-        for scale in [1e-20, 1e19] {
+        for scale in [1e-31, 1e31] {
             let message = message(vec![1], vec![scale, -scale], None);
-            let expected = "x.npy: expected a standard deviation from 1e-18 to 1e18, found ";
+            let expected = "x.npy: expected a standard deviation from 1e-30 to 1e30, found ";
             assert!(message.starts_with(expected) && message.ends_with("; rescale the data"), "{message}");
         }
-        for scale in [1e-17, 1e17] {
+        for scale in [1e-29, 1e29] {
             assert!(FiniteSet::new("x", vec![1], vec![scale, -scale], None).is_ok());
         }
         assert!(FiniteSet::new("x", vec![usize::MAX, 2], vec![1.0, 2.0], None).is_err());

@@ -120,8 +120,12 @@ fn data_of_the_size_of_a_galaxy_train_and_those_beyond_single_precision_are_refu
     }
     for scale in [1e-33, 1e34] {
         let error = trainer(scale).unwrap_err().to_string();
-        for word in ["`sigma_data`", "from 1e-30 to 1e30", "single precision"] {
+        for word in ["points.csv", "standard deviation from 1e-30 to 1e30"] {
             assert!(error.contains(word), "expected `{word}` in: {error}");
         }
+    }
+    let error = Trainer::new(config(1.0, &["sigma_data=1e31"]), &Device::Cpu).unwrap_err().to_string();
+    for word in ["`sigma_data`", "from 1e-30 to 1e30", "single precision"] {
+        assert!(error.contains(word), "expected `{word}` in: {error}");
     }
 }
