@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// The names of some files tell their split, and those of others do not.
     #[error(
-        "{}: expected the name of every file to tell its split, as that of {told} does, or of none, found {untold}; set `path` to one file, or `split` to \"all\"",
+        "{}: expected all names of files to tell a split, or none, found {told} with a split and {untold} without; set `path` to one file, or `split` to \"all\"",
         path.display()
     )]
     UnclearSplit {
@@ -489,7 +489,7 @@ fn splits(found: &[String]) -> String {
     if found.is_empty() {
         return "files whose names tell no split".into();
     }
-    format!("those of {}; set `split`", list(found))
+    format!("files of {}; set `split`", list(found))
 }
 
 /// Names the key by which labels may start elsewhere, where a whole number is just beyond the classes.

@@ -280,7 +280,7 @@ fn wrong_latents_are_named_with_their_sample() {
     let last = refusal(dir.path(), "kind = 'latents'\npath = 'last.npz'");
     assert!(last.contains("looks like (N, H, W, C)") && last.contains("`data.shape`"), "{last}");
     let shape = refusal(dir.path(), &format!("{LATENTS}\nshape = [4, 32, 32]"));
-    assert!(shape.contains("those of the key `shape`, found [3, 1, 1, 1]"), "{shape}");
+    assert!(shape.contains("H and W of the key `shape`, found [3, 1, 1, 1]"), "{shape}");
     let tensors = "kind = 'latents'\npath = 'z.safetensors'";
     fs::write(dir.path().join("z.safetensors"), b"not tensors").unwrap();
     assert!(refusal(dir.path(), tensors).starts_with("z.safetensors: expected a whole safetensors file"));

@@ -118,7 +118,7 @@ fn splits_are_never_mixed() {
     let message = refusal(dir.path(), &format!("{FOLDER}\nsplit = 'validation'"));
     assert_eq!(
         message,
-        "pets: expected files of the split `validation`, found those of `train`, `test`; set `split`"
+        "pets: expected files of the split `validation`, found files of `train`, `test`; set `split`"
     );
     // A class may have the name of a split.
     let dir = folder(&["car/0.png", "train/1.png"]);

@@ -229,12 +229,12 @@ fn splits_of_files_are_never_mixed() {
         assert_eq!(read("split = 'all'").unwrap().n_samples(), Some(8));
         let message = read("split = 'validation'").unwrap_err().to_string();
         assert!(message.ends_with(
-            "expected files of the split `validation`, found those of `train`, `test`; set `split`"
+            "expected files of the split `validation`, found files of `train`, `test`; set `split`"
         ));
     }
     write("data/more.parquet", vec![good(0)]);
     let message = build(dir.path(), "").unwrap_err().to_string();
-    assert!(message.contains("expected the name of every file to tell its split"), "{message}");
+    assert!(message.contains("expected all names of files to tell a split, or none"), "{message}");
     fs::remove_file(dir.path().join("parts/data/more.parquet")).unwrap();
     write("other/train-00000-of-00001.parquet", vec![good(0)]);
     let message = build(dir.path(), "").unwrap_err().to_string();

@@ -299,7 +299,7 @@ fn packed_shards_are_read_and_cut_ones_named() {
 fn shards_without_an_end_are_read_and_named() {
     let whole = shard(good);
     let open = &whole[..whole.len() - 1024];
-    let warning = "shards/0.tar: the file ends without the two blocks of zeros that end a tar file; samples are missing if it was cut; compare its size with that of its source, and pack it again";
+    let warning = "shards/0.tar: the file ends without the two blocks of zeros that end a tar file; samples are missing if it was cut; compare its size with the size of its source, and pack it again";
     for (bytes, n) in [(open, 3), (&open[..open.len() - 3072], 2)] {
         let (set, warnings) = reading("0.tar", bytes);
         assert_eq!((set.n_samples(), &warnings[..]), (Some(n), &[warning.to_owned()][..]));
@@ -359,5 +359,5 @@ fn splits_of_shards_are_never_mixed() {
     assert_eq!(build(dir.path(), "split = 'all'").unwrap().n_samples(), Some(6));
     fs::rename(dir.path().join("shards/deep/set-val-000.tar"), dir.path().join("shards/deep/0.tar")).unwrap();
     let message = build(dir.path(), "").unwrap_err().to_string();
-    assert!(message.ends_with("shards: expected the name of every file to tell its split, as that of deep/set-train-000.tar does, or of none, found deep/0.tar; set `path` to one file, or `split` to \"all\""), "{message}");
+    assert!(message.ends_with("shards: expected all names of files to tell a split, or none, found deep/set-train-000.tar with a split and deep/0.tar without; set `path` to one file, or `split` to \"all\""), "{message}");
 }

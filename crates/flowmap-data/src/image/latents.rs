@@ -213,7 +213,7 @@ impl LatentsConfig {
         let shape = [channels, height, width];
         match self.shape {
             Some(expected) if expected != shape => {
-                Err(wrong("(N, C, H, W) with C, H and W those of the key `shape`"))
+                Err(wrong("(N, C, H, W) with C, H and W of the key `shape`"))
             }
             Some(_) => Ok((n, shape, None)),
             None => {

@@ -344,7 +344,7 @@ mod reader {
             subject: shard.display().to_string(),
             seen: "the file ends without the two blocks of zeros that end a tar file".into(),
             consequence: "samples are missing if it was cut".into(),
-            remedy: "compare its size with that of its source, and pack it again".into(),
+            remedy: "compare its size with the size of its source, and pack it again".into(),
         }
     }
 }

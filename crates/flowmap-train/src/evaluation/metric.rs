@@ -19,9 +19,8 @@ const NEEDS_IMAGES: &str = "needs images with labels, for a judge to learn from"
 pub(super) const NEEDS_CLASSES: &str =
     "needs samples of the classes of the data, of a conditional model or a file with labels";
 pub(super) const NEEDS_EXACT_FLOW: &str =
-    "needs a flow map that is known: that of a gaussian_mixture, without labels";
-const NEEDS_A_MAP: &str =
-    "compares the end with that of the same noise, and `consistency` adds fresh noise on the way";
+    "needs data whose flow map is known, a `gaussian_mixture` without labels";
+const NEEDS_A_MAP: &str = "compares ends of the same noise, and `consistency` adds fresh noise on the way";
 
 /// A distance between samples and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
