@@ -217,19 +217,6 @@ fn exact_flow_judges_models_of_independent_pairs_alone() {
 }
 
 #[test]
-fn component_that_nothing_is_drawn_from_is_no_obstacle() {
-    let data = "{kind=\"gaussian_mixture\", means=[[7.0,0.0],[2.0,0.0]], stds=[0.1], weights=[0.0,1.0]}";
-    let model = exact(config(data, &[]), &MEANS[..1], 0.0);
-    let evaluation = evaluated(&model, &[Metric::MapError], &[1], &Generation::new(100, 3));
-    assert!(evaluation.rows[0].metrics[&Metric::MapError].value < ROUNDING);
-    let model = exact(config(data, &["conditional=true"]), &[[7.0, 0.0], MEANS[0]], 0.0);
-    let evaluation = evaluated(&model, &[Metric::KlExact], &[1], &Generation::new(2000, 3));
-    let kl = &evaluation.rows[0].metrics[&Metric::KlExact];
-    assert!((kl.value - kl.floor.unwrap()).abs() < 0.1, "{kl:?}");
-    assert!(matches!(model.config.check_class(0), Err(Error::EmptyClass { found: 0 })));
-}
-
-#[test]
 fn map_error_of_fresh_noise_is_left_out_with_its_reason() {
     let model = gaussian(&[]);
     let how = Generation { sampler: Sampling::Consistency, ..Generation::new(50, 3) };

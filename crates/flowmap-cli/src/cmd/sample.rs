@@ -108,8 +108,7 @@ enum Format {
 
 impl Format {
     fn of(out: &Path) -> Result<Self> {
-        let ends_in_slash = out.to_str().is_some_and(|out| out.ends_with(std::path::MAIN_SEPARATOR));
-        if ends_in_slash || out.is_dir() {
+        if out.to_str().is_some_and(|out| out.ends_with(std::path::MAIN_SEPARATOR)) {
             return Ok(Self::Directory);
         }
         let extension = out.extension().map(|e| e.to_string_lossy().to_lowercase());
@@ -117,6 +116,7 @@ impl Format {
             Some("npz") => Ok(Self::Npz),
             Some("png") => Ok(Self::Png),
             None => Ok(Self::Directory),
+            Some(_) if out.is_dir() => Ok(Self::Directory),
             Some(other) => Err(Usage(format!(
                 "--out {}: expected .npz, .png or a directory (with `/` at its end if its name has a dot), found .{other}",
                 out.display()

@@ -77,7 +77,7 @@ fn negative_numbers_are_values_of_their_option_and_refused_as_such() {
         refuses_on_run(command, &["--ema", "-0.5"], 1, &["-0.5", "expected one of 0.999"]);
         refuses_on_run(command, &["--guidance", "-1"], 1, &["guidance", "no classes"]);
     }
-    refuses_on_run("sample", &["--class", "-1"], 2, &["'-1'", "--class"]);
+    refuses_on_run("sample", &["--class", "-1"], 1, &["class `-1`", "expected a number"]);
     refuses_on_run("sample", &["--times", "-0.5,1"], 2, &["--times", "-0.5"]);
 }
 

@@ -251,6 +251,7 @@ fn images_are_judged_against_the_held_out_part_and_without_one_with_a_warning() 
     let (evaluation, report, stderr) = train("with");
     assert_eq!(evaluation["reference"], "idx, the 40 held-out samples");
     assert_eq!(evaluation["rows"][0]["metrics"]["sliced_w2"]["floor_kind"], "held_out");
-    assert_eq!((&evaluation["warnings"], &stderr[..]), (&Value::Null, ""));
+    assert_eq!(evaluation["warnings"], Value::Null);
+    assert!(!stderr.contains("warning"), "{stderr}");
     assert!(report.contains("idx, the 40 held-out samples"));
 }

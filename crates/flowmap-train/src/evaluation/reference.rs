@@ -323,7 +323,7 @@ fn exact_flow(
     Ok(MixtureFlow::new(interpolant, sigma0, &components(mixture))?)
 }
 
-/// The components of the data, without those that nothing is drawn from.
+/// The components of the data.
 pub(crate) fn components(mixture: &GaussianMixtureConfig) -> Vec<Component> {
     let at = |values: &[f64], k: usize| values.get(k).or(values.first()).copied().unwrap_or(1.0);
     let component = |(k, mean): (usize, &Vec<f64>)| Component {
@@ -331,5 +331,5 @@ pub(crate) fn components(mixture: &GaussianMixtureConfig) -> Vec<Component> {
         mean: mean.clone(),
         covariance: Covariance::Isotropic(at(&mixture.stds, k)),
     };
-    mixture.means.iter().enumerate().map(component).filter(|component| component.weight > 0.0).collect()
+    mixture.means.iter().enumerate().map(component).collect()
 }
