@@ -37,10 +37,6 @@ pub(crate) fn check(config: &Config, model: &ModelConfig, checkpoint: &Checkpoin
         None => check_known(old_model, model)?,
     }
     check_data(old_model, model)?;
-    let fits = |key: &str, fits, expected: String, found: String| match fits {
-        true => Ok(()),
-        false => Err(Error::Resume { key: key.to_owned(), expected, found }),
-    };
     let (steps, done) = (config.train.steps, state.step);
     fits("train.steps", steps >= done, format!("at least {done}, the steps done"), steps.to_string())?;
     let decays: Vec<f64> = checkpoint.emas.iter().map(|(decay, _)| *decay).collect();
@@ -52,12 +48,13 @@ pub(crate) fn check(config: &Config, model: &ModelConfig, checkpoint: &Checkpoin
     Ok(())
 }
 
+/// Refuses a value that does not go on with the checkpoint's.
+fn fits(key: &str, goes_on: bool, expected: String, found: String) -> Result<()> {
+    if goes_on { Ok(()) } else { Err(Error::Resume { key: key.to_owned(), expected, found }) }
+}
+
 /// Refuses data of other statistics, which the network and the noise are scaled by, or of other classes.
 fn check_data(old: &ModelConfig, new: &ModelConfig) -> Result<()> {
-    let fits = |key: &str, fits, expected: String, found: String| match fits {
-        true => Ok(()),
-        false => Err(Error::Resume { key: key.to_owned(), expected, found }),
-    };
     let shape = |model: &ModelConfig| format!("samples of shape {:?}", model.shape);
     fits("data", old.shape == new.shape, shape(old), shape(new))?;
     let classes = |model: &ModelConfig| format!("{} classes", model.n_classes);
