@@ -5,6 +5,8 @@
 //! barriers that not all threads reach are errors. What stays untested without a device is the driver itself.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+#[path = "dual/support.rs"]
+#[allow(dead_code, reason = "this test needs a part of it")]
 mod support;
 
 #[path = "cuda_on_host/host.rs"]

@@ -3,9 +3,9 @@
 //! One test to a process: what goes to the device and back is counted for all of it.
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod mlps;
-}
+#[path = "nn/support/mlps.rs"]
+#[allow(dead_code, reason = "this test needs a part of it")]
+mod mlps;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use flowmap_nn::net::{Conditioning, MlpConfig};
 use flowmap_nn::objective::{Combination, METHODS, Term};
 use flowmap_nn::{Batch, ParamBuilder, Position, Teacher, loss_and_gradient};
 
-use support::mlps::{Case, normals};
+use mlps::{Case, normals};
 
 const N: usize = 12;
 

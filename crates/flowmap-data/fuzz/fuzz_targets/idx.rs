@@ -1,7 +1,7 @@
 //! IDX files, as images and as labels.
 #![no_main]
 
-#[path = "../../tests/support/reading.rs"]
+#[path = "../../tests/data/support/reading.rs"]
 mod reading;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! Arrays of NumPy.
 #![no_main]
 
-#[path = "../../tests/support/reading.rs"]
+#[path = "../../tests/data/support/reading.rs"]
 mod reading;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

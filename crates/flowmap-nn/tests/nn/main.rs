@@ -1,0 +1,32 @@
+//! Claims about networks, methods, losses and optimizers.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod averages;
+mod combination;
+mod distillation;
+mod dropout;
+mod equivalences;
+mod fixtures;
+mod golden;
+mod gradients;
+mod guidance;
+mod image_nets;
+mod laws;
+mod learn;
+mod mixture;
+mod mixture_field;
+mod mixture_regressions;
+mod mlp;
+mod muon;
+mod optimizers;
+mod precision;
+mod recompute;
+mod rest;
+mod shortcut;
+mod support;
+mod tangents;
+mod tiles;
+mod truth;
+mod units;
+mod walk;
+mod weights;

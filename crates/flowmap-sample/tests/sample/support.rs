@@ -1,0 +1,4 @@
+//! What several tests need.
+
+pub mod exact_gaussian;
+pub mod two_gaussians;

@@ -1,0 +1,12 @@
+//! Claims about runs.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod divergence;
+mod guidance;
+mod guided_teacher;
+mod judgement;
+mod pairs;
+mod precision;
+mod resume;
+mod trainer;
+mod units;
