@@ -5,6 +5,8 @@
 //! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825.
 //! The tangent condition lim_{s→t} ∂_t X_{s,t}(x) = b_t(x) then reads v_{t,t} = b_t.
 
+use std::fmt;
+
 use candle_core::Tensor;
 use flowmap_dual::Dual;
 
@@ -18,11 +20,13 @@ pub trait AverageVelocity: Send + Sync {
     /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and a condition of B samples.
     ///
     /// # Errors
-    /// Where shapes do not fit, or a part of the condition is missing or unexpected.
+    /// If shapes do not fit, or if a part of the condition is missing or unexpected; [`Error::External`](crate::Error::External) for
+    /// the failures of a network of another crate.
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual>;
 
-    /// The network that computes all jumps which start at `s`, where that is another one: who knows the time on the host
-    /// spares a device from reading it. `None` where it is this one.
+    /// The network for all jumps that start at `s`, if another network computes them; `None` if this one does.
+    ///
+    /// Samplers know `s` on the host, so that a network which switches by time need not read it from the device.
     fn starting_at(&self, _s: f64) -> Option<&dyn AverageVelocity> {
         None
     }
@@ -61,33 +65,25 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
 /// The flow map of a network, its condition fixed.
 ///
 /// Times are `(B,)` tensors, samples `(B, ...)`.
-#[derive(Debug)]
-pub struct FlowMap<'a, M: ?Sized> {
-    net: &'a M,
+#[derive(Clone, Copy)]
+pub struct FlowMap<'a> {
+    net: &'a dyn AverageVelocity,
     condition: Condition<'a>,
 }
 
-impl<M: ?Sized> Clone for FlowMap<'_, M> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<M: ?Sized> Copy for FlowMap<'_, M> {}
-
-impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
+impl<'a> FlowMap<'a> {
     /// The flow map of an unconditional network.
-    pub fn new(net: &'a M) -> Self {
+    pub fn new(net: &'a dyn AverageVelocity) -> Self {
         Self { net, condition: Condition::default() }
     }
 
     /// The flow map of a network given a condition, or labels `(B,)` of u32 alone.
-    pub fn given(net: &'a M, condition: impl Into<Condition<'a>>) -> Self {
+    pub fn given(net: &'a dyn AverageVelocity, condition: impl Into<Condition<'a>>) -> Self {
         Self { net, condition: condition.into() }
     }
 
     /// The network.
-    pub fn net(&self) -> &'a M {
+    pub fn net(&self) -> &'a dyn AverageVelocity {
         self.net
     }
 
@@ -121,7 +117,7 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     }
 
     /// The same network given another condition.
-    pub fn with_condition<'b>(&self, condition: impl Into<Condition<'b>>) -> FlowMap<'b, M>
+    pub fn with_condition<'b>(&self, condition: impl Into<Condition<'b>>) -> FlowMap<'b>
     where
         'a: 'b,
     {
@@ -169,12 +165,16 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
         let rank = x.dims().len();
         Ok(x.add(&t.sub(s)?.column(rank)?.mul(&v_st)?)?)
     }
-}
 
-impl<'a> FlowMap<'a, dyn AverageVelocity + 'a> {
     /// The same for jumps that all start at `s`, see [`AverageVelocity::starting_at`].
     pub fn starting_at(self, s: f64) -> Self {
         Self { net: self.net.starting_at(s).unwrap_or(self.net), ..self }
+    }
+}
+
+impl fmt::Debug for FlowMap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowMap").field("condition", &self.condition).finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use flowmap_core::TimeGrid;
-use flowmap_nn::objective::Bin;
+use flowmap_nn::loss::Bin;
 use image::RgbImage;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@
 //! Cost: one evaluation per stage.
 
 use candle_core::Tensor;
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::FlowMap;
 
 use super::{Sampler, time_column};
 use crate::Result;
@@ -30,13 +30,7 @@ pub struct ButcherTableau {
 pub struct RungeKutta(pub ButcherTableau);
 
 impl Sampler for RungeKutta {
-    fn step(
-        &self,
-        model: FlowMap<'_, dyn AverageVelocity + '_>,
-        s: f64,
-        t: f64,
-        x: &Tensor,
-    ) -> Result<Tensor> {
+    fn step(&self, model: FlowMap<'_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor> {
         let ButcherTableau { c, a, w, .. } = self.0;
         let h = t - s;
         let mut k: Vec<Tensor> = Vec::with_capacity(c.len());
