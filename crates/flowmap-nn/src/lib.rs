@@ -25,7 +25,7 @@ pub use dropout::DropoutKeys;
 pub use ema::{Ema, EmaRule, EmaStart};
 pub use error::{Error, Result};
 pub use exact_field::ExactField;
-pub use flow_map::{AverageVelocity, FlowMap};
+pub use flow_map::{AverageVelocity, Derivative, FlowMap};
 pub use guidance::{Autoguided, Guided, GuidedWithin};
 pub use loss::{DeferredLosses, LossAndGradient, Losses, PerSample, loss_and_gradient, tile_rows};
 pub use mixture_field::MixtureField;

@@ -30,7 +30,9 @@ mod pfmm;
 mod psd;
 mod scm;
 mod shortcut;
+mod soflow;
 mod solver;
+mod split_mean_flow;
 mod tvm;
 
 use std::fmt;
@@ -59,7 +61,9 @@ pub use pfmm::Pfmm;
 pub use psd::{Psd, PsdForm, PsdStop};
 pub use scm::{Scm, ScmVelocity};
 pub use shortcut::{Shortcut, SmallestStep};
+pub use soflow::SoFlow;
 pub use solver::OdeSolver;
+pub use split_mean_flow::SplitMeanFlow;
 pub use tvm::Tvm;
 
 use crate::times::Column;

@@ -64,7 +64,7 @@ pub const BENCHED: &[Benched] = &[
     benched("esd", Objective::Esd(Esd { stop: EsdStop::Advection })),
     benched("esd.stop_none", Objective::Esd(Esd { stop: EsdStop::None })),
     benched("psd", Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target })),
-    benched("mean_flow", Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data })),
+    benched("mean_flow", Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 })),
 ];
 
 const fn benched(name: &'static str, objective: Objective) -> Benched {

@@ -208,8 +208,8 @@ impl Combination {
                 DropoutPasses::All => (dropping, dropping),
             };
             let part = rows.batch(batch.interpolant, batch.unit);
-            let pass =
-                Pass::new(FlowMap::given(model, of_model), FlowMap::given(frozen, of_frozen), &part, &times);
+            let given = |net, condition| FlowMap::given(net, condition).with_derivative(term.derivative);
+            let pass = Pass::new(given(model, of_model), given(frozen, of_frozen), &part, &times);
             let losses = term.objective.loss(&pass.within(context))?;
             let seen = losses.detach();
             let logged = losses.mean()?.detach();

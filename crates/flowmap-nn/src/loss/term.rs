@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Norm, TimeWeight};
 use crate::method::{Method, Objective, Passes, Trains};
 use crate::times::Column;
-use crate::{Error, Result};
+use crate::{Derivative, Error, Result};
 
 /// Which passes of a term drop activations, in networks with dropout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,10 @@ pub struct Term {
     pub anneal: u64,
     /// Which passes drop activations, where the network has dropout.
     pub dropout: DropoutPasses,
-    /// Probability that the label of a row is hidden, where it is not that of the training.
+    /// How the derivatives of the method are taken.
+    #[serde(skip_serializing_if = "is_dual")]
+    pub derivative: Derivative,
+    /// Probability that the label of a row is hidden, if that is not the probability of the training.
     ///
     /// The batch comes with its labels hidden: [`Combination`](super::Combination) does nothing with it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,9 +77,15 @@ struct Keys {
     anneal: u64,
     #[serde(default)]
     dropout: DropoutPasses,
+    #[serde(default)]
+    derivative: Derivative,
     label_dropout: Option<f64>,
     #[serde(flatten)]
     objective: Objective,
+}
+
+fn is_dual(derivative: &Derivative) -> bool {
+    *derivative == Derivative::Dual
 }
 
 fn one() -> f64 {
@@ -96,6 +105,7 @@ impl From<Keys> for Term {
             time_weight: keys.time_weight,
             anneal: keys.anneal,
             dropout: keys.dropout,
+            derivative: keys.derivative,
             label_dropout: keys.label_dropout,
             objective,
         }
@@ -115,6 +125,7 @@ impl Term {
             time_weight: TimeWeight::default(),
             anneal: 0,
             dropout: DropoutPasses::default(),
+            derivative: Derivative::default(),
             label_dropout: None,
             objective,
         }

@@ -14,7 +14,7 @@
 use flowmap_core::{MiddleTime, TimeDistribution};
 use serde::{Deserialize, Serialize};
 
-use super::{Card, Evaluations, LearnsGuidance, MeanFlow, MeanFlowVelocity, Method, Pass, Trains};
+use super::{Card, Evaluations, LearnsGuidance, MeanFlow, Method, Pass, Trains};
 use crate::batch::as_column;
 use crate::times::{At, Column, JumpFunction};
 use crate::{Error, PerSample, Result};
@@ -33,7 +33,7 @@ pub(super) const CARD: Card = Card {
     distilling: "",
 };
 
-/// Choices of [`alpha_flow`]: how α falls from 1 to 0 over the steps.
+/// The choices of α-Flow: how α falls from 1 to 0 over the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlphaFlow {
@@ -94,25 +94,30 @@ impl Method for AlphaFlow {
     }
 
     fn loss(&self, p: &Pass<'_>) -> Result<PerSample> {
-        let &Pass { model, frozen, batch, times, .. } = p;
         let alpha = self.alpha(p.step());
         if alpha == 0.0 {
-            return MeanFlow { velocity: MeanFlowVelocity::Data }.loss(p);
+            return MeanFlow::default().loss(p);
         }
-        let (s, t) = (times.s.tensor(), times.t.tensor());
-        let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
-        let v_st = model.average_velocity(s, t, &i_s)?;
-        let target = if alpha == 1.0 {
-            di_s
-        } else {
-            let u = times.map(JumpFunction::part_way(At::T, alpha))?;
-            let straight = di_s.broadcast_mul(&as_column(&(&u - s)?, i_s.rank())?)?;
-            let v_ut = frozen.average_velocity(&u, t, &(i_s + straight)?)?;
-            ((di_s * alpha)? + (v_ut * (1.0 - alpha))?)? // α İ_s + (1 − α) v_{u,t}(x_u)
-        };
-        let losses = batch.squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip())?; // (1)
-        Ok(losses.with_part(alpha))
+        toward_later_average(p, alpha)
     }
+}
+
+/// (1) for a given α.
+pub(super) fn toward_later_average(p: &Pass<'_>, alpha: f64) -> Result<PerSample> {
+    let &Pass { model, frozen, batch, times, .. } = p;
+    let (s, t) = (times.s.tensor(), times.t.tensor());
+    let (i_s, di_s) = (batch.i(&times.s)?, batch.di(&times.s)?);
+    let v_st = model.average_velocity(s, t, &i_s)?;
+    let target = if alpha == 1.0 {
+        di_s
+    } else {
+        let u = times.map(JumpFunction::part_way(At::T, alpha))?;
+        let straight = di_s.broadcast_mul(&as_column(&(&u - s)?, i_s.rank())?)?;
+        let v_ut = frozen.average_velocity(&u, t, &(i_s + straight)?)?;
+        ((di_s * alpha)? + (v_ut * (1.0 - alpha))?)? // α İ_s + (1 − α) v_{u,t}(x_u)
+    };
+    let losses = batch.squared_norm(&(v_st - target.detach())?)?.scale(alpha.recip())?; // (1)
+    Ok(losses.with_part(alpha))
 }
 
 #[cfg(test)]

@@ -112,6 +112,6 @@ impl Method for GuidedMeanFlow {
         let has_label = labels.ne(&filled_like(labels, null_label.into())?)?;
         let is_guided = as_column(&(has_label * is_within)?, i_s.rank())?;
         let v_s = is_guided.broadcast_as(di_s.shape())?.where_cond(&mixed, &di_s)?.detach();
-        mean_flow_along(p, i_s, v_s) // (2)
+        mean_flow_along(p, i_s, v_s.clone(), v_s) // (2)
     }
 }

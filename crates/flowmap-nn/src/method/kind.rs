@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     AlignYourFlow, AlphaFlow, Card, Consistency, Ctm, Emd, Esd, FlowMatching, Fmm, GuidedMeanFlow,
     ImprovedMeanFlow, LearnsGuidance, Lmd, Lsd, MapDistillation, MeanFlow, Method, Needs, Own, Pass, Passes,
-    Pfmm, Psd, Scm, Shortcut, Tvm, align_your_flow, alpha_flow, consistency, ctm, emd, esd, flow_matching,
-    fmm, guided_mean_flow, improved_mean_flow, lmd, lsd, map_distillation, mean_flow, pfmm, psd, scm,
-    shortcut, tvm,
+    Pfmm, Psd, Scm, Shortcut, SoFlow, SplitMeanFlow, Tvm, align_your_flow, alpha_flow, consistency, ctm, emd,
+    esd, flow_matching, fmm, guided_mean_flow, improved_mean_flow, lmd, lsd, map_distillation, mean_flow,
+    pfmm, psd, scm, shortcut, soflow, split_mean_flow, tvm,
 };
 use crate::times::Column;
 use crate::{Error, PerSample, Result};
@@ -26,6 +26,8 @@ pub enum Objective {
     Esd(Esd),
     /// Progressive self-distillation.
     Psd(Psd),
+    /// SplitMeanFlow: PSD with a uniform middle time.
+    SplitMeanFlow(SplitMeanFlow),
     /// Mean Flow.
     MeanFlow(MeanFlow),
     /// Improved Mean Flow, a regression on the velocity.
@@ -36,6 +38,9 @@ pub enum Objective {
     Shortcut(Shortcut),
     /// α-Flow, from trajectory flow matching to Mean Flow.
     AlphaFlow(AlphaFlow),
+    /// Solution flow models.
+    #[serde(rename = "soflow")]
+    SoFlow(SoFlow),
     /// Terminal velocity matching.
     Tvm(Tvm),
     /// Consistency training or distillation in discrete time.
@@ -66,11 +71,13 @@ pub const METHODS: &[&Card] = &[
     &lsd::CARD,
     &esd::CARD,
     &psd::CARD,
+    &split_mean_flow::CARD,
     &mean_flow::CARD,
     &improved_mean_flow::CARD,
     &guided_mean_flow::CARD,
     &shortcut::CARD,
     &alpha_flow::CARD,
+    &soflow::CARD,
     &tvm::CARD,
     &consistency::CARD,
     &scm::CARD,
@@ -101,11 +108,13 @@ impl Objective {
             Self::Lsd(method) => method,
             Self::Esd(method) => method,
             Self::Psd(method) => method,
+            Self::SplitMeanFlow(method) => method,
             Self::MeanFlow(method) => method,
             Self::ImprovedMeanFlow(method) => method,
             Self::GuidedMeanFlow(method) => method,
             Self::Shortcut(method) => method,
             Self::AlphaFlow(method) => method,
+            Self::SoFlow(method) => method,
             Self::Tvm(method) => method,
             Self::Consistency(method) => method,
             Self::Scm(method) => method,

@@ -3,8 +3,9 @@
 //! L(θ) = E_{s,t} | ∂_t X_{s,t}(I_s) − sg[ b_t(X_{s,t}(I_s)) ] |²        (1)
 //!
 //! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825, section 2 (Lagrangian equation).
-//! The gradient flows through the derivative in t; with [`LsdStop::None`] also through b_t and its argument.
-//! Cost: one dual forward and one plain forward.
+//! The gradient flows through the derivative in t; with [`LsdStop::Parameters`] also through the argument of b_t, the
+//! minimal stop of public speech models; with [`LsdStop::None`] also through b_t itself.
+//! Cost: one dual forward and one plain forward, which is off the tape with the first stop.
 //! Differs from the paper: the weight w_{s,t} is left to the combination.
 
 use flowmap_core::TimeDistribution;
@@ -36,6 +37,9 @@ pub enum LsdStop {
     #[default]
     #[serde(alias = "teacher")]
     Target,
+    /// At the parameters of the velocity b_t alone: the gradient flows through its argument X_{s,t}, as in
+    /// [`super::Lmd`] with the frozen model for a teacher.
+    Parameters,
     /// Nowhere.
     None,
 }
@@ -61,7 +65,7 @@ impl Method for Lsd {
         let (jump, velocity) = (Evaluations::dual(1), Evaluations::plain(1));
         match self.stop {
             LsdStop::Target => Passes::of(jump, velocity),
-            LsdStop::None => Passes::of(jump.and(velocity), Evaluations::NONE),
+            LsdStop::Parameters | LsdStop::None => Passes::of(jump.and(velocity), Evaluations::NONE),
         }
     }
 
@@ -72,6 +76,7 @@ impl Method for Lsd {
         let (x_st, dt_x_st) = model.jump_dt(s, t, &i_s)?;
         let b_t = match self.stop {
             LsdStop::Target => frozen.velocity(t, &x_st.detach())?.detach(), // sg[ b_t(X_{s,t}) ]
+            LsdStop::Parameters => frozen.velocity(t, &x_st)?,               // b⁻_t(X_{s,t})
             LsdStop::None => model.velocity(t, &x_st)?,
         };
         Ok(batch.squared_norm(&(&dt_x_st - b_t)?)?.with_tangent(&dt_x_st)) // (1)

@@ -50,6 +50,8 @@ pub enum PsdStop {
     #[default]
     #[serde(alias = "teacher")]
     Target,
+    /// At the parameters of the composed two steps: the gradient flows through the point X_{s,u} between them alone.
+    Parameters,
     /// Nowhere.
     None,
 }
@@ -76,6 +78,7 @@ impl Method for Psd {
     fn passes(&self, _times: &TimeDistribution) -> Passes {
         match self.stop {
             PsdStop::Target => CARD.passes(),
+            PsdStop::Parameters => Passes::of(Evaluations::plain(3), Evaluations::plain(1)),
             PsdStop::None => Passes::of(Evaluations::plain(3), Evaluations::NONE),
         }
     }
@@ -86,8 +89,9 @@ impl Method for Psd {
         let i_s = batch.i(&times.s)?;
         let v_st = model.average_velocity(s, t, &i_s)?;
         let v_two = match self.stop {
-            PsdStop::Target => two_steps(frozen, &i_s, times)?.detach(), // sg[ γ v_{s,u} + (1 − γ) v_{u,t}(X_{s,u}) ]
-            PsdStop::None => two_steps(model, &i_s, times)?,
+            PsdStop::Target => two_steps(frozen, None, &i_s, times)?.detach(), // sg[ γ v_{s,u} + (1 − γ) v_{u,t}(X_{s,u}) ]
+            PsdStop::Parameters => two_steps(frozen, Some(model), &i_s, times)?, // γ v⁻_{s,u} + (1 − γ) v⁻_{u,t}(X_{s,u})
+            PsdStop::None => two_steps(model, None, &i_s, times)?,
         };
         let residual = (v_st - v_two)?;
         batch.squared_norm(&match self.form {
@@ -97,13 +101,18 @@ impl Method for Psd {
     }
 }
 
-/// γ v_{s,u}(x) + (1 − γ) v_{u,t}(X_{s,u}(x)): the average velocity of two jumps.
-fn two_steps(model: FlowMap<'_>, x: &Tensor, times: &Times) -> Result<Tensor> {
+/// γ v_{s,u}(x) + (1 − γ) v_{u,t}(X_{s,u}(x)): the average velocity of two jumps;
+/// `first` is the model that jumps to X_{s,u}, if that is another one.
+fn two_steps(v: FlowMap<'_>, first: Option<FlowMap<'_>>, x: &Tensor, times: &Times) -> Result<Tensor> {
     let (s, u, t) = (times.s.tensor(), times.u.tensor(), times.t.tensor());
     let column = |time: &Tensor| as_column(time, x.rank());
     let gamma = times.gamma()?;
-    let v_su = model.average_velocity(s, u, x)?;
-    let x_su = (x + v_su.broadcast_mul(&column(&(u - s)?)?)?)?;
-    let v_ut = model.average_velocity(u, t, &x_su)?;
+    let v_su = v.average_velocity(s, u, x)?;
+    let to_u = match first {
+        Some(first) => first.average_velocity(s, u, x)?,
+        None => v_su.clone(),
+    };
+    let x_su = (x + to_u.broadcast_mul(&column(&(u - s)?)?)?)?;
+    let v_ut = v.average_velocity(u, t, &x_su)?;
     Ok((v_su.broadcast_mul(&column(&gamma)?)? + v_ut.broadcast_mul(&column(&(1.0 - gamma)?)?)?)?)
 }

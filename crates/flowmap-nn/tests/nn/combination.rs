@@ -69,7 +69,7 @@ fn all_terms() -> Vec<Term> {
         of(Objective::Esd(Esd { stop: EsdStop::Advection }), 0.1, 0.0),
         Term {
             diagonal: 0.5,
-            ..of(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data }), 0.1, 0.7)
+            ..of(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }), 0.1, 0.7)
         },
         Term {
             times: TimeDistribution::dyadic(8),

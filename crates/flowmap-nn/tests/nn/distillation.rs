@@ -12,7 +12,7 @@ use flowmap_dual::Dual;
 use flowmap_nn::method::{
     AlignYourFlow, AyfLaw, Consistency, Context, Ctm, Emd, EmdStop, Fmm, FmmLaw, ImprovedMeanFlow, Lmd,
     LmdStop, MapDistillation, MeanFlow, MeanFlowVelocity, Method, Objective, OdeSolver, Pass, Pfmm, Psd,
-    PsdForm, PsdStop, Scm, ScmVelocity, Shortcut, Trajectory, Tvm,
+    PsdForm, PsdStop, Scm, ScmVelocity, Shortcut, SoFlow, Trajectory, Tvm,
 };
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn, Times,
@@ -298,6 +298,13 @@ fn carried(truth: &Truth, s: f64, t: f64) -> f64 {
     conditional_variance(truth, s).iter().zip(&truth.sd).map(|(v, sd)| v * stretch(sd)).sum()
 }
 
+/// The same with half of the noise carried and half of it left as it is: β = ½.
+fn half_carried(truth: &Truth, s: f64, t: f64) -> f64 {
+    let stretch = |sd: &f64| (variances(truth, t, *sd) / variances(truth, s, *sd)).sqrt();
+    let part = |sd: &f64| (0.5 + 0.5 * stretch(sd)).powi(2);
+    conditional_variance(truth, s).iter().zip(&truth.sd).map(|(v, sd)| v * part(sd)).sum()
+}
+
 fn at_start(truth: &Truth, s: f64, _t: f64) -> f64 {
     conditional_variance(truth, s).iter().sum()
 }
@@ -315,8 +322,12 @@ fn trigflow(truth: &Truth, s: f64, _t: f64) -> f64 {
 #[test]
 fn regressions_at_the_truth_are_the_conditional_variance_and_their_mean_gradient_vanishes() {
     let fmm = |law| Objective::Fmm(Fmm { law, inversion: 1.0 });
-    let regressions: [(Objective, f64, Expected); 7] = [
-        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data }), 1.0, carried),
+    let every_step = SoFlow { first: FINE.recip(), last: FINE.recip(), end: 1 };
+    let half = MeanFlow { beta: 0.5, ..MeanFlow::default() };
+    let regressions: [(Objective, f64, Expected); 9] = [
+        (Objective::MeanFlow(half), 1.0, half_carried),
+        (Objective::SoFlow(every_step), FINE.sqrt(), carried),
+        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }), 1.0, carried),
         (Objective::ImprovedMeanFlow(ImprovedMeanFlow {}), 1.0, at_start),
         (fmm(FmmLaw::Lagrangian), 1.0, at_end),
         (fmm(FmmLaw::Eulerian), 1.0, at_end),

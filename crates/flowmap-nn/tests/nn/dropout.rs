@@ -69,7 +69,7 @@ fn combination(objective: Objective, dropout: DropoutPasses) -> Combination {
     Combination::new(vec![Term { dropout, ..Term::new(objective, 1.0) }]).unwrap()
 }
 
-const MEAN_FLOW: Objective = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data });
+const MEAN_FLOW: Objective = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
 
 /// Whether half of all activations dropped change the gradients of a step.
 fn is_dropping(case: usize, objective: Objective, passes: DropoutPasses) -> bool {

@@ -144,7 +144,7 @@ fn max_abs(x: &Tensor) -> f64 {
     x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
 }
 
-const MEAN_FLOW: Objective = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data });
+const MEAN_FLOW: Objective = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
 
 #[test]
 fn shortcut_is_progressive_self_distillation_at_the_midpoint_of_the_dyadic_grid() {
@@ -166,7 +166,8 @@ fn gradient_of_mean_flow_is_that_of_the_eulerian_law_with_the_pairs_own_velocity
         // With b_s = v_{s,s} in its place the same form is self-distillation.
         let i_s = setting.batch().i(&setting.times.s).unwrap();
         let b_s = FlowMap::new(&setting.frozen).velocity(setting.times.s.tensor(), &i_s).unwrap();
-        let own = setting.losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model }));
+        let own =
+            setting.losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }));
         setting.assert_same_gradients(
             &own,
             &setting.semigradient(&b_s, None),
@@ -179,7 +180,8 @@ fn gradient_of_mean_flow_is_that_of_the_eulerian_law_with_the_pairs_own_velocity
 #[test]
 fn value_of_mean_flow_with_its_own_velocity_is_that_of_eulerian_self_distillation() {
     for setting in Setting::both() {
-        let own = setting.losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model }));
+        let own =
+            setting.losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }));
         let esd = setting.losses(Objective::Esd(Esd { stop: EsdStop::Advection }));
         let error = max_abs(&(own - &esd).unwrap()) / max_abs(&esd);
         assert!(error < ROUNDING, "off by {error:e}");
@@ -349,7 +351,7 @@ fn distillation_from_oneself_is_self_distillation() {
             ),
             (
                 Objective::AlignYourFlow(AlignYourFlow::BARE),
-                Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model }),
+                Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
             ),
         ];
         for (distillation, own) in pairs {

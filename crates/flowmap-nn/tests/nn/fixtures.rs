@@ -131,7 +131,7 @@ fn check_dit(fixture: &Fixture, dtype: DType) {
     let dual = map.average_velocity_dual(&Dual::variable(s.clone()).unwrap(), &t.into(), &along).unwrap();
     fixture.check("du_dt", dual.tangent().unwrap(), tolerance);
 
-    let mean_flow = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data });
+    let mean_flow = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
     let mean_flow = loss(mean_flow, (&net, &teacher), (&x0, &x1), condition, &times);
     fixture.check("mean_flow_loss", &mean_flow, tolerance);
     fixture.check_gradients("", &mean_flow, &params, tolerance);
@@ -186,7 +186,7 @@ fn check_ddpmpp_unet(fixture: &Fixture, dtype: DType) {
     let dx = tangent(&s.into(), &t.into(), &direction).neg().unwrap();
     fixture.check("du_dz", &dx, tolerance);
 
-    let mean_flow = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data });
+    let mean_flow = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
     let mean_flow = loss(mean_flow, (&net, &teacher), (&x0, &x1), condition, &times);
     fixture.check("mean_flow_loss", &mean_flow, tolerance);
     fixture.check_gradients("", &mean_flow, &params, tolerance);

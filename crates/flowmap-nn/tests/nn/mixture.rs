@@ -32,7 +32,7 @@ const BARE_SCD: Scm = Scm { velocity: ScmVelocity::Teacher, warmup: 0, norm_offs
 
 /// Everything whose residual is zero at the truth.
 const RESIDUALS: [Objective; 24] = [
-    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model }),
+    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
     Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
     Objective::Lsd(Lsd { stop: LsdStop::Target }),
     Objective::Lsd(Lsd { stop: LsdStop::None }),

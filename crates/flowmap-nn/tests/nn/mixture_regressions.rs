@@ -139,7 +139,11 @@ fn regressions(path: Path) -> Vec<(Objective, f64, Variance)> {
     let fmm = |law| Objective::Fmm(Fmm { law, inversion: 1.0 });
     let all = [
         (Objective::FlowMatching(FlowMatching {}), 1.0, Variance::End),
-        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data }), 1.0, Variance::Carried),
+        (
+            Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }),
+            1.0,
+            Variance::Carried,
+        ),
         (Objective::ImprovedMeanFlow(ImprovedMeanFlow {}), 1.0, Variance::Start),
         (fmm(FmmLaw::Lagrangian), 1.0, Variance::End),
         (fmm(FmmLaw::Eulerian), 1.0, Variance::End),

@@ -47,7 +47,7 @@ fn objectives_that_take_a_derivative_pass_it_on() {
         (Objective::Lsd(Lsd { stop: LsdStop::Target }), true),
         (Objective::Esd(Esd { stop: EsdStop::Advection }), true),
         (Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }), false),
-        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data }), true),
+        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }), true),
         (Objective::ImprovedMeanFlow(ImprovedMeanFlow {}), true),
         (Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER }), false),
         // At this step α is 0.

@@ -9,7 +9,7 @@ use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_nn::method::{
     Esd, EsdStop, FlowMatching, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Pass, Psd,
-    PsdForm, PsdStop, Shortcut,
+    PsdForm, PsdStop, Shortcut, SplitMeanFlow,
 };
 use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Params, TimeColumn, Times};
 use proptest::prelude::*;
@@ -24,16 +24,20 @@ const ZERO_LOSS: f64 = 1e-20;
 const ZERO_GRADIENT: f64 = 1e-11;
 /// Rounding of the two closed forms.
 const CLOSED_FORM: f64 = 1e-11;
-const SELF_DISTILLATION: [Objective; 11] = [
-    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model }),
+const SELF_DISTILLATION: [Objective; 15] = [
+    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
     Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
     Objective::Lsd(Lsd { stop: LsdStop::Target }),
+    Objective::Lsd(Lsd { stop: LsdStop::Parameters }),
     Objective::Lsd(Lsd { stop: LsdStop::None }),
     Objective::Esd(Esd { stop: EsdStop::Advection }),
     Objective::Esd(Esd { stop: EsdStop::Velocity }),
     Objective::Esd(Esd { stop: EsdStop::None }),
     Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }),
     Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Parameters }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Parameters }),
+    Objective::SplitMeanFlow(SplitMeanFlow {}),
     Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Target }),
     Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::None }),
 ];

@@ -209,7 +209,7 @@ fn guidance_mixes_the_target_of_mean_flow() {
     let losses = |objective: Objective| {
         host(objective.loss(&Pass::new(model, teacher, &batch, &times).within(context)).unwrap().tensor())
     };
-    let plain = losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data }));
+    let plain = losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }));
     let guided = |guidance: GuidedMeanFlow| losses(Objective::GuidedMeanFlow(guidance));
     let none = guided(GuidedMeanFlow { kappa: 0.0, ..GuidedMeanFlow::default() });
     assert_close(&none, &plain, "guidance of scale one is none");
@@ -255,11 +255,13 @@ fn every_objective_goes_to_a_file_and_back() {
         "lsd",
         "esd",
         "psd",
+        "split_mean_flow",
         "mean_flow",
         "improved_mean_flow",
         "guided_mean_flow",
         "shortcut",
         "alpha_flow",
+        "soflow",
         "tvm",
         "consistency",
         "scm",

@@ -15,7 +15,7 @@ use crate::presets::preset;
 use crate::{Error, Result};
 
 /// Keys of an objective that stand beside those of its kind.
-pub(super) const TERM_KEYS: [&str; 11] = [
+pub(super) const TERM_KEYS: [&str; 12] = [
     "kind",
     "weight",
     "share",
@@ -24,6 +24,7 @@ pub(super) const TERM_KEYS: [&str; 11] = [
     "middle",
     "norm",
     "time_weight",
+    "derivative",
     "anneal",
     "dropout",
     "label_dropout",
