@@ -10,13 +10,13 @@ use flowmap_dual::{Dual, PackedWeights};
 use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::method::{FlowMatching, Lsd, LsdStop, Objective};
 use flowmap_nn::net::{
-    DdpmPpSize, DdpmPpUNetConfig, DitConfig, DitSize, Edm2Size, Edm2UNetConfig, SecondTime, UNetConfig,
+    DataSpec, DdpmPpSize, DdpmPpUNetConfig, DitConfig, DitSize, Edm2Size, Edm2UNetConfig, NetworkConfig,
+    SecondTime, UNetConfig,
 };
 use flowmap_nn::optim::{AdamW, Optimizer};
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, ParamBuilder, Params, StepKey, loss_and_gradient, tile_rows,
 };
-use flowmap_train::NetworkConfig;
 use rayon::prelude::*;
 
 use crate::random::normal;
@@ -136,7 +136,8 @@ impl NetworkBench {
     pub fn new(spec: &NetworkSpec, batch: usize, terms: Vec<Term>) -> Result<Self> {
         let config = (spec.config)();
         let build = |mut builder: ParamBuilder| -> Result<_> {
-            let net = config.build(&spec.shape, N_CLASSES, 0.5, &mut builder)?;
+            let net =
+                config.build(&DataSpec::of(&spec.shape).given(N_CLASSES).with_sigma(0.5), &mut builder)?;
             Ok((net, builder.finish()?))
         };
         // What begins at zero gets numbers, so that nothing is skipped for being zero.
@@ -161,7 +162,7 @@ impl NetworkBench {
             labels: Tensor::from_vec(labels, batch, &Device::Cpu)?,
             times: [time(0.3)?, time(0.8)?],
             n_steps: 0,
-            flop: config.outline(&spec.shape, N_CLASSES)?.cost.flop(),
+            flop: config.outline(&DataSpec::of(&spec.shape).given(N_CLASSES))?.cost.flop(),
         })
     }
 

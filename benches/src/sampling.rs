@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::TimeGrid;
 use flowmap_nn::ParamBuilder;
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_sample::{FlowMapJump, Session};
 use flowmap_train::bench::flop_per_pass;
 
@@ -28,10 +28,10 @@ impl Sampling {
     pub fn new(n_steps: NonZeroU32, batch: usize, device: &Device) -> Result<Self> {
         let config = MlpConfig::default();
         let mut fresh = ParamBuilder::fresh(1, DType::F32, device);
-        Mlp::new(&config, &[2], 0, 1.0, &mut fresh)?;
+        Mlp::new(&config, &DataSpec::of(&[2]), &mut fresh)?;
         let mut frozen = ParamBuilder::frozen(fresh.finish()?.tensors(), DType::F32, device);
         // Lives as long as the program: a case is made once.
-        let net: &'static Mlp = Box::leak(Box::new(Mlp::new(&config, &[2], 0, 1.0, &mut frozen)?));
+        let net: &'static Mlp = Box::leak(Box::new(Mlp::new(&config, &DataSpec::of(&[2]), &mut frozen)?));
         Ok(Self {
             session: Session::new(&FlowMapJump, net),
             x0: normal(1, (batch, 2), 1.0)?.to_device(device)?,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::Linear;
 use flowmap_nn::loss::{Combination, Term};
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::optim::{AdamW, Optimizer};
 use flowmap_nn::{Batch, Condition, ParamBuilder, Params, StepKey, loss_and_gradient};
 use flowmap_train::bench::Benched;
@@ -40,7 +40,7 @@ impl TrainingStep {
     pub fn new(objective: &Benched, batch: usize, device: &Device) -> Result<Self> {
         let config = MlpConfig::default();
         let build = |mut builder: ParamBuilder| -> Result<(Mlp, Params)> {
-            let net = Mlp::new(&config, &[2], 0, 1.0, &mut builder)?;
+            let net = Mlp::new(&config, &DataSpec::of(&[2]), &mut builder)?;
             Ok((net, builder.finish()?))
         };
         let (model, params) = build(ParamBuilder::fresh(1, DType::F32, device))?;

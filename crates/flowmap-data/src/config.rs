@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Checkerboard, CheckerboardConfig, Cifar10Config, Cifar100Config, DataSet, DigitsConfig,
     EightGaussiansConfig, Error, FashionMnistConfig, GaussianMixtureConfig, IdxConfig, ImageFolderConfig,
-    ImagesConfig, LatentsConfig, MoonsConfig, ParquetConfig, PinwheelConfig, PointsConfig, Result,
+    ImagesConfig, LatentsConfig, MoonsConfig, OwnData, ParquetConfig, PinwheelConfig, PointsConfig, Result,
     RingsConfig, SpiralsConfig, Split, SwissRollConfig, WebdatasetConfig, digits,
 };
 
@@ -70,6 +70,8 @@ pub enum DataConfig {
     Webdataset(WebdatasetConfig),
     /// Images from Parquet files.
     Parquet(ParquetConfig),
+    /// A data set of another crate.
+    Own(OwnData),
 }
 
 /// What a config says of its samples before any file is read.
@@ -88,6 +90,11 @@ impl Default for DataConfig {
 }
 
 impl DataConfig {
+    /// A data set of another crate under a name, which configs write down.
+    pub fn own(name: &str, set: impl DataSet + 'static) -> Self {
+        Self::Own(OwnData::new(name, set))
+    }
+
     /// Every value of `kind`.
     pub const KINDS: [&'static str; 19] = [
         "checkerboard",
@@ -133,6 +140,7 @@ impl DataConfig {
             Self::Latents(_) => "latents",
             Self::Webdataset(_) => "webdataset",
             Self::Parquet(_) => "parquet",
+            Self::Own(_) => "own",
         }
     }
 
@@ -161,6 +169,7 @@ impl DataConfig {
             Self::Latents(config) => Box::new(config.read(base_dir)?),
             Self::Webdataset(config) => Box::new(config.read(base_dir)?),
             Self::Parquet(config) => Box::new(config.read(base_dir)?),
+            Self::Own(own) => own.build()?,
         })
     }
 

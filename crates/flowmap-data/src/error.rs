@@ -19,6 +19,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A config names a data set of another program, which this one does not have.
+    #[error("the data set `{name}` belongs to another program, expected a run of the program that has it")]
+    UnknownOwn {
+        /// The name.
+        name: String,
+    },
     /// A value of the config is out of its range.
     #[error("`{key}`: expected {expected}, found {found}")]
     Config {

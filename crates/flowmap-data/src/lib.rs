@@ -13,6 +13,7 @@ mod finite;
 mod generated;
 mod image;
 mod labels;
+mod own;
 mod points;
 mod shuffle;
 mod warning;
@@ -34,6 +35,7 @@ pub use image::{
     ImageFolderConfig, ImageSet, ImagesConfig, LatentSet, LatentsConfig, Layout, ParquetConfig, Skipped,
     Split, WebdatasetConfig,
 };
+pub use own::OwnData;
 pub use points::{Column, PointsConfig};
 pub use shuffle::Permutation;
 pub use warning::Warning;

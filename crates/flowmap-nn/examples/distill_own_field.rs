@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::method::{Lmd, LmdStop, Objective};
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, StepKey, Teacher, VelocityField};
 
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (dtype, device) = (DType::F32, Device::Cpu);
     let config = MlpConfig { width: 64, hidden: 1, ..MlpConfig::default() };
     let mut builder = ParamBuilder::fresh(SEED, dtype, &device);
-    let model = Mlp::new(&config, &[2], 0, 1.0, &mut builder)?;
+    let model = Mlp::new(&config, &DataSpec::of(&[2]), &mut builder)?;
     let params = builder.finish()?;
 
     let lmd = Term::new(Objective::Lmd(Lmd { stop: LmdStop::None }), 1.0);

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::method::{FlowMatching, Lsd, LsdStop, Objective};
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, StepKey};
 
@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sigma_data = (RADIUS.powi(2) / 2.0 + SD.powi(2)).sqrt();
     let base = |_, z0: f64, z1: f64| [sigma_data * z0, sigma_data * z1];
     let config = MlpConfig { width: 64, hidden: 1, ..MlpConfig::default() };
-    let network = |builder: &mut ParamBuilder| Mlp::new(&config, &[2], 0, sigma_data, builder);
+    let network =
+        |builder: &mut ParamBuilder| Mlp::new(&config, &DataSpec::of(&[2]).with_sigma(sigma_data), builder);
     let mut builder = ParamBuilder::fresh(SEED, dtype, &device);
     let model = network(&mut builder)?;
     let params = builder.finish()?;

@@ -11,6 +11,7 @@ use candle_core::Tensor;
 use flowmap_dual::Dual;
 use serde::{Deserialize, Serialize};
 
+use crate::net::Cost;
 use crate::{Condition, Result};
 
 /// A network that computes the average velocity v_{s,t}(x) of a jump from s to t.
@@ -31,6 +32,11 @@ pub trait AverageVelocity: Send + Sync {
     fn starting_at(&self, _s: f64) -> Option<&dyn AverageVelocity> {
         None
     }
+
+    /// What a plain forward pass of one sample costs, for estimates; `None` if the network does not say.
+    fn cost(&self) -> Option<Cost> {
+        None
+    }
 }
 
 impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
@@ -40,6 +46,10 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
 
     fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
         (**self).starting_at(s)
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        (**self).cost()
     }
 }
 
@@ -51,6 +61,10 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for std::sync::Arc<M> {
     fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
         (**self).starting_at(s)
     }
+
+    fn cost(&self) -> Option<Cost> {
+        (**self).cost()
+    }
 }
 
 impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
@@ -60,6 +74,10 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
 
     fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
         (**self).starting_at(s)
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        (**self).cost()
     }
 }
 

@@ -27,11 +27,11 @@ const MIN_TILE_ROWS: usize = 32;
 /// use candle_core::{DType, Device};
 /// use flowmap_core::{NoiseStream, Stream, TimeGrid};
 /// use flowmap_nn::ParamBuilder;
-/// use flowmap_nn::net::{Mlp, MlpConfig};
+/// use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 /// use flowmap_sample::{FlowMapJump, Session, base_noise};
 ///
 /// let config = MlpConfig { width: 16, ..MlpConfig::default() };
-/// let net = Mlp::new(&config, &[2], 0, 1.0, &mut ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
+/// let net = Mlp::new(&config, &DataSpec::of(&[2]), &mut ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
 /// let session = Session::new(&FlowMapJump, &net);
 /// let grid = TimeGrid::uniform(NonZeroU32::MIN);
 /// let noise = NoiseStream::new(7, Stream::Base);

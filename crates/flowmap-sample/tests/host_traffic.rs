@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
 use flowmap_dual::{Dual, host};
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::{AverageVelocity, Condition, Guided, GuidedWithin, ParamBuilder, Result};
 use flowmap_sample::{SamplerKind, Session, base_noise};
 
@@ -25,7 +25,7 @@ impl<M: AverageVelocity> AverageVelocity for ByTimes<M> {
 fn no_sampler_reads_or_sends_a_number() {
     let config = MlpConfig { width: 8, hidden: 1, ..MlpConfig::default() };
     let mut builder = ParamBuilder::fresh(2, DType::F32, &Device::Cpu);
-    let net = Mlp::new(&config, &[2], 0, 1.0, &mut builder).unwrap();
+    let net = Mlp::new(&config, &DataSpec::of(&[2]), &mut builder).unwrap();
     let grid = TimeGrid::uniform(NonZeroU32::new(3).unwrap());
     for kind in SamplerKind::ALL {
         let before = (host::n_reads(), host::n_sends());
@@ -41,7 +41,9 @@ fn no_sampler_reads_or_sends_a_number() {
 
     // Guidance for some times: the sampler knows them.
     let mut builder = ParamBuilder::fresh(2, DType::F32, &Device::Cpu);
-    let net = Mlp::new(&MlpConfig { label_features: 3, ..config }, &[2], 3, 1.0, &mut builder).unwrap();
+    let net =
+        Mlp::new(&MlpConfig { label_features: 3, ..config }, &DataSpec::of(&[2]).given(3), &mut builder)
+            .unwrap();
     let within = || GuidedWithin::new(net.clone(), Guided::new(net.clone(), 2.0, 3), [0.3, 0.7]);
     let noise = NoiseStream::new(1, Stream::Base);
     let x0 = base_noise(&noise, 0, 8, &[2], 1.0, DType::F32, &Device::Cpu).unwrap();

@@ -22,14 +22,13 @@ use flowmap_nn::method::{
     Esd, EsdStop, FlowMatching, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Psd, PsdForm,
     PsdStop,
 };
-use flowmap_nn::net::MlpConfig;
+use flowmap_nn::net::{MlpConfig, NetworkConfig};
 use serde::Serialize;
 
 use crate::error::range;
 use crate::presets::nearest;
 use crate::{
-    Config, ConfigSource, Error, Generation, Model, ModelConfig, NetworkConfig, Result, Trainer, generate,
-    resolve,
+    Config, ConfigSource, Error, Generation, Model, ModelConfig, Result, Trainer, generate, resolve,
 };
 
 /// Everything is measured in this many turns.

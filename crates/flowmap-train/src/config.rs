@@ -2,7 +2,6 @@
 
 mod conflicts;
 mod layers;
-mod network;
 mod refusal;
 
 use std::num::NonZeroU64;
@@ -11,13 +10,12 @@ use std::path::Path;
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{Augmentation, DataConfig, DataSet};
 use flowmap_nn::loss::{Combination, Term};
-use flowmap_nn::net::{ActivationMemory, Precision};
+use flowmap_nn::net::{ActivationMemory, NetworkConfig, Precision};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{EmaRule, EmaStart, ParamBuilder};
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigSource, resolve};
-pub use network::{NetworkConfig, Outline};
 
 use crate::error::range;
 use crate::{Error, GuidanceConfig, Result, TeacherConfig, Weights};

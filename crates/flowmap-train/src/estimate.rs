@@ -17,7 +17,9 @@ use flowmap_nn::net::{ActivationMemory, Precision};
 use flowmap_nn::optim::OptimizerConfig;
 use flowmap_nn::tile_rows;
 
-use crate::{Config, NetworkConfig, Outline, Result};
+use flowmap_nn::net::{DataSpec, NetworkConfig, Outline};
+
+use crate::{Config, Result};
 
 /// Bytes of a number.
 const F32: f64 = 4.0;
@@ -63,7 +65,7 @@ impl Estimate {
             (true, None) => n_classes.into(),
             (true, Some(_)) => flowmap_nn::net::Conditioning::GuidedLabels(n_classes),
         };
-        let outline = config.network.outline(shape, conditioning)?;
+        let outline = config.network.outline(&DataSpec::of(shape).given(conditioning))?;
         let (mut on_tape, mut off_tape, mut widest) = (0.0, 0.0, 0.0f64);
         for term in &config.objective {
             let passes = term.passes();

@@ -20,6 +20,7 @@ mod generate;
 mod guidance;
 mod guidance_figure;
 mod image_figures;
+mod judge_and_draw;
 mod metrics_log;
 mod model;
 mod npz;
@@ -41,9 +42,7 @@ mod trainer;
 pub use atomic::{make_dir_with, write_atomically};
 pub use checkpoint::{Checkpoint, State};
 pub use classes::Classes;
-pub use config::{
-    Config, ConfigSource, EvalConfig, EvalWeights, NetworkConfig, Outline, TrainConfig, resolve,
-};
+pub use config::{Config, ConfigSource, EvalConfig, EvalWeights, TrainConfig, resolve};
 pub use data_print::DataPrint;
 pub use divergence::Fault;
 pub use error::{Error, Result};
@@ -54,6 +53,7 @@ pub use evaluation::{
 };
 pub use generate::{Generation, Samples, generate, generate_paths};
 pub use guidance::{GuidanceConfig, ScaleDistribution};
+pub use judge_and_draw::judge_and_draw;
 pub use metrics_log::{Record, RunTime, read_log, term_names};
 pub use model::{Model, ModelConfig, Weights};
 pub use npz::{NpyArray, NpyData, npz_bytes};
@@ -64,7 +64,7 @@ pub use run_figures::{DrawnFigure, draw_figures};
 pub use run_report::{law_table, quality_table, write_report};
 pub use sampling::Sampling;
 pub use step::{Reads, StepReport, UnreadStep};
-pub use teacher::{Taught, TeacherConfig, TeacherModel};
+pub use teacher::{OwnTeacher, Taught, TeacherConfig, TeacherModel};
 pub use train_loop::{Observer, train};
 pub use trained::Trained;
 pub use trainer::Trainer;

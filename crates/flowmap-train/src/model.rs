@@ -8,11 +8,10 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
 use flowmap_data::{DataConfig, DataSet, Warning};
 use flowmap_nn::loss::LearnedWeight;
-use flowmap_nn::net::Conditioning;
+use flowmap_nn::net::{Conditioning, DataSpec, NetworkConfig};
 use flowmap_nn::{AverageVelocity, ParamBuilder, Params};
 use serde::{Deserialize, Serialize};
 
-use crate::config::NetworkConfig;
 use crate::{Config, Error, GuidanceConfig, Result, RunDir, Trained};
 
 /// The version of config.json and of the files beside it.
@@ -124,6 +123,11 @@ impl ModelConfig {
         }
     }
 
+    /// What the network is built for.
+    pub fn spec(&self) -> DataSpec<'_> {
+        DataSpec::of(&self.shape).given(self.conditioning()).with_sigma(self.sigma_data)
+    }
+
     /// Refuses a scale of classifier-free guidance that means nothing for this model, or warns where that is not known.
     ///
     /// Guidance of scale w is v(∅) + w (v(c) − v(∅)), so that w = 1 alone needs no v(∅), which hidden labels train.
@@ -175,7 +179,7 @@ impl ModelConfig {
         &self,
         builder: &mut ParamBuilder,
     ) -> Result<Box<dyn AverageVelocity>, flowmap_nn::Error> {
-        self.network.build(&self.shape, self.conditioning(), self.sigma_data, builder)
+        self.network.build(&self.spec(), builder)
     }
 }
 
@@ -209,6 +213,30 @@ impl Model {
     /// # Errors
     /// Where there is no such model, or a file is malformed or does not fit; each names its file.
     pub fn open(path: &Path, weights: Weights, device: &Device) -> Result<Self> {
+        Self::open_with(path, weights, device, |_| ())
+    }
+
+    /// Opens the model of a run whose network or data belong to another crate, which files name and `config` has.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_known(path: &Path, weights: Weights, device: &Device, config: &Config) -> Result<Self> {
+        Self::open_with(path, weights, device, |model| {
+            if model.network == config.network {
+                model.network = config.network.clone();
+            }
+            if model.data == config.data {
+                model.data = config.data.clone();
+            }
+        })
+    }
+
+    fn open_with(
+        path: &Path,
+        weights: Weights,
+        device: &Device,
+        complete: impl FnOnce(&mut ModelConfig),
+    ) -> Result<Self> {
         let missing = |reason| Error::NoModel { path: path.to_owned(), reason };
         if !path.exists() {
             return Err(missing("no such file or directory"));
@@ -237,7 +265,8 @@ impl Model {
         if !config_path.is_file() {
             return Err(missing("no config.json beside the tensors"));
         }
-        let config = ModelConfig::read(&config_path)?;
+        let mut config = ModelConfig::read(&config_path)?;
+        complete(&mut config);
         let tensors = network_tensors(read_tensors(&file)?);
         let (net, params) = config
             .build(ParamBuilder::frozen(tensors, DType::F32, device))

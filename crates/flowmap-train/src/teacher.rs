@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use flowmap_core::InterpolantKind;
 use flowmap_data::DataConfig;
+use flowmap_nn::net::NetworkConfig;
 use flowmap_nn::{
     Autoguided, AverageVelocity, Condition, FlowMap, Guided, GuidedWithin, MixtureField, Teacher,
     VelocityField,
@@ -15,9 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::range;
 use crate::evaluation::components;
 use crate::generate::check_guide;
-use crate::{
-    Config, ConfigSource, Error, GuidanceConfig, Model, ModelConfig, NetworkConfig, Result, RunDir, Weights,
-};
+use crate::{Config, ConfigSource, Error, GuidanceConfig, Model, ModelConfig, Result, RunDir, Weights};
 
 /// Where the flow to distill from comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +27,26 @@ pub enum TeacherConfig {
     Exact {},
     /// A trained model: its flow map, and its velocity on the diagonal; guided, its velocity alone.
     Model(TeacherModel),
+    /// A flow of another crate.
+    Own(OwnTeacher),
+}
+
+/// A flow of another crate by its name.
+///
+/// Configs write the name down; a program that reads the config without having the flow cannot distill from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTeacher {
+    name: String,
+    #[serde(skip)]
+    teacher: Option<Teacher>,
+}
+
+/// Flows of one name are equal: what they are is the business of the program that has them.
+impl PartialEq for OwnTeacher {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
 /// A trained model to distill from, and how it is guided.
@@ -169,6 +188,11 @@ impl Bits {
 }
 
 impl TeacherConfig {
+    /// A velocity field or a flow map of another crate under a name, which configs write down.
+    pub fn own(name: &str, teacher: Teacher) -> Self {
+        Self::Own(OwnTeacher { name: name.to_owned(), teacher: Some(teacher) })
+    }
+
     /// The flow for a run whose model is `student`.
     ///
     /// # Errors
@@ -185,6 +209,10 @@ impl TeacherConfig {
                 Ok(Taught { teacher: Teacher::Field(Arc::new(field)), tensors: None })
             }
             Self::Model(model) => model.build(student, device),
+            Self::Own(OwnTeacher { name, teacher }) => {
+                let unknown = || flowmap_nn::Error::UnknownOwn { what: "teacher", name: name.clone() };
+                Ok(Taught { teacher: teacher.clone().ok_or_else(unknown)?, tensors: None })
+            }
         }
     }
 }

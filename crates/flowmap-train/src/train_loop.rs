@@ -83,5 +83,5 @@ pub fn train(run: &RunDir, trainer: &mut Trainer, observer: &mut dyn Observer) -
             return Err(Error::Diverged { step, fault, n_bad, kept });
         }
     }
-    Model::open(run.path(), config.eval.weights.into(), trainer.device())
+    Model::open_known(run.path(), config.eval.weights.into(), trainer.device(), &config)
 }

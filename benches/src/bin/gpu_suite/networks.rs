@@ -13,6 +13,7 @@ use flowmap_core::InterpolantKind;
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_nn::loss::Combination;
 use flowmap_nn::method::{Card, METHODS, Method};
+use flowmap_nn::net::DataSpec;
 use flowmap_nn::net::Precision;
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, StepKey,
@@ -158,7 +159,9 @@ impl Case {
     fn distance(&self, precision: Precision, device: &Device) -> Result<f64> {
         let config = self.config()?;
         let build = |mut builder: ParamBuilder| -> Result<Built> {
-            let net = config.network.build(self.shape, self.n_classes, 0.7, &mut builder)?;
+            let net = config
+                .network
+                .build(&DataSpec::of(self.shape).given(self.n_classes).with_sigma(0.7), &mut builder)?;
             Ok((net, builder.finish()?))
         };
         let (_, fresh) = build(ParamBuilder::fresh(1, DType::F32, &Device::Cpu))?;
@@ -229,15 +232,16 @@ fn distance_of(card: &Card, precision: Precision, device: &Device) -> Result<f64
     }
     layers.push(recipe.layer()?);
     let config = resolve(&layers)?;
+    let plane = DataSpec::of(PLANE).given(N_CLASSES);
     let fresh = |seed| -> Result<Params> {
         let mut builder = ParamBuilder::fresh(seed, DType::F32, &Device::Cpu);
-        config.network.build(PLANE, N_CLASSES, 1.0, &mut builder)?;
+        config.network.build(&plane, &mut builder)?;
         Combination::new(config.objective.clone())?.with_learned_weights(&mut builder)?;
         Ok(builder.finish()?)
     };
     let (student, known) = (fresh(1)?, fresh(2)?);
     let results = |precision, dtype: DType, device: &Device| -> Result<Results> {
-        let network = |builder: &mut ParamBuilder| config.network.build(PLANE, N_CLASSES, 1.0, builder);
+        let network = |builder: &mut ParamBuilder| config.network.build(&plane, builder);
         let mut builder =
             ParamBuilder::trainable(on(&student, dtype, device)?, dtype, device).with_precision(precision);
         let net = network(&mut builder)?;

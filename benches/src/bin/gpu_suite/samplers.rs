@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_benches::random::normal;
 use flowmap_core::{Linear, TimeGrid};
 use flowmap_nn::ParamBuilder;
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_sample::{SamplerKind, Session, multistep_consistency};
 
 use crate::distance::{F32, Results};
@@ -46,11 +46,11 @@ fn distance(
 ) -> Result<f64> {
     let config = MlpConfig { width: 61, ..MlpConfig::default() };
     let mut fresh = ParamBuilder::fresh(1, DType::F32, &Device::Cpu);
-    Mlp::new(&config, &[2], 0, 1.0, &mut fresh)?;
+    Mlp::new(&config, &DataSpec::of(&[2]), &mut fresh)?;
     let fresh = fresh.finish()?;
     let results = |dtype: DType, device: &Device| -> Result<Results> {
         let mut frozen = ParamBuilder::frozen(on(&fresh, dtype, device)?, dtype, device);
-        let net = Mlp::new(&config, &[2], 0, 1.0, &mut frozen)?;
+        let net = Mlp::new(&config, &DataSpec::of(&[2]), &mut frozen)?;
         let sampler = kind.build();
         let x0 = normal(1, (N, 2), 1.0)?.to_dtype(dtype)?.to_device(device)?;
         let values = vec![run(&x0, &Session::new(sampler.as_ref(), &net))?];

@@ -1,11 +1,7 @@
 //! `flowmap plot`, and the end of `flowmap train`: judge a run, draw its figures, write its report.
 
-use anyhow::{Context, Result, bail};
-use candle_core::Device;
-use flowmap_train::{
-    Config, Evaluation, Model, Observer, Reference, RunDir, RunTime, draw_figures, evaluate, law_table,
-    quality_table, read_log, write_atomically, write_report,
-};
+use anyhow::{Result, bail};
+use flowmap_train::{Config, Evaluation, Model, RunDir, judge_and_draw, law_table, quality_table};
 
 use crate::args::PlotArgs;
 use crate::device::device;
@@ -30,27 +26,6 @@ pub fn run(args: &PlotArgs) -> Result<()> {
     warn(&evaluation.warnings);
     print(&evaluation)?;
     Ok(table::line(&format!("\nreport: {}", run.report().display()))?)
-}
-
-/// Judges the model of a run, writes evaluation.json, the figures and the report.
-pub fn judge_and_draw(
-    run: &RunDir,
-    config: &Config,
-    model: &Model,
-    device: &Device,
-    observer: &mut dyn Observer,
-) -> Result<Evaluation> {
-    observer.stage("evaluating");
-    let reference = Reference::for_model(&config.data, &model.config)?;
-    let metrics = config.metrics(&reference).context("key `eval.metrics`")?;
-    let (how, steps) = (config.generation(), &config.eval.steps);
-    let evaluation = evaluate(model, &reference, &metrics, steps, &how, device, &mut |_| ())?;
-    write_atomically(&run.evaluation(), &serde_json::to_vec_pretty(&evaluation)?)?;
-    observer.stage("drawing figures");
-    let figures = draw_figures(run, model, &reference, &evaluation, device)?;
-    let time = RunTime::of(&read_log(&run.metrics())?);
-    write_report(run, config, &model.config, &evaluation, &figures, time)?;
-    Ok(evaluation)
 }
 
 /// Prints the tables of an evaluation.

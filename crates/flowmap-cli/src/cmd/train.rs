@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use flowmap_data::DataSet;
 use flowmap_train::{
-    Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, resolve, train,
+    Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, judge_and_draw, resolve, train,
 };
 
 use super::{Usage, plot};
@@ -68,7 +68,7 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         bar.finish();
     }
     let model = trained?;
-    let evaluation = plot::judge_and_draw(&run, &config, &model, device, &mut bar)?;
+    let evaluation = judge_and_draw(&run, &config, &model, device, &mut bar)?;
     bar.finish();
     let said = trainer.warnings();
     let new: Vec<_> = evaluation.warnings.iter().filter(|warning| !said.contains(warning)).cloned().collect();

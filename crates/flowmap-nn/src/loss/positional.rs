@@ -11,7 +11,7 @@ use flowmap_dual::Dual;
 use serde::{Deserialize, Serialize};
 
 use super::LearnedWeight;
-use crate::net::Sinusoids;
+use crate::net::layer::Sinusoids;
 use crate::params::rows_of_magnitude;
 use crate::{Error, ParamBuilder, Result, Times};
 
@@ -70,7 +70,7 @@ impl PositionalWeight {
     /// # Errors
     /// As Candle.
     pub fn w(&self, times: &Times) -> Result<Tensor> {
-        let features = |time: &Tensor| self.features.of(&Dual::from(time));
+        let features = |time: &Tensor| self.features.forward(&Dual::from(time));
         let sum = features(times.s.tensor())?.add(&features(times.t.tensor())?)?;
         // √2 of p times 1/√2 of a balanced sum is one.
         let channels = self.weight.elem_count() as f64;

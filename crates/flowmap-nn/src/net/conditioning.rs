@@ -35,7 +35,7 @@ impl Conditioning {
     ///
     /// # Errors
     /// [`Error::Labels`] for the other cases.
-    pub(super) fn labels(self, condition: Condition<'_>) -> Result<Option<&Tensor>> {
+    pub fn labels(self, condition: Condition<'_>) -> Result<Option<&Tensor>> {
         match (self.n_classes(), condition.labels) {
             (0, None) => Ok(None),
             (n_classes, Some(labels)) if n_classes > 0 => Ok(Some(labels)),
@@ -49,7 +49,7 @@ impl Conditioning {
     ///
     /// # Errors
     /// [`Error::Guidance`] where scales are missing or unexpected.
-    pub(super) fn guidance(self, condition: Condition<'_>) -> Result<Option<Dual>> {
+    pub fn guidance(self, condition: Condition<'_>) -> Result<Option<Dual>> {
         match (self.takes_guidance(), condition.guidance) {
             (true, Some(w)) => Ok(Some(Dual::constant((1.0 - w.recip()?)?))),
             (false, None) => Ok(None),
@@ -69,7 +69,10 @@ impl From<usize> for Conditioning {
 }
 
 /// Refuses samples of another shape than the network was built for.
-pub(super) fn check_shape(expected: &[usize], x: &Dual) -> Result<()> {
+///
+/// # Errors
+/// [`Error::SampleShape`].
+pub fn check_shape(expected: &[usize], x: &Dual) -> Result<()> {
     match x.dims().get(1..) {
         Some(found) if found == expected => Ok(()),
         found => {
@@ -83,7 +86,7 @@ pub(super) fn check_shape(expected: &[usize], x: &Dual) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::NotAnImage`] for a shape other than `(C, H, W)`.
-pub(super) fn image_sizes(shape: &[usize]) -> Result<[usize; 3]> {
+pub fn image_sizes(shape: &[usize]) -> Result<[usize; 3]> {
     <[usize; 3]>::try_from(shape).map_err(|_| Error::NotAnImage { found: shape.to_vec() })
 }
 

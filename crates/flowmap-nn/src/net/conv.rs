@@ -8,7 +8,7 @@ use crate::{Init, ParamBuilder, Result};
 
 /// A convolution with a bias.
 #[derive(Clone, Debug)]
-pub(super) struct Conv {
+pub struct Conv {
     pub(super) weight: Tensor,
     pub(super) bias: Tensor,
     padding: usize,
@@ -17,7 +17,10 @@ pub(super) struct Conv {
 
 impl Conv {
     /// A convolution of `(c_in, c_out)` channels with a window of `(side, padding, stride)`, its bias zero at first.
-    pub(super) fn new(
+    ///
+    /// # Errors
+    /// What `builder` finds wrong with a checkpoint.
+    pub fn new(
         name: &str,
         (c_in, c_out): (usize, usize),
         (side, padding, stride): (usize, usize, usize),
@@ -32,13 +35,16 @@ impl Conv {
         })
     }
 
-    /// K ∗ x + b.
-    pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
+    /// K ∗ x + b of images `(B, C, H, W)`.
+    ///
+    /// # Errors
+    /// If the channels of `x` are others.
+    pub fn forward(&self, x: &Dual) -> Result<Dual> {
         Ok(x.conv2d_bias(&self.weight, &self.bias, self.padding, self.stride)?)
     }
 
     /// What it costs for so many pixels of output.
-    pub(super) fn cost(&self, pixels: usize) -> Cost {
+    pub fn cost(&self, pixels: usize) -> Cost {
         Cost::layer(pixels * self.weight.elem_count(), pixels * self.bias.elem_count())
     }
 }

@@ -26,9 +26,9 @@ pub use config::{DdpmPpSize, DdpmPpUNetConfig};
 use embedding::Embedding;
 use resample::Resample;
 
-use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
+use super::conditioning::{check_shape, check_sides, image_sizes};
 use super::conv::Conv;
-use super::{ActivationMemory, Cost, Precision, TimeDirection};
+use super::{ActivationMemory, Cost, DataSpec, NetConfig, Precision, TimeDirection};
 use crate::{AverageVelocity, Condition, ParamBuilder, Result};
 
 /// The U-Net; see the module for its formula and the names of its tensors.
@@ -54,18 +54,13 @@ impl DdpmPpUNet {
     /// # Errors
     /// [`crate::Error::OutOfRange`] for a bad config, [`crate::Error::NotAnImage`] or [`crate::Error::ImageSides`] for
     /// samples that do not fit it; what `builder` finds wrong with a checkpoint.
-    pub fn new(
-        config: &DdpmPpUNetConfig,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
+    pub fn new(config: &DdpmPpUNetConfig, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Self> {
         config.validate()?;
+        let DataSpec { shape, conditioning, sigma_data } = *data;
         let [image_channels, height, width] = image_sizes(shape)?;
         let levels = config.levels();
         check_sides([image_channels, height, width], 1 << (levels.len() - 1))?;
-        let embedding = Embedding::new(config, conditioning.into(), builder)?;
+        let embedding = Embedding::new(config, conditioning, builder)?;
         let shared = Shared { n_emb: config.n_embedding(), filter: &config.filter, dropout: config.dropout };
 
         let side = |level: usize| height >> level;
@@ -127,31 +122,37 @@ impl DdpmPpUNet {
     }
 
     /// σ · U(x/σ; e), with e of these times as they are.
-    fn of(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+    fn forward(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let keys = condition.dropout;
-        let e = self.precision.inside(&self.embedding.of(s, t, condition)?)?;
-        let mut h = self.conv_in.of(&self.precision.inside(&x.scale(self.sigma_data.recip())?)?)?;
+        let e = self.precision.inside(&self.embedding.forward(s, t, condition)?)?;
+        let mut h = self.conv_in.forward(&self.precision.inside(&x.scale(self.sigma_data.recip())?)?)?;
         let mut skips = vec![h.clone()];
         for block in &self.encoder {
             let block = block.clone();
-            h = self.activations.run([&h, &e], move |[h, e]| block.of(h, e, keys))?;
+            h = self.activations.run([&h, &e], move |[h, e]| block.forward(h, e, keys))?;
             skips.push(h.clone());
         }
         for block in &self.decoder {
             let (block, skip) = (block.clone(), skips.pop_if(|_| block.joins()));
             h = match &skip {
-                None => self.activations.run([&h, &e], move |[h, e]| block.of(h, e, keys))?,
+                None => self.activations.run([&h, &e], move |[h, e]| block.forward(h, e, keys))?,
                 Some(skip) => self.activations.run([&h, skip, &e], move |[h, skip, e]| {
-                    block.of(&Dual::cat(&[h.clone(), skip.clone()], 1)?, e, keys)
+                    block.forward(&Dual::cat(&[h.clone(), skip.clone()], 1)?, e, keys)
                 })?,
             };
         }
-        let v = self.conv_out.of(&self.norm_out.of(&h, Some(Activation::Silu))?)?;
+        let v = self.conv_out.forward(&self.norm_out.forward(&h, Some(Activation::Silu))?)?;
         Ok(v.to_dtype(x.dtype())?.scale(self.sigma_data)?)
     }
+}
 
-    /// What a plain forward pass of one sample costs.
-    pub fn cost(&self) -> Cost {
+impl AverageVelocity for DdpmPpUNet {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        check_shape(&self.shape, x)?;
+        self.time.velocity(s, t, |start, end| self.forward(start, end, x, condition))
+    }
+
+    fn cost(&self) -> Option<Cost> {
         let mut pixels: usize = self.shape.iter().skip(1).product();
         let mut cost = self.embedding.cost();
         cost += self.conv_in.cost(pixels);
@@ -161,13 +162,24 @@ impl DdpmPpUNet {
         }
         cost += self.norm_out.cost(pixels);
         cost += self.conv_out.cost(pixels);
-        cost
+        Some(cost)
     }
 }
 
-impl AverageVelocity for DdpmPpUNet {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
-        check_shape(&self.shape, x)?;
-        self.time.velocity(s, t, |start, end| self.of(start, end, x, condition))
+impl NetConfig for DdpmPpUNetConfig {
+    fn kind(&self) -> &'static str {
+        "ddpmpp_unet"
+    }
+
+    fn validate(&self) -> Result<()> {
+        DdpmPpUNetConfig::validate(self)
+    }
+
+    fn augment_dim(&self) -> usize {
+        self.augment_dim
+    }
+
+    fn build(&self, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Box<dyn AverageVelocity>> {
+        Ok(Box::new(DdpmPpUNet::new(self, data, builder)?))
     }
 }

@@ -32,7 +32,7 @@ use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::linear::Linear;
 use super::patches::Patches;
 use super::time_embedding::{Sinusoids, TimeEmbedder};
-use super::{ActivationMemory, Cost, Precision, TimeDirection};
+use super::{ActivationMemory, Cost, DataSpec, NetConfig, Precision, TimeDirection};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Standard deviation of the embeddings of labels at first.
@@ -246,15 +246,9 @@ impl Dit {
     /// # Errors
     /// [`Error::OutOfRange`] for a bad config, [`Error::NotAnImage`] or [`Error::ImageSides`] for samples that do not
     /// fit it; what `builder` finds wrong with a checkpoint.
-    pub fn new(
-        config: &DitConfig,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
+    pub fn new(config: &DitConfig, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Self> {
         config.validate()?;
-        let conditioning = conditioning.into();
+        let DataSpec { shape, conditioning, sigma_data } = *data;
         let sizes = image_sizes(shape)?;
         check_sides(sizes, config.patch)?;
         let patches = Patches::new(sizes, config.patch);
@@ -312,22 +306,10 @@ impl Dit {
         })
     }
 
-    /// What a plain forward pass of one sample costs.
-    pub fn cost(&self) -> Cost {
-        let (n, width) = (self.patches.n(), self.config.width);
-        let embedders = 2 + usize::from(self.g_embedder.is_some());
-        let mut cost = Cost::layer(n * self.patches.len() * width, n * width);
-        cost += Cost::layer(embedders * self.t_embedder.products(), embedders * 2 * width);
-        self.blocks.iter().for_each(|block| cost += block.cost(n));
-        cost += Cost::layer(self.final_modulation.products(), 2 * width);
-        cost += Cost::layer(n * self.final_linear.products(), n * (width + self.patches.len()));
-        cost
-    }
-
     /// c, `(B, width)`.
     fn condition(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<Dual> {
-        let embed = |embedder: &TimeEmbedder, time: &Dual| embedder.of(&self.features.of(time)?);
-        let jump = self.config.jump.of(&t.sub(s)?)?;
+        let embed = |embedder: &TimeEmbedder, time: &Dual| embedder.forward(&self.features.forward(time)?);
+        let jump = self.config.jump.forward(&t.sub(s)?)?;
         let mut c = embed(&self.t_embedder, s)?.add(&embed(&self.r_embedder, &jump)?)?;
         if let (Some(embedder), Some(g)) = (&self.g_embedder, self.conditioning.guidance(condition)?) {
             c = c.add(&embed(embedder, &g)?)?;
@@ -342,13 +324,24 @@ impl Dit {
 impl AverageVelocity for Dit {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         check_shape(&self.shape, x)?;
-        self.config.time.velocity(s, t, |start, end| self.of(start, end, x, condition))
+        self.config.time.velocity(s, t, |start, end| self.forward(start, end, x, condition))
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        let (n, width) = (self.patches.n(), self.config.width);
+        let embedders = 2 + usize::from(self.g_embedder.is_some());
+        let mut cost = Cost::layer(n * self.patches.len() * width, n * width);
+        cost += Cost::layer(embedders * self.t_embedder.products(), embedders * 2 * width);
+        self.blocks.iter().for_each(|block| cost += block.cost(n));
+        cost += Cost::layer(self.final_modulation.products(), 2 * width);
+        cost += Cost::layer(n * self.final_linear.products(), n * (width + self.patches.len()));
+        Some(cost)
     }
 }
 
 impl Dit {
     /// v, or u = −v, of these times as they are.
-    fn of(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+    fn forward(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let width = self.config.width;
         // SiLU(c) is what every modulation reads.
         let c = self.precision.inside(&Activation::Silu.apply(&self.condition(s, t, condition)?)?)?;
@@ -360,12 +353,26 @@ impl Dit {
         }
         for block in &self.blocks {
             let (block, rotation) = (block.clone(), self.rotation.clone());
-            h = self.activations.run([&h, &c], move |[h, c]| block.of(h, c, rotation.as_ref()))?;
+            h = self.activations.run([&h, &c], move |[h, c]| block.forward(h, c, rotation.as_ref()))?;
         }
-        let modulation = self.final_modulation.of(&c)?;
+        let modulation = self.final_modulation.forward(&c)?;
         let (shift, scale) = (modulation.narrow(1, 0, width)?, modulation.narrow(1, width, width)?);
         let h = h.layer_norm_with(EPS, Modulation::PerSample { scale: &scale, shift: &shift }, None)?;
-        let v = self.patches.images(&self.final_linear.of(&h)?.to_dtype(x.dtype())?)?;
+        let v = self.patches.images(&self.final_linear.forward(&h)?.to_dtype(x.dtype())?)?;
         Ok(v.scale(self.sigma_data)?)
+    }
+}
+
+impl NetConfig for DitConfig {
+    fn kind(&self) -> &'static str {
+        "dit"
+    }
+
+    fn validate(&self) -> Result<()> {
+        DitConfig::validate(self)
+    }
+
+    fn build(&self, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Box<dyn AverageVelocity>> {
+        Ok(Box::new(Dit::new(self, data, builder)?))
     }
 }

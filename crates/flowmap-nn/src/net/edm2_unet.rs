@@ -26,7 +26,7 @@ use weight::{MP_SILU, MpWeight, mp_cat, mp_sum};
 
 use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::time_embedding::Sinusoids;
-use super::{ActivationMemory, Cost, Precision};
+use super::{ActivationMemory, Cost, DataSpec, NetConfig, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Balance of the two halves of every joint embedding and of a skip connection.
@@ -185,15 +185,9 @@ impl Edm2UNet {
     /// # Errors
     /// [`Error::OutOfRange`] for a bad config, [`Error::NotAnImage`] or [`Error::ImageSides`] for samples that do not
     /// fit it; what `builder` finds wrong with a checkpoint.
-    pub fn new(
-        config: &Edm2UNetConfig,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
+    pub fn new(config: &Edm2UNetConfig, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Self> {
         config.validate()?;
-        let conditioning = conditioning.into();
+        let DataSpec { shape, conditioning, sigma_data } = *data;
         let [image_channels, height, width] = image_sizes(shape)?;
         let levels = config.levels();
         check_sides([image_channels, height, width], 1 << (levels.len() - 1))?;
@@ -280,25 +274,11 @@ impl Edm2UNet {
         })
     }
 
-    /// What a plain forward pass of one sample costs.
-    pub fn cost(&self) -> Cost {
-        let mut pixels: usize = self.shape.iter().skip(1).product();
-        let mut cost = self.conv_in.cost(pixels);
-        let embeddings = [Some(&self.emb_s), Some(&self.emb_t), self.emb_g.as_ref()];
-        embeddings.into_iter().flatten().for_each(|weight| cost += weight.cost(1));
-        for block in self.encoder.iter().chain(&self.decoder) {
-            pixels = block.pixels_after(pixels);
-            cost += block.cost(pixels);
-        }
-        cost += self.conv_out.cost(pixels);
-        cost
-    }
-
     /// e, `(B, C)`.
     fn embedding(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let embed = |weight: &MpWeight, time: &Dual| -> Result<Dual> {
             // The features have magnitude one: √2 [ cos, sin ].
-            Ok(self.features.of(time)?.linear(&weight.scaled(SQRT_2)?, None)?)
+            Ok(self.features.forward(time)?.linear(&weight.scaled(SQRT_2)?, None)?)
         };
         let mut e = mp_sum(&embed(&self.emb_s, s)?, &embed(&self.emb_t, &t.sub(s)?)?, BALANCE)?;
         if let (Some(weight), Some(g)) = (&self.emb_g, self.conditioning.guidance(condition)?) {
@@ -325,19 +305,46 @@ impl AverageVelocity for Edm2UNet {
         let mut skips = vec![h.clone()];
         for block in &self.encoder {
             let block = block.clone();
-            h = self.activations.run([&h, &e], move |[h, e]| block.of(h, e, keys))?;
+            h = self.activations.run([&h, &e], move |[h, e]| block.forward(h, e, keys))?;
             skips.push(h.clone());
         }
         for block in &self.decoder {
             let (block, skip) = (block.clone(), skips.pop_if(|_| block.joins()));
             h = match &skip {
-                None => self.activations.run([&h, &e], move |[h, e]| block.of(h, e, keys))?,
-                Some(skip) => self
-                    .activations
-                    .run([&h, skip, &e], move |[h, skip, e]| block.of(&mp_cat(h, skip, BALANCE)?, e, keys))?,
+                None => self.activations.run([&h, &e], move |[h, e]| block.forward(h, e, keys))?,
+                Some(skip) => self.activations.run([&h, skip, &e], move |[h, skip, e]| {
+                    block.forward(&mp_cat(h, skip, BALANCE)?, e, keys)
+                })?,
             };
         }
         let kernel = self.conv_out.scaled(self.sigma_data)?.broadcast_mul(&self.out_gain)?;
         Ok(h.conv2d(&kernel, 1, 1)?.to_dtype(dtype)?)
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        let mut pixels: usize = self.shape.iter().skip(1).product();
+        let mut cost = self.conv_in.cost(pixels);
+        let embeddings = [Some(&self.emb_s), Some(&self.emb_t), self.emb_g.as_ref()];
+        embeddings.into_iter().flatten().for_each(|weight| cost += weight.cost(1));
+        for block in self.encoder.iter().chain(&self.decoder) {
+            pixels = block.pixels_after(pixels);
+            cost += block.cost(pixels);
+        }
+        cost += self.conv_out.cost(pixels);
+        Some(cost)
+    }
+}
+
+impl NetConfig for Edm2UNetConfig {
+    fn kind(&self) -> &'static str {
+        "edm2_unet"
+    }
+
+    fn validate(&self) -> Result<()> {
+        Edm2UNetConfig::validate(self)
+    }
+
+    fn build(&self, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Box<dyn AverageVelocity>> {
+        Ok(Box::new(Edm2UNet::new(self, data, builder)?))
     }
 }

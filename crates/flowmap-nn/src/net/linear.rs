@@ -5,16 +5,19 @@ use flowmap_dual::{Activation, Dual};
 
 use crate::{Init, ParamBuilder, Result};
 
-/// A linear layer.
+/// A linear layer, W x + b.
 #[derive(Clone, Debug)]
-pub(super) struct Linear {
+pub struct Linear {
     pub(super) weight: Tensor,
     pub(super) bias: Tensor,
 }
 
 impl Linear {
     /// A layer from `d_in` to `d_out` numbers, its bias zero at first.
-    pub(super) fn new(
+    ///
+    /// # Errors
+    /// What `builder` finds wrong with a checkpoint.
+    pub fn new(
         name: &str,
         d_in: usize,
         d_out: usize,
@@ -27,18 +30,24 @@ impl Linear {
         })
     }
 
-    /// W x + b.
-    pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
+    /// W x + b of `x` `(..., in)`, `(..., out)`.
+    ///
+    /// # Errors
+    /// If the last dimension of `x` is another one.
+    pub fn forward(&self, x: &Dual) -> Result<Dual> {
         Ok(x.linear(&self.weight, Some(&self.bias))?)
     }
 
-    /// f(W x + b).
-    pub(super) fn activated(&self, x: &Dual, activation: Activation) -> Result<Dual> {
+    /// f(W x + b), in one operation on the CPU.
+    ///
+    /// # Errors
+    /// If the last dimension of `x` is another one.
+    pub fn activated(&self, x: &Dual, activation: Activation) -> Result<Dual> {
         Ok(x.linear_activation(&self.weight, &self.bias, activation)?)
     }
 
     /// Multiplications of one row.
-    pub(super) fn products(&self) -> usize {
+    pub fn products(&self) -> usize {
         self.weight.elem_count()
     }
 }

@@ -16,7 +16,7 @@ use flowmap_dual::{Activation, DenseLayer, Dual};
 use serde::{Deserialize, Serialize};
 
 use super::conditioning::{Conditioning, check_shape};
-use super::{Cost, Precision};
+use super::{Cost, DataSpec, NetConfig, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Sizes and options of an [`Mlp`].
@@ -120,15 +120,9 @@ impl Mlp {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for a bad config; what `builder` finds wrong with a checkpoint.
-    pub fn new(
-        config: &MlpConfig,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
+    pub fn new(config: &MlpConfig, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Self> {
         config.validate()?;
-        let conditioning = conditioning.into();
+        let DataSpec { shape, conditioning, sigma_data } = *data;
         let dim: usize = shape.iter().product();
         let x_frequencies = match config.x_features {
             0 => None,
@@ -160,15 +154,6 @@ impl Mlp {
             x_frequencies,
             label_embedding,
         })
-    }
-
-    /// What a plain forward pass of one sample costs.
-    pub fn cost(&self) -> Cost {
-        let mut cost = Cost::default();
-        for layer in &self.layers {
-            cost += Cost::layer(layer.weight.elem_count(), layer.bias.elem_count());
-        }
-        cost
     }
 
     /// The input of the first layer, `(B, d_in)`; `x` is `(B, D)`, already divided by σ.
@@ -218,5 +203,27 @@ impl AverageVelocity for Mlp {
             h = h.layers(&layers)?;
         }
         Ok(h.to_dtype(x.dtype())?.scale(self.sigma_data)?.reshape(&dims)?)
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        let mut cost = Cost::default();
+        for layer in &self.layers {
+            cost += Cost::layer(layer.weight.elem_count(), layer.bias.elem_count());
+        }
+        Some(cost)
+    }
+}
+
+impl NetConfig for MlpConfig {
+    fn kind(&self) -> &'static str {
+        "mlp"
+    }
+
+    fn validate(&self) -> Result<()> {
+        MlpConfig::validate(self)
+    }
+
+    fn build(&self, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Box<dyn AverageVelocity>> {
+        Ok(Box::new(Mlp::new(self, data, builder)?))
     }
 }

@@ -15,23 +15,29 @@ const MAX_PERIOD: f64 = 10_000.0;
 /// Standard deviation of the first weights of the perceptron, as DiT has it.
 const EMBEDDER_STD: f64 = 0.02;
 
-/// The features.
+/// Sinusoidal features of a time; the module has the formula.
 #[derive(Clone, Debug)]
-pub(crate) struct Sinusoids {
+pub struct Sinusoids {
     /// ω, `(1, h)`.
     frequencies: Tensor,
 }
 
 impl Sinusoids {
     /// `n` features, half of them cosines, of a time multiplied by `time_scale`.
-    pub(crate) fn new(n: usize, time_scale: f64, builder: &ParamBuilder) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As the device of `builder`.
+    pub fn new(n: usize, time_scale: f64, builder: &ParamBuilder) -> Result<Self> {
         let half = n / 2;
         let omega = |k: usize| time_scale * (-MAX_PERIOD.ln() * k as f64 / half as f64).exp();
         Ok(Self { frequencies: builder.constant((1, half), (0..half).map(omega).collect())? })
     }
 
     /// The features `(B, n)` of times `(B,)`.
-    pub(crate) fn of(&self, time: &Dual) -> Result<Dual> {
+    ///
+    /// # Errors
+    /// If the times have another rank.
+    pub fn forward(&self, time: &Dual) -> Result<Dual> {
         let phases = time.column(2)?.mul(&Dual::from(&self.frequencies))?;
         Ok(Dual::cat_last(&[phases.cos()?, phases.sin()?])?)
     }
@@ -39,14 +45,17 @@ impl Sinusoids {
 
 /// The features through a perceptron, `{name}.mlp.0`, SiLU, `{name}.mlp.2`, as DiT embeds a time.
 #[derive(Clone, Debug)]
-pub(super) struct TimeEmbedder {
+pub struct TimeEmbedder {
     first: Linear,
     second: Linear,
 }
 
 impl TimeEmbedder {
     /// An embedding of `n` features into `width` numbers.
-    pub(super) fn new(name: &str, n: usize, width: usize, builder: &mut ParamBuilder) -> Result<Self> {
+    ///
+    /// # Errors
+    /// What `builder` finds wrong with a checkpoint.
+    pub fn new(name: &str, n: usize, width: usize, builder: &mut ParamBuilder) -> Result<Self> {
         let init = Init::Normal(EMBEDDER_STD);
         Ok(Self {
             first: Linear::new(&format!("{name}.mlp.0"), n, width, init, builder)?,
@@ -54,13 +63,16 @@ impl TimeEmbedder {
         })
     }
 
-    /// The embedding of features `(B, n)`.
-    pub(super) fn of(&self, features: &Dual) -> Result<Dual> {
-        self.second.of(&self.first.activated(features, Activation::Silu)?)
+    /// The embedding `(B, width)` of features `(B, n)`.
+    ///
+    /// # Errors
+    /// If the number of features is another one.
+    pub fn forward(&self, features: &Dual) -> Result<Dual> {
+        self.second.forward(&self.first.activated(features, Activation::Silu)?)
     }
 
     /// Multiplications of one sample.
-    pub(super) fn products(&self) -> usize {
+    pub fn products(&self) -> usize {
         self.first.products() + self.second.products()
     }
 }

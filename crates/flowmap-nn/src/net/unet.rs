@@ -23,7 +23,7 @@ use super::conditioning::{Conditioning, check_shape, check_sides, image_sizes};
 use super::conv::Conv;
 use super::linear::Linear;
 use super::patches::Patches;
-use super::{ActivationMemory, Cost, Precision};
+use super::{ActivationMemory, Cost, DataSpec, NetConfig, Precision};
 use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 
 /// Which blocks see the length t − s of a jump.
@@ -150,15 +150,9 @@ impl UNet {
     /// # Errors
     /// [`Error::OutOfRange`] for a bad config, [`Error::NotAnImage`] or [`Error::ImageSides`] for samples that do not
     /// fit it; what `builder` finds wrong with a checkpoint.
-    pub fn new(
-        config: &UNetConfig,
-        shape: &[usize],
-        conditioning: impl Into<Conditioning>,
-        sigma_data: f64,
-        builder: &mut ParamBuilder,
-    ) -> Result<Self> {
+    pub fn new(config: &UNetConfig, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Self> {
         config.validate()?;
-        let conditioning = conditioning.into();
+        let DataSpec { shape, conditioning, sigma_data } = *data;
         let sizes = image_sizes(shape)?;
         let levels = &config.channels;
         check_sides(sizes, config.patch << (levels.len() - 1))?;
@@ -239,8 +233,77 @@ impl UNet {
         })
     }
 
-    /// What a plain forward pass of one sample costs.
-    pub fn cost(&self) -> Cost {
+    /// The embeddings that the encoder and all that follows it see, each `(B, n_emb)` and SiLU of it.
+    fn embeddings(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<(Dual, Dual)> {
+        let features = |time: &Dual| -> Result<Dual> {
+            let time = time.column(2)?;
+            let cosines = time.mul(&Dual::from(&self.frequencies))?.cos()?;
+            Ok(Dual::cat_last(&[time, cosines])?)
+        };
+        let of_s = features(s)?;
+        let mut start = self.embed_s.forward(&of_s)?;
+        if let (Some(linear), Some(g)) = (&self.embed_g, self.conditioning.guidance(condition)?) {
+            start = start.add(&linear.forward(&features(&g)?)?)?;
+        }
+        if let (Some(table), Some(labels)) = (&self.label_table, self.conditioning.labels(condition)?) {
+            start = start.add(&Dual::constant(table.index_select(labels, 0)?))?;
+        }
+        let both = start.add(&self.embed_t.forward(&features(&t.sub(s)?)?)?)?;
+        let out = |linear: &Linear, e: &Dual| linear.activated(&Activation::Silu.apply(e)?, Activation::Silu);
+        let both = out(&self.out_t, &both)?;
+        match self.config.second_time {
+            SecondTime::Everywhere => Ok((out(&self.out_s, &start)?.add(&both)?, both)),
+            SecondTime::Decoder => Ok((out(&self.out_s, &start)?, both)),
+        }
+    }
+}
+
+impl AverageVelocity for UNet {
+    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
+        check_shape(&self.shape, x)?;
+        let (e_s, e_t) = self.embeddings(s, t, condition)?;
+        let (e_s, e_t) = (self.precision.inside(&e_s)?, self.precision.inside(&e_t)?);
+        let mut h = self.precision.inside(&self.patches.folded(&x.scale(self.sigma_data.recip())?)?)?;
+        let of_block = |block: &Arc<ResBlock>, h: &Dual, e: &Dual| {
+            let block = block.clone();
+            self.activations.run([h, e], move |[h, e]| block.forward(h, e))
+        };
+        let mut skips = Vec::new();
+        for down in &self.encoder {
+            h = down.conv.forward(&h)?;
+            for block in &down.blocks {
+                h = of_block(block, &h, &e_s)?;
+                skips.push(h.clone());
+            }
+        }
+        h = of_block(&self.middle, &h, &e_t)?;
+        if let Some(attention) = self.attention.clone() {
+            h = self.activations.run([&h], move |[h]| attention.forward(h))?;
+        }
+        for (i, up) in self.decoder.iter().enumerate() {
+            if i > 0 {
+                h = h.upsample_nearest2d(2)?;
+            }
+            for (merge, block) in &up.blocks {
+                let (merge, block) = (merge.clone(), block.clone());
+                h = match &skips.pop() {
+                    None => self
+                        .activations
+                        .run([&h, &e_t], move |[h, e]| block.forward(&merge.forward(h)?, e))?,
+                    Some(skip) => self.activations.run([&h, skip, &e_t], move |[h, skip, e]| {
+                        block.forward(&merge.forward(&Dual::cat(&[h.clone(), skip.clone()], 1)?)?, e)
+                    })?,
+                };
+            }
+        }
+        let affine = Modulation::Affine { weight: &self.out_weight, bias: Some(&self.out_bias) };
+        let groups = self.out_weight.elem_count() / self.config.group;
+        let h = h.group_norm_with(groups, EPS, affine, Some(Activation::Silu))?;
+        let v = self.out_conv.forward(&h)?.to_dtype(x.dtype())?;
+        Ok(self.patches.unfolded(&v)?.scale(self.sigma_data)?)
+    }
+
+    fn cost(&self) -> Option<Cost> {
         let mut cost = Cost::default();
         for linear in [Some(&self.embed_s), Some(&self.embed_t), self.embed_g.as_ref()].into_iter().flatten()
         {
@@ -267,74 +330,20 @@ impl UNet {
         }
         cost += self.out_conv.cost(pixels);
         cost += Cost::layer(0, pixels * self.out_weight.elem_count());
-        cost
-    }
-
-    /// The embeddings that the encoder and all that follows it see, each `(B, n_emb)` and SiLU of it.
-    fn embeddings(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<(Dual, Dual)> {
-        let features = |time: &Dual| -> Result<Dual> {
-            let time = time.column(2)?;
-            let cosines = time.mul(&Dual::from(&self.frequencies))?.cos()?;
-            Ok(Dual::cat_last(&[time, cosines])?)
-        };
-        let of_s = features(s)?;
-        let mut start = self.embed_s.of(&of_s)?;
-        if let (Some(linear), Some(g)) = (&self.embed_g, self.conditioning.guidance(condition)?) {
-            start = start.add(&linear.of(&features(&g)?)?)?;
-        }
-        if let (Some(table), Some(labels)) = (&self.label_table, self.conditioning.labels(condition)?) {
-            start = start.add(&Dual::constant(table.index_select(labels, 0)?))?;
-        }
-        let both = start.add(&self.embed_t.of(&features(&t.sub(s)?)?)?)?;
-        let out = |linear: &Linear, e: &Dual| linear.activated(&Activation::Silu.apply(e)?, Activation::Silu);
-        let both = out(&self.out_t, &both)?;
-        match self.config.second_time {
-            SecondTime::Everywhere => Ok((out(&self.out_s, &start)?.add(&both)?, both)),
-            SecondTime::Decoder => Ok((out(&self.out_s, &start)?, both)),
-        }
+        Some(cost)
     }
 }
 
-impl AverageVelocity for UNet {
-    fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
-        check_shape(&self.shape, x)?;
-        let (e_s, e_t) = self.embeddings(s, t, condition)?;
-        let (e_s, e_t) = (self.precision.inside(&e_s)?, self.precision.inside(&e_t)?);
-        let mut h = self.precision.inside(&self.patches.folded(&x.scale(self.sigma_data.recip())?)?)?;
-        let of_block = |block: &Arc<ResBlock>, h: &Dual, e: &Dual| {
-            let block = block.clone();
-            self.activations.run([h, e], move |[h, e]| block.of(h, e))
-        };
-        let mut skips = Vec::new();
-        for down in &self.encoder {
-            h = down.conv.of(&h)?;
-            for block in &down.blocks {
-                h = of_block(block, &h, &e_s)?;
-                skips.push(h.clone());
-            }
-        }
-        h = of_block(&self.middle, &h, &e_t)?;
-        if let Some(attention) = self.attention.clone() {
-            h = self.activations.run([&h], move |[h]| attention.of(h))?;
-        }
-        for (i, up) in self.decoder.iter().enumerate() {
-            if i > 0 {
-                h = h.upsample_nearest2d(2)?;
-            }
-            for (merge, block) in &up.blocks {
-                let (merge, block) = (merge.clone(), block.clone());
-                h = match &skips.pop() {
-                    None => self.activations.run([&h, &e_t], move |[h, e]| block.of(&merge.of(h)?, e))?,
-                    Some(skip) => self.activations.run([&h, skip, &e_t], move |[h, skip, e]| {
-                        block.of(&merge.of(&Dual::cat(&[h.clone(), skip.clone()], 1)?)?, e)
-                    })?,
-                };
-            }
-        }
-        let affine = Modulation::Affine { weight: &self.out_weight, bias: Some(&self.out_bias) };
-        let groups = self.out_weight.elem_count() / self.config.group;
-        let h = h.group_norm_with(groups, EPS, affine, Some(Activation::Silu))?;
-        let v = self.out_conv.of(&h)?.to_dtype(x.dtype())?;
-        Ok(self.patches.unfolded(&v)?.scale(self.sigma_data)?)
+impl NetConfig for UNetConfig {
+    fn kind(&self) -> &'static str {
+        "unet"
+    }
+
+    fn validate(&self) -> Result<()> {
+        UNetConfig::validate(self)
+    }
+
+    fn build(&self, data: &DataSpec<'_>, builder: &mut ParamBuilder) -> Result<Box<dyn AverageVelocity>> {
+        Ok(Box::new(UNet::new(self, data, builder)?))
     }
 }

@@ -9,8 +9,8 @@ use flowmap_dual::Dual;
 use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
 use flowmap_nn::method::{Context, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Pass};
 use flowmap_nn::net::{
-    DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions,
-    QkNorm, TimeDirection,
+    DataSpec, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig,
+    Positions, QkNorm, TimeDirection,
 };
 use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, ParamBuilder, Params, Times};
 
@@ -47,7 +47,12 @@ fn edm2_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (Edm2UNet, Params)
     let side = fixture.number("img_resolution");
     let shape = [fixture.number("img_channels"), side, side];
     let n_classes: usize = fixture.number("label_dim");
-    let net = Edm2UNet::new(&config, &shape, n_classes, fixture.number("sigma_data"), &mut builder).unwrap();
+    let net = Edm2UNet::new(
+        &config,
+        &DataSpec::of(&shape).given(n_classes).with_sigma(fixture.number("sigma_data")),
+        &mut builder,
+    )
+    .unwrap();
     (net, builder.finish().unwrap())
 }
 
@@ -107,7 +112,7 @@ fn dit(fixture: &Fixture, mut builder: ParamBuilder) -> (Dit, Params) {
     };
     let shape = &fixture.find("input.x").unwrap().dims()[1..];
     let n_classes = dims("y_embedder.embedding_table.weight").map_or(0, |dims| dims[0] - 1);
-    let net = Dit::new(&config, shape, n_classes, 1.0, &mut builder).unwrap();
+    let net = Dit::new(&config, &DataSpec::of(shape).given(n_classes), &mut builder).unwrap();
     (net, builder.finish().unwrap())
 }
 
@@ -152,7 +157,7 @@ fn ddpmpp_unet(fixture: &Fixture, mut builder: ParamBuilder) -> (DdpmPpUNet, Par
     };
     let side = fixture.number("img_resolution");
     let shape = [fixture.number("img_channels"), side, side];
-    let net = DdpmPpUNet::new(&config, &shape, 0, 1.0, &mut builder).unwrap();
+    let net = DdpmPpUNet::new(&config, &DataSpec::of(&shape), &mut builder).unwrap();
     (net, builder.finish().unwrap())
 }
 

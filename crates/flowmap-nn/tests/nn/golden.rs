@@ -12,7 +12,7 @@ use flowmap_nn::method::{
     Context, Emd, EmdStop, Esd, EsdStop, FlowMatching, Fmm, FmmLaw, Lmd, LmdStop, Lsd, LsdStop, MeanFlow,
     MeanFlowVelocity, Method, Objective, Pass, Pfmm, Psd, PsdForm, PsdStop,
 };
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Params, Teacher, TimeColumn, Times};
 use safetensors::SafeTensors;
 
@@ -61,7 +61,7 @@ impl Golden {
             ..MlpConfig::default()
         };
         let sigma_data = self.metadata("sigma_data").parse().unwrap();
-        let mlp = Mlp::new(&config, &[dim], 0, sigma_data, &mut builder).unwrap();
+        let mlp = Mlp::new(&config, &DataSpec::of(&[dim]).with_sigma(sigma_data), &mut builder).unwrap();
         (mlp, builder.finish().unwrap())
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::Stream;
 use flowmap_dual::Dual;
 use flowmap_nn::net::{
-    AttentionScale, Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, DitConfig, Edm2Size, Edm2UNet,
+    AttentionScale, DataSpec, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, DitConfig, Edm2Size, Edm2UNet,
     Edm2UNetConfig, ReversedTime, TimeDirection, UNet, UNetConfig,
 };
 use flowmap_nn::{AverageVelocity, Condition, Error, ParamBuilder, Params};
@@ -214,16 +214,19 @@ fn projection_makes_rows_of_magnitude_one_and_keeps_the_network() {
 fn samples_that_do_not_fit_are_refused() {
     let builder = || ParamBuilder::outline(DType::F32, &Device::Cpu);
     let unet = |shape: &[usize]| {
-        UNet::new(&UNetConfig::default(), shape, Conditioning::None, SIGMA_DATA, &mut builder()).map(drop)
+        UNet::new(&UNetConfig::default(), &DataSpec::of(shape).with_sigma(SIGMA_DATA), &mut builder())
+            .map(drop)
     };
     assert!(unet(&[1, 28, 28]).is_ok());
     assert!(matches!(unet(&[784]), Err(Error::NotAnImage { .. })));
     assert!(matches!(unet(&[1, 27, 28]), Err(Error::ImageSides { factor: 4, height: 27, width: 28 })));
     let edm2 = Edm2UNetConfig::new(Edm2Size::Small);
-    let edm2 = Edm2UNet::new(&edm2, &[3, 18, 18], 0, SIGMA_DATA, &mut builder()).map(drop);
+    let edm2 =
+        Edm2UNet::new(&edm2, &DataSpec::of(&[3, 18, 18]).with_sigma(SIGMA_DATA), &mut builder()).map(drop);
     assert!(matches!(edm2, Err(Error::ImageSides { factor: 4, .. })));
     let ddpmpp = |config: &DdpmPpUNetConfig, side| {
-        DdpmPpUNet::new(config, &[3, side, side], 0, SIGMA_DATA, &mut builder()).map(drop)
+        DdpmPpUNet::new(config, &DataSpec::of(&[3, side, side]).with_sigma(SIGMA_DATA), &mut builder())
+            .map(drop)
     };
     let small = DdpmPpUNetConfig::new(DdpmPpSize::Small);
     assert!(ddpmpp(&small, 16).is_ok());

@@ -10,7 +10,7 @@ use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{InterpolantKind, MiddleTime, Noise, NoiseStream, Stream};
 use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::method::{AlphaFlow, FlowMatching, Lsd, LsdStop, Method, Objective};
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{Batch, Condition, ExactField, FlowMap, ParamBuilder, StepKey, Teacher};
 use rayon::prelude::*;
@@ -48,7 +48,7 @@ fn points(stream: NoiseStream, first: u64, n: usize, draw: fn(&mut Noise) -> [f6
 
 fn network(mut builder: ParamBuilder) -> (Mlp, ParamBuilder) {
     let config = MlpConfig { width: 32, hidden: 1, ..MlpConfig::default() };
-    (Mlp::new(&config, &[2], 0, sigma_data(), &mut builder).unwrap(), builder)
+    (Mlp::new(&config, &DataSpec::of(&[2]).with_sigma(sigma_data()), &mut builder).unwrap(), builder)
 }
 
 /// Flow matching on three quarters of each batch, LSD on the last.

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device};
 use flowmap_nn::ParamBuilder;
-use flowmap_nn::net::{ActivationMemory, Dit, DitConfig, DitSize};
+use flowmap_nn::net::{ActivationMemory, DataSpec, Dit, DitConfig, DitSize};
 
 use crate::support::image_nets::{cases, loss};
 use crate::support::image_steps::{Way, step};
@@ -50,7 +50,7 @@ fn on_tape(activations: ActivationMemory) -> usize {
     let config =
         DitConfig { depth: 8, width: 32, heads: 2, time_features: 8, ..DitConfig::new(DitSize::S, 2) };
     let mut builder = ParamBuilder::fresh(1, DType::F32, &Device::Cpu).with_activations(activations);
-    let model = Dit::new(&config, &[2, 8, 8], 0, 1.0, &mut builder).unwrap();
+    let model = Dit::new(&config, &DataSpec::of(&[2, 8, 8]), &mut builder).unwrap();
     let case = cases().into_iter().find(|case| case.conditioning.n_classes() == 0).unwrap();
     let loss = loss(&case, &model, DType::F32);
     loss.sorted_nodes().iter().filter(|node| !node.is_variable()).map(|node| node.elem_count()).sum()

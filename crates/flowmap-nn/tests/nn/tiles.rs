@@ -8,7 +8,7 @@ use flowmap_core::{Linear, NoiseStream, Stream, TimeDistribution, Widths};
 use flowmap_dual::Dual;
 use flowmap_nn::loss::{Bin, BinSums, Combination, Term};
 use flowmap_nn::method::{FlowMatching, Lsd, LsdStop, Objective, Shortcut};
-use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::net::{DataSpec, Mlp, MlpConfig};
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Result, StepKey,
     loss_and_gradient,
@@ -33,7 +33,7 @@ impl Setup {
     fn new(batch: usize, dtype: DType) -> Self {
         let config = MlpConfig { width: 16, hidden: 1, ..MlpConfig::default() };
         let build = |mut builder: ParamBuilder| {
-            let net = Mlp::new(&config, &[2], 0, 1.0, &mut builder).unwrap();
+            let net = Mlp::new(&config, &DataSpec::of(&[2]), &mut builder).unwrap();
             (net, builder.finish().unwrap())
         };
         let (model, params) = build(ParamBuilder::fresh(1, dtype, &Device::Cpu));

@@ -10,7 +10,7 @@ use candle_core::{DType, Device};
 use flowmap_core::{InterpolantKind, Stream};
 use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::method::METHODS;
-use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
+use flowmap_nn::net::{Conditioning, DataSpec, Mlp, MlpConfig};
 use flowmap_nn::{Batch, OwnedCondition, ParamBuilder, Params, StepKey, Teacher, loss_and_gradient};
 
 use crate::support::mlps::{DIM, SIGMA_DATA, normals};
@@ -36,7 +36,12 @@ const CHOICES: [&str; 9] = [
 
 fn network(sigma: f64, mut builder: ParamBuilder) -> (Mlp, ParamBuilder) {
     let config = MlpConfig { width: 8, hidden: 1, label_features: 3, x_features: 2, ..MlpConfig::default() };
-    let net = Mlp::new(&config, &[DIM], Conditioning::from(N_CLASSES), sigma, &mut builder).unwrap();
+    let net = Mlp::new(
+        &config,
+        &DataSpec::of(&[DIM]).given(Conditioning::from(N_CLASSES)).with_sigma(sigma),
+        &mut builder,
+    )
+    .unwrap();
     (net, builder)
 }
 

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_nn::loss::{Combination, LearnedWeight, LearnedWeightConfig, Norm, Term, TimeWeight, WeightNet};
 use flowmap_nn::method::*;
-use flowmap_nn::net::Mlp;
+use flowmap_nn::net::{DataSpec, Mlp};
 use flowmap_nn::{Batch, Condition, Error, FlowMap, ParamBuilder, PerSample, StepKey, Times};
 
 use crate::support::mlps;
@@ -120,7 +120,8 @@ fn case(name: &str) -> Case {
 fn combination_applies_norm_and_weight_of_each_term() {
     let case = case("x features");
     let mut builder = ParamBuilder::fresh(2, DType::F64, &Device::Cpu);
-    let net = Mlp::new(&case.config, &[mlps::DIM], 0, mlps::SIGMA_DATA, &mut builder).unwrap();
+    let net = Mlp::new(&case.config, &DataSpec::of(&[mlps::DIM]).with_sigma(mlps::SIGMA_DATA), &mut builder)
+        .unwrap();
     let huber = Norm::PseudoHuber { c: 0.1 };
     let terms = vec![
         Term { norm: huber, ..Term::new(Objective::FlowMatching(FlowMatching {}), 0.5) },

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
-use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
+use flowmap_nn::net::{Conditioning, DataSpec, Mlp, MlpConfig};
 use flowmap_nn::{AverageVelocity, Condition, FlowMap, ParamBuilder, Params};
 use flowmap_sample::{Error, FlowMapJump, Sampler, SamplerKind, Session, base_noise, sample, trajectory};
 
@@ -14,7 +14,7 @@ const N: usize = 5;
 fn network() -> (Mlp, Params) {
     let config = MlpConfig { width: 8, hidden: 1, ..MlpConfig::default() };
     let mut builder = ParamBuilder::fresh(2, DType::F64, &Device::Cpu);
-    let net = Mlp::new(&config, &[2], 0, 1.0, &mut builder).unwrap();
+    let net = Mlp::new(&config, &DataSpec::of(&[2]), &mut builder).unwrap();
     (net, builder.finish().unwrap())
 }
 
@@ -22,7 +22,7 @@ fn network() -> (Mlp, Params) {
 fn frozen(params: &Params) -> Mlp {
     let config = MlpConfig { width: 8, hidden: 1, ..MlpConfig::default() };
     let mut builder = ParamBuilder::frozen(params.tensors(), DType::F64, &Device::Cpu);
-    Mlp::new(&config, &[2], 0, 1.0, &mut builder).unwrap()
+    Mlp::new(&config, &DataSpec::of(&[2]), &mut builder).unwrap()
 }
 
 fn noise() -> Tensor {
@@ -103,7 +103,8 @@ fn labels_and_scales_stay_with_their_rows_through_the_tiles_of_a_session() {
     let n = 300;
     let config = MlpConfig { width: 8, hidden: 1, ..MlpConfig::default() };
     let mut builder = ParamBuilder::fresh(2, DType::F64, &Device::Cpu);
-    let net = Mlp::new(&config, &[2], Conditioning::GuidedLabels(3), 1.0, &mut builder).unwrap();
+    let net =
+        Mlp::new(&config, &DataSpec::of(&[2]).given(Conditioning::GuidedLabels(3)), &mut builder).unwrap();
     let x0 =
         base_noise(&NoiseStream::new(1, Stream::Base), 0, n, &[2], 1.0, DType::F64, &Device::Cpu).unwrap();
     let labels = Tensor::from_iter((0..n as u32).map(|i| i % 4), &Device::Cpu).unwrap();

@@ -92,6 +92,7 @@ impl Config {
         let Some(learner) = self.objective.iter().find(learns) else { return Ok(()) };
         let of_map = self.objective.iter().find(needs_map).map(|term| term.objective.name());
         match &self.teacher {
+            Some(TeacherConfig::Own(_)) => Ok(()),
             None => Err(Error::MissingTeacher { objective: learner.objective.name() }),
             Some(TeacherConfig::Exact {}) => {
                 if let Some(name) = of_map {

@@ -57,7 +57,7 @@ impl GroupNorm {
     }
 
     /// The normalised x, and the activation of that.
-    pub(super) fn of(&self, x: &Dual, activation: Option<Activation>) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual, activation: Option<Activation>) -> Result<Dual> {
         let affine = Modulation::Affine { weight: &self.weight, bias: Some(&self.bias) };
         Ok(x.group_norm_with(n_groups(self.weight.elem_count()), EPS, affine, activation)?)
     }
@@ -182,28 +182,28 @@ impl Block {
     }
 
     /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout where it is on.
-    pub(super) fn of(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
         let resampled = |x: &Dual| match &self.resampler {
-            Some(resampler) => resampler.of(x),
+            Some(resampler) => resampler.forward(x),
             None => Ok(x.clone()),
         };
         let silu = Some(Activation::Silu);
-        let y = self.conv0.of(&resampled(&self.norm0.of(x, silu)?)?)?;
-        let shift = self.affine.of(e)?;
+        let y = self.conv0.forward(&resampled(&self.norm0.forward(x, silu)?)?)?;
+        let shift = self.affine.forward(e)?;
         let scale = Dual::constant(shift.primal().zeros_like()?.detach());
         let y = y.modulated(Modulation::PerSample { scale: &scale, shift: &shift }, None)?;
-        let mut y = self.norm1.of(&y, silu)?;
+        let mut y = self.norm1.forward(&y, silu)?;
         if let Some(mask) = self.dropout.mask(keys, y.dims(), y.dtype(), y.device())? {
             y = y.mul(&Dual::constant(mask))?;
         }
-        let y = self.conv1.of(&y)?;
+        let y = self.conv1.forward(&y)?;
         let x = match &self.skip {
-            Some(skip) => skip.of(&resampled(x)?)?,
+            Some(skip) => skip.forward(&resampled(x)?)?,
             None => x.clone(),
         };
         let x = x.add(&y)?.scale(FRAC_1_SQRT_2)?;
         match &self.attention {
-            Some(attention) => Ok(x.add(&attention.of(&x)?)?.scale(FRAC_1_SQRT_2)?),
+            Some(attention) => Ok(x.add(&attention.forward(&x)?)?.scale(FRAC_1_SQRT_2)?),
             None => Ok(x),
         }
     }
@@ -251,13 +251,13 @@ impl Block {
 
 impl Attention {
     /// The attended values of x `(B, C, H, W)`, projected.
-    fn of(&self, x: &Dual) -> Result<Dual> {
+    fn forward(&self, x: &Dual) -> Result<Dual> {
         let dims = x.dims().to_vec();
         let (batch, channels, pixels) = (dims[0], dims[1], dims[2] * dims[3]);
         let linear = |conv: &Conv, x: &Dual| -> Result<Dual> {
             Ok(x.linear(&conv.weight.flatten_from(1)?, Some(&conv.bias))?)
         };
-        let normed = self.norm2.of(x, None)?;
+        let normed = self.norm2.forward(x, None)?;
         let tokens = normed.reshape(&[batch, channels, pixels])?.transpose(1, 2)?.contiguous()?;
         let attended = linear(&self.qkv, &tokens)?.self_attention(1)?;
         let y = linear(&self.proj, &attended)?;

@@ -64,7 +64,7 @@ impl Embedding {
     }
 
     /// e `(B, n_emb)`, after its activation.
-    pub(super) fn of(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<Dual> {
+    pub(super) fn forward(&self, s: &Dual, t: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let features = |time: &Dual| -> Result<Dual> {
             Ok(time.column(2)?.mul(&Dual::from(&self.frequencies))?.sin_cos()?)
         };

@@ -54,7 +54,7 @@ impl Resampler {
     }
 
     /// x `(B, C, H, W)` in the other resolution.
-    pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual) -> Result<Dual> {
         let x = x.linear(&self.of_width, None)?.transpose(2, 3)?.contiguous()?;
         Ok(x.linear(&self.of_height, None)?.transpose(2, 3)?.contiguous()?)
     }

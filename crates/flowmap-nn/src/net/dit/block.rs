@@ -55,7 +55,7 @@ impl HeadNorm {
         Ok(Some(Self { weight, bias }))
     }
 
-    fn of(&self, x: &Dual) -> Result<Dual> {
+    fn forward(&self, x: &Dual) -> Result<Dual> {
         let affine = Modulation::Affine { weight: &self.weight, bias: self.bias.as_ref() };
         Ok(match self.bias {
             Some(_) => x.layer_norm_with(QK_LAYER_EPS, affine, None)?,
@@ -115,8 +115,8 @@ impl Block {
     }
 
     /// x `(B, N, width)` after the block, with SiLU(c) `(B, width)`.
-    pub(super) fn of(&self, x: &Dual, c: &Dual, rotation: Option<&Rotation>) -> Result<Dual> {
-        let modulation = self.modulation.of(c)?;
+    pub(super) fn forward(&self, x: &Dual, c: &Dual, rotation: Option<&Rotation>) -> Result<Dual> {
+        let modulation = self.modulation.forward(c)?;
         let part = |i: usize| modulation.narrow(1, i * self.width, self.width);
         let modulated = |x: &Dual, shift: Dual, scale: Dual| {
             x.layer_norm_with(EPS, Modulation::PerSample { scale: &scale, shift: &shift }, None)
@@ -124,13 +124,13 @@ impl Block {
         let y = self.attention(&modulated(x, part(0)?, part(1)?)?, rotation)?;
         let x = x.add_gated(&y, &part(2)?)?;
         let y = self.fc1.activated(&modulated(&x, part(3)?, part(4)?)?, Activation::GeluTanh)?;
-        Ok(x.add_gated(&self.fc2.of(&y)?, &part(5)?)?)
+        Ok(x.add_gated(&self.fc2.forward(&y)?, &part(5)?)?)
     }
 
     fn attention(&self, x: &Dual, rotation: Option<&Rotation>) -> Result<Dual> {
-        let packed = self.qkv.of(x)?;
+        let packed = self.qkv.forward(x)?;
         let (None, None, None) = (&self.q_norm, &self.k_norm, rotation) else {
-            return self.proj.of(&self.prepared_attention(&packed, rotation)?);
+            return self.proj.forward(&self.prepared_attention(&packed, rotation)?);
         };
         let packed = match self.query_factor() {
             None => packed,
@@ -139,7 +139,7 @@ impl Block {
                 Dual::cat_last(&[queries, packed.narrow(2, self.width, 2 * self.width)?])?
             }
         };
-        self.proj.of(&packed.self_attention(self.heads)?)
+        self.proj.forward(&packed.self_attention(self.heads)?)
     }
 
     /// What queries are multiplied by before an attention that divides by the root of a head's width.
@@ -155,8 +155,8 @@ impl Block {
             Ok(parts.narrow(0, i, 1)?.contiguous()?.reshape(&[batch, self.heads, n, d])?)
         };
         let prepared = |x: Dual, norm: &Option<HeadNorm>| -> Result<Dual> {
-            let x = norm.as_ref().map_or(Ok(x.clone()), |norm| norm.of(&x))?;
-            rotation.map_or(Ok(x.clone()), |rotation| rotation.of(&x))
+            let x = norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))?;
+            rotation.map_or(Ok(x.clone()), |rotation| rotation.forward(&x))
         };
         let (q, k) = (prepared(part(0)?, &self.q_norm)?, prepared(part(1)?, &self.k_norm)?);
         let q = self.query_factor().map_or(Ok(q.clone()), |factor| q.scale(factor))?;

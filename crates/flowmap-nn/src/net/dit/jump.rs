@@ -29,7 +29,7 @@ pub enum JumpInput {
 
 impl JumpInput {
     /// The number `(B,)` for jumps of length t − s `(B,)`.
-    pub(super) fn of(self, length: &Dual) -> Result<Dual> {
+    pub(super) fn forward(self, length: &Dual) -> Result<Dual> {
         match self {
             Self::Length => Ok(length.clone()),
             Self::Halvings => {
@@ -56,7 +56,7 @@ mod tests {
             let widths = Tensor::new(&[1f64, 0.5, 0.25, 0.0078125], &Device::Cpu).unwrap();
             let widths = widths.to_dtype(dtype).unwrap();
             let length = Dual::variable(widths).unwrap();
-            let halvings = JumpInput::Halvings.of(&length).unwrap();
+            let halvings = JumpInput::Halvings.forward(&length).unwrap();
             let host = |x: &Tensor| x.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
             for (found, expected) in host(halvings.primal()).into_iter().zip([0.0, 1.0, 2.0, 7.0]) {
                 assert!((found - expected).abs() <= ROUNDING, "{found}, expected {expected}");
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn jumps_without_a_length_are_the_shortest_ones() {
         let lengths = Tensor::new(&[0f32, -0.5], &Device::Cpu).unwrap();
-        let halvings = JumpInput::Halvings.of(&Dual::variable(lengths).unwrap()).unwrap();
+        let halvings = JumpInput::Halvings.forward(&Dual::variable(lengths).unwrap()).unwrap();
         assert_eq!(halvings.primal().to_vec1::<f32>().unwrap(), [20.0, 20.0]);
         assert_eq!(halvings.tangent().unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0]);
     }

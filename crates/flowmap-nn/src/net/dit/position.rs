@@ -69,7 +69,7 @@ impl Rotation {
     }
 
     /// Rotates `(B, heads, N, d)`.
-    pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual) -> Result<Dual> {
         let half = x.dims()[3] / 2;
         let (first, second) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
         let table = |table: &Tensor| -> Result<Dual> { Ok(table.to_dtype(x.dtype())?.into()) };

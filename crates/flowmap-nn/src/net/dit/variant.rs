@@ -79,6 +79,7 @@ impl AttentionScale {
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
+    use super::super::super::DataSpec;
     use super::super::{Dit, DitConfig, DitSize};
     use super::*;
     use crate::ParamBuilder;
@@ -91,7 +92,7 @@ mod tests {
         let config = DitConfig { width: 48, heads: 4, depth: 1, ..DitConfig::new(DitSize::S, 4) };
         let config = DitConfig { init: DitInit::XavierUniform, ..config };
         let mut builder = ParamBuilder::fresh(1, DType::F64, &Device::Cpu);
-        Dit::new(&config, &[3, 8, 8], 0, 1.0, &mut builder).unwrap();
+        Dit::new(&config, &DataSpec::of(&[3, 8, 8]), &mut builder).unwrap();
         let tensors = builder.finish().unwrap().tensors();
         let largest = |x: &Tensor| x.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
         // 3 * 4 * 4 numbers of a patch; queries, keys and values of 48 from 48 each.

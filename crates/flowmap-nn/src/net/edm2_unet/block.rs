@@ -116,7 +116,7 @@ impl Block {
     }
 
     /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout where it is on.
-    pub(super) fn of(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
         let mut x = match self.resample {
             Resample::Keep => x.clone(),
             Resample::Up => x.upsample_nearest2d(2)?,
@@ -144,7 +144,7 @@ impl Block {
             _ => x.scaled_plus(of_x, &y)?,
         };
         if let Some(attention) = &self.attention {
-            x = x.scaled_plus(of_x, &attention.of(&x, of_y)?)?;
+            x = x.scaled_plus(of_x, &attention.forward(&x, of_y)?)?;
         }
         Ok(x.clamp(CLIP)?)
     }
@@ -180,7 +180,7 @@ impl Block {
 
 impl Attention {
     /// The attended values of x `(B, C, H, W)`, projected and multiplied by a factor.
-    fn of(&self, x: &Dual, factor: f64) -> Result<Dual> {
+    fn forward(&self, x: &Dual, factor: f64) -> Result<Dual> {
         let dims = x.dims().to_vec();
         let (batch, width, pixels) = (dims[0], dims[1], dims[2] * dims[3]);
         let matrix = |weight: Tensor| weight.flatten_from(1);

@@ -49,15 +49,15 @@ impl ResBlock {
     }
 
     /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)`.
-    pub(super) fn of(&self, x: &Dual, e: &Dual) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual, e: &Dual) -> Result<Dual> {
         let silu = Some(Activation::Silu);
         let affine = Modulation::Affine { weight: &self.norm_weight, bias: Some(&self.norm_bias) };
-        let y = self.conv0.of(&x.group_norm_with(self.groups, EPS, affine, silu)?)?;
-        let modulation = self.modulation.of(e)?;
+        let y = self.conv0.forward(&x.group_norm_with(self.groups, EPS, affine, silu)?)?;
+        let modulation = self.modulation.forward(e)?;
         let channels = self.norm_weight.elem_count();
         let (scale, shift) = (modulation.narrow(1, 0, channels)?, modulation.narrow(1, channels, channels)?);
         let modulation = Modulation::PerSample { scale: &scale, shift: &shift };
-        let y = self.conv1.of(&y.group_norm_with(self.groups, EPS, modulation, silu)?)?;
+        let y = self.conv1.forward(&y.group_norm_with(self.groups, EPS, modulation, silu)?)?;
         Ok(x.add(&y)?)
     }
 
@@ -104,12 +104,12 @@ impl Attention {
     }
 
     /// x `(B, C, H, W)` after the attention.
-    pub(super) fn of(&self, x: &Dual) -> Result<Dual> {
+    pub(super) fn forward(&self, x: &Dual) -> Result<Dual> {
         let dims = x.dims().to_vec();
         let affine = Modulation::Affine { weight: &self.norm_weight, bias: Some(&self.norm_bias) };
         let n = x.group_norm_with(self.groups, EPS, affine, None)?;
         let tokens = n.reshape(&[dims[0], dims[1], dims[2] * dims[3]])?.transpose(1, 2)?.contiguous()?;
-        let y = self.proj.of(&self.qkv.of(&tokens)?.self_attention(self.heads)?)?;
+        let y = self.proj.forward(&self.qkv.forward(&tokens)?.self_attention(self.heads)?)?;
         Ok(x.add(&y.transpose(1, 2)?.contiguous()?.reshape(&dims)?)?)
     }
 

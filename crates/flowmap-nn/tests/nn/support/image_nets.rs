@@ -7,8 +7,9 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_nn::method::{Context, Lsd, LsdStop, Method, Objective, Pass};
 use flowmap_nn::net::{
-    AttentionScale, Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitInit, DitSize,
-    Edm2UNet, Edm2UNetConfig, JumpInput, Positions, QkNorm, SecondTime, TimeDirection, UNet, UNetConfig,
+    AttentionScale, Conditioning, DataSpec, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig,
+    DitInit, DitSize, Edm2UNet, Edm2UNetConfig, JumpInput, Positions, QkNorm, SecondTime, TimeDirection,
+    UNet, UNetConfig,
 };
 use flowmap_nn::{AverageVelocity, Batch, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
 
@@ -107,18 +108,30 @@ impl ImageCase {
     pub fn build(&self, mut builder: ParamBuilder) -> (Box<dyn AverageVelocity>, Params) {
         let b = &mut builder;
         let net: Box<dyn AverageVelocity> = match &self.kind {
-            Kind::Dit(config) => {
-                Box::new(Dit::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
-            }
-            Kind::Edm2(config) => {
-                Box::new(Edm2UNet::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
-            }
-            Kind::DdpmPp(config) => {
-                Box::new(DdpmPpUNet::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
-            }
-            Kind::UNet(config) => {
-                Box::new(UNet::new(config, &SHAPE, self.conditioning, SIGMA_DATA, b).unwrap())
-            }
+            Kind::Dit(config) => Box::new(
+                Dit::new(config, &DataSpec::of(&SHAPE).given(self.conditioning).with_sigma(SIGMA_DATA), b)
+                    .unwrap(),
+            ),
+            Kind::Edm2(config) => Box::new(
+                Edm2UNet::new(
+                    config,
+                    &DataSpec::of(&SHAPE).given(self.conditioning).with_sigma(SIGMA_DATA),
+                    b,
+                )
+                .unwrap(),
+            ),
+            Kind::DdpmPp(config) => Box::new(
+                DdpmPpUNet::new(
+                    config,
+                    &DataSpec::of(&SHAPE).given(self.conditioning).with_sigma(SIGMA_DATA),
+                    b,
+                )
+                .unwrap(),
+            ),
+            Kind::UNet(config) => Box::new(
+                UNet::new(config, &DataSpec::of(&SHAPE).given(self.conditioning).with_sigma(SIGMA_DATA), b)
+                    .unwrap(),
+            ),
         };
         (net, builder.finish().unwrap())
     }

@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::Activation;
-use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
+use flowmap_nn::net::{Conditioning, DataSpec, Mlp, MlpConfig};
 use flowmap_nn::{OwnedCondition, ParamBuilder, Params};
 
 const SEED: u64 = 7;
@@ -54,7 +54,12 @@ impl Case {
 
     /// The network with the parameters of `builder`.
     pub fn build(&self, mut builder: ParamBuilder) -> (Mlp, Params) {
-        let mlp = Mlp::new(&self.config, &[DIM], self.conditioning, SIGMA_DATA, &mut builder).unwrap();
+        let mlp = Mlp::new(
+            &self.config,
+            &DataSpec::of(&[DIM]).given(self.conditioning).with_sigma(SIGMA_DATA),
+            &mut builder,
+        )
+        .unwrap();
         (mlp, builder.finish().unwrap())
     }
 
