@@ -4,11 +4,10 @@ use std::num::NonZeroU32;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
+use flowmap_figure::{ImageGroup, RgbImage, film_strip, images_grid};
 use flowmap_nn::FlowMap;
 use flowmap_sample::base_noise;
-use image::RgbImage;
 
-use crate::figure::{ImageGroup, film_strip, images_grid};
 use crate::generate::{Generation, generate_paths, with_net};
 use crate::run_figures::{interleaved, samples_by_steps};
 use crate::{Evaluation, Model, Reference, Result};

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use flowmap_core::TimeGrid;
-use flowmap_nn::objective::Bin;
-use image::RgbImage;
-use serde_json::Value;
-
-use crate::figure::{
-    BinPanel, Panel2d, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
+use flowmap_figure::{
+    BinPanel, Panel2d, RgbImage, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
     trajectories_2d,
 };
+use flowmap_nn::objective::Bin;
+use serde_json::Value;
+
 use crate::generate::{Generation, generate, generate_paths};
 use crate::guidance_figure::{guided_images, guided_points};
 use crate::image_figures::{grids, interpolations, strips};

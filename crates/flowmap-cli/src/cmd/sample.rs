@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use flowmap_core::TimeGrid;
-use flowmap_train::figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
+use flowmap_figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
 use flowmap_train::{
     Generation, Model, NpyArray, NpyData, Samples, generate, make_dir_with, npz_bytes, write_atomically,
 };
