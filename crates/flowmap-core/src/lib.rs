@@ -11,7 +11,7 @@ mod grid;
 mod interpolant;
 mod noise;
 pub mod normal;
-mod ode;
+pub mod ode;
 mod times;
 
 pub use coupling::Coupling;
