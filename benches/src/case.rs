@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use flowmap_nn::objective::{LsdStop, Objective, Term};
+use flowmap_nn::loss::Term;
+use flowmap_nn::method::{Lsd, LsdStop, Objective};
 use flowmap_train::bench::Benched;
 use serde::Deserialize;
 
@@ -68,7 +69,7 @@ impl CaseConfig {
             Self::UnetStep {} => {
                 let spec =
                     NETWORKS.iter().find(|spec| spec.name == "unet").context("unknown network `unet`")?;
-                let lsd = Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 1.0);
+                let lsd = Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 1.0);
                 let mut bench = NetworkBench::new(spec, spec.batch, vec![lsd])?;
                 Ok(Case { flop: 0.0, run: Box::new(move || bench.step()) })
             }

@@ -5,15 +5,16 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_core::Linear;
 use flowmap_dual::{Dual, PackedWeights};
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::{FlowMatching, Lsd, LsdStop, Objective};
 use flowmap_nn::net::{
     DdpmPpSize, DdpmPpUNetConfig, DitConfig, DitSize, Edm2Size, Edm2UNetConfig, SecondTime, UNetConfig,
 };
-use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{AdamW, Optimizer};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, ParamBuilder, Params, Position, loss_and_gradient, tile_rows,
+    AverageVelocity, Batch, Condition, ParamBuilder, Params, StepKey, loss_and_gradient, tile_rows,
 };
 use flowmap_train::NetworkConfig;
 use rayon::prelude::*;
@@ -107,15 +108,15 @@ impl Direction {
 /// The objective of the presets of images.
 pub fn default_terms() -> Vec<Term> {
     vec![
-        Term::new(Objective::FlowMatching {}, 0.75),
-        Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+        Term::new(Objective::FlowMatching(FlowMatching {}), 0.75),
+        Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.25),
     ]
 }
 
 /// A network, its optimizer and a batch.
 pub struct NetworkBench {
-    model: Box<dyn AverageVelocity + Send + Sync>,
-    teacher: Box<dyn AverageVelocity + Send + Sync>,
+    model: Box<dyn AverageVelocity>,
+    teacher: Box<dyn AverageVelocity>,
     params: Params,
     optimizer: AdamW,
     combination: Combination,
@@ -123,7 +124,6 @@ pub struct NetworkBench {
     x1: Tensor,
     labels: Tensor,
     times: [Tensor; 2],
-    noise: NoiseStream,
     n_steps: u64,
     flop: f64,
 }
@@ -160,7 +160,6 @@ impl NetworkBench {
             x1: normal(2, &dims[..], 0.5)?,
             labels: Tensor::from_vec(labels, batch, &Device::Cpu)?,
             times: [time(0.3)?, time(0.8)?],
-            noise: NoiseStream::new(1, Stream::Times),
             n_steps: 0,
             flop: config.outline(&spec.shape, N_CLASSES)?.cost.flop(),
         })
@@ -203,16 +202,9 @@ impl NetworkBench {
     pub fn step(&mut self) -> Result<()> {
         let condition = Condition::labels(&self.labels);
         let batch = Batch { x0: &self.x0, x1: &self.x1, condition, interpolant: &Linear, unit: 1.0 };
-        let position = Position::of_step(self.n_steps, self.x0.dim(0)?);
-        let result = loss_and_gradient(
-            &self.combination,
-            &*self.model,
-            &*self.teacher,
-            &self.params,
-            &batch,
-            &self.noise,
-            position,
-        )?;
+        let key = StepKey::of_step(1, self.n_steps, self.x0.dim(0)?);
+        let result =
+            loss_and_gradient(&self.combination, &*self.model, &*self.teacher, &self.params, &batch, key)?;
         self.optimizer.step(&result.gradients, LR, 1.0)?;
         self.params.project()?;
         self.n_steps += 1;

@@ -4,11 +4,11 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_core::Linear;
+use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{AdamW, Optimizer};
-use flowmap_nn::{Batch, Condition, ParamBuilder, Params, Position, loss_and_gradient};
+use flowmap_nn::{Batch, Condition, ParamBuilder, Params, StepKey, loss_and_gradient};
 use flowmap_train::bench::Benched;
 
 use crate::random::normal;
@@ -28,7 +28,6 @@ pub struct TrainingStep {
     combination: Combination,
     x0: Tensor,
     x1: Tensor,
-    times: NoiseStream,
     n_steps: u64,
     flop: f64,
 }
@@ -51,10 +50,9 @@ impl TrainingStep {
             teacher,
             optimizer: AdamW::new(&params, 0.9, 0.999, 1e-8, WEIGHT_DECAY)?,
             params,
-            combination: Combination::new(vec![Term::new(objective.objective, 1.0)])?,
+            combination: Combination::new(vec![Term::new(objective.objective.clone(), 1.0)])?,
             x0: normal(1, (batch, 2), 1.0)?.to_device(device)?,
             x1: normal(2, (batch, 2), 1.0)?.to_device(device)?,
-            times: NoiseStream::new(1, Stream::Times),
             n_steps: 0,
             flop: objective.flop_per_step(&config, 2, batch),
         })
@@ -77,16 +75,9 @@ impl TrainingStep {
             interpolant: &Linear,
             unit: 1.0,
         };
-        let position = Position::of_step(self.n_steps, self.x0.dim(0)?);
-        let result = loss_and_gradient(
-            &self.combination,
-            &self.model,
-            &self.teacher,
-            &self.params,
-            &batch,
-            &self.times,
-            position,
-        )?;
+        let key = StepKey::of_step(1, self.n_steps, self.x0.dim(0)?);
+        let result =
+            loss_and_gradient(&self.combination, &self.model, &self.teacher, &self.params, &batch, key)?;
         self.optimizer.step(&result.gradients, LR, 1.0)?;
         self.n_steps += 1;
         Ok(())

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::{Lmd, LmdStop, Objective};
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Combination, LmdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Position, Teacher, VelocityField};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, StepKey, Teacher, VelocityField};
 
 const SEED: u64 = 1;
 const N_STEPS: u64 = 1_000;
@@ -52,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Mlp::new(&config, &[2], 0, 1.0, &mut builder)?;
     let params = builder.finish()?;
 
-    let lmd = Term::new(Objective::Lmd { stop: LmdStop::None }, 1.0);
+    let lmd = Term::new(Objective::Lmd(Lmd { stop: LmdStop::None }), 1.0);
     let combination = Combination::new(vec![lmd])?.with_teacher(Teacher::Field(Arc::new(OwnField)));
     let mut optimizer = OptimizerConfig::default().build(&params)?;
     let error = || -> Result<f32, Box<dyn Error>> {
@@ -72,8 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             interpolant: &InterpolantKind::Linear,
             unit: 1.0,
         };
-        let times = NoiseStream::new(SEED, Stream::Times);
-        let loss = combination.loss(&model, &model, &batch, &times, Position::of_step(step, BATCH))?;
+        let loss = combination.loss(&model, &model, &batch, StepKey::of_step(SEED, step, BATCH))?;
         let lr = LEARNING_RATE * Schedule::Cosine { warmup: 100 }.factor(step, N_STEPS);
         optimizer.step(&loss.total.backward()?, lr, 1.0)?;
     }

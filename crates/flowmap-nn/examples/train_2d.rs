@@ -8,10 +8,11 @@ use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::{FlowMatching, Lsd, LsdStop, Objective};
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Position};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, StepKey};
 
 const SEED: u64 = 1;
 const N_STEPS: u64 = 1_000;
@@ -53,8 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let teacher = network(&mut ParamBuilder::frozen(params.tensors(), dtype, &device))?;
 
     let combination = Combination::new(vec![
-        Term::new(Objective::FlowMatching {}, 0.75),
-        Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+        Term::new(Objective::FlowMatching(FlowMatching {}), 0.75),
+        Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.25),
     ])?;
     let mut optimizer = OptimizerConfig::default().build(&params)?;
     for step in 0..N_STEPS {
@@ -67,13 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             interpolant: &InterpolantKind::Linear,
             unit: 1.0,
         };
-        let loss = combination.loss(
-            &model,
-            &teacher,
-            &batch,
-            &NoiseStream::new(SEED, Stream::Times),
-            Position::of_step(step, BATCH),
-        )?;
+        let loss = combination.loss(&model, &teacher, &batch, StepKey::of_step(SEED, step, BATCH))?;
         let lr = LEARNING_RATE * Schedule::Cosine { warmup: 100 }.factor(step, N_STEPS);
         optimizer.step(&loss.total.backward()?, lr, 1.0)?;
         if let ([Some(fm), Some(lsd)], 0) = (&loss.terms[..], (step + 1) % 100) {

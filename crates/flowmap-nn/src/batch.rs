@@ -1,10 +1,10 @@
-//! What an objective is computed on beside times: pairs of noise and data.
+//! The pairs of noise and data that a loss is computed on.
 
 use candle_core::Tensor;
 use flowmap_core::Interpolant;
 
-use crate::times::{TimeColumn, TimeFn};
-use crate::{Condition, PerSample, Result};
+use crate::times::{TimeColumn, TimeFunction};
+use crate::{Condition, OwnedCondition, PerSample, Result};
 
 /// A batch of pairs (x_0, x_1) and the interpolant between them.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ impl Batch<'_> {
     /// # Errors
     /// Where the number of times is not that of the samples.
     pub fn i(&self, t: &TimeColumn) -> Result<Tensor> {
-        self.combine(t, TimeFn::Alpha, TimeFn::Beta)
+        self.combine(t, TimeFunction::ALPHA, TimeFunction::BETA)
     }
 
     /// İ_t = α̇_t x_0 + β̇_t x_1, `(B, ...)`.
@@ -38,7 +38,7 @@ impl Batch<'_> {
     /// # Errors
     /// Where the number of times is not that of the samples.
     pub fn di(&self, t: &TimeColumn) -> Result<Tensor> {
-        self.combine(t, TimeFn::AlphaDot, TimeFn::BetaDot)
+        self.combine(t, TimeFunction::ALPHA_DOT, TimeFunction::BETA_DOT)
     }
 
     /// |r/unit|² of each sample: the loss of the residuals r, `(B, ...)`.
@@ -49,30 +49,68 @@ impl Batch<'_> {
         PerSample::squared_norm_in(residual, self.unit)
     }
 
-    fn combine(&self, t: &TimeColumn, a: TimeFn, b: TimeFn) -> Result<Tensor> {
+    /// The samples `first..first + n`.
+    ///
+    /// # Errors
+    /// If there are not that many.
+    pub fn rows(&self, first: usize, n: usize) -> Result<OwnedBatch> {
+        let rows = |x: &Tensor| x.narrow(0, first, n);
+        Ok(OwnedBatch { x0: rows(self.x0)?, x1: rows(self.x1)?, condition: self.condition.rows(first, n)? })
+    }
+
+    fn combine(&self, t: &TimeColumn, a: TimeFunction, b: TimeFunction) -> Result<Tensor> {
         let column = |f| as_column(&t.map(f, self.interpolant)?, self.x0.rank());
         Ok((self.x0.broadcast_mul(&column(a)?)? + self.x1.broadcast_mul(&column(b)?)?)?)
     }
 }
 
-/// Where a batch stands in a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// Number of the training step, for what warms up or anneals.
-    pub step: u64,
-    /// Number of the first row among the rows of all steps, which the times and the dropout of a row depend on.
-    pub first: u64,
+/// The tensors of a [`Batch`], owned.
+#[derive(Clone, Debug)]
+pub struct OwnedBatch {
+    /// Noise, `(B, ...)`.
+    pub x0: Tensor,
+    /// Data, `(B, ...)`.
+    pub x1: Tensor,
+    /// What the network is told of each pair.
+    pub condition: OwnedCondition,
 }
 
-impl Position {
-    /// The batch of `step` in a run all of whose batches have so many rows.
-    pub fn of_step(step: u64, batch: usize) -> Self {
-        Self { step, first: step.wrapping_mul(batch as u64) }
+impl OwnedBatch {
+    /// The batch, with the interpolant between its pairs and the unit of its residuals.
+    pub fn batch<'a>(&'a self, interpolant: &'a dyn Interpolant, unit: f64) -> Batch<'a> {
+        Batch { x0: &self.x0, x1: &self.x1, condition: (&self.condition).into(), interpolant, unit }
     }
 }
 
-/// `(B,)` as `(B, 1, ..., 1)` of the given rank.
-pub(crate) fn as_column(t: &Tensor, rank: usize) -> Result<Tensor> {
+/// What the random numbers of a step are drawn from, in addition to its batch.
+///
+/// ```
+/// use flowmap_nn::StepKey;
+///
+/// assert_eq!(StepKey::of_step(42, 3, 128), StepKey { seed: 42, step: 3, first_row: 384 });
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepKey {
+    /// The seed of the run.
+    pub seed: u64,
+    /// Number of the training step, for methods that warm up or anneal.
+    pub step: u64,
+    /// Number of the batch's first row among the rows of all steps: a row's number decides its times and its dropout.
+    pub first_row: u64,
+}
+
+impl StepKey {
+    /// The key of `step` in a run all of whose batches have `batch` rows.
+    pub fn of_step(seed: u64, step: u64, batch: usize) -> Self {
+        Self { seed, step, first_row: step.wrapping_mul(batch as u64) }
+    }
+}
+
+/// `(B,)` as `(B, 1, ..., 1)` of the given rank, to multiply samples `(B, ...)` by a number each.
+///
+/// # Errors
+/// As Candle.
+pub fn as_column(t: &Tensor, rank: usize) -> Result<Tensor> {
     let mut dims = vec![1; rank.max(1)];
     dims[0] = t.elem_count();
     Ok(t.reshape(dims)?)

@@ -84,7 +84,7 @@ pub enum Error {
         /// Shape of one sample that was given.
         found: Vec<usize>,
     },
-    /// A network of images was built for samples that are none.
+    /// An image network was built for samples that are not images.
     #[error("the network takes images (C, H, W), found samples of shape {found:?}")]
     NotAnImage {
         /// Shape of one sample.
@@ -135,6 +135,17 @@ pub enum Error {
     /// An operation is not there for an element type.
     #[error("optimizers work on f32 and f64, found {0:?}")]
     OptimizerDType(candle_core::DType),
+    /// A config names a method or a network of another program, which this one does not have.
+    #[error("the {what} `{name}` belongs to another program, expected a run of the program that has it")]
+    UnknownOwn {
+        /// `method` or `network`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A network, a method or a field of another crate failed.
+    #[error(transparent)]
+    External(Box<dyn std::error::Error + Send + Sync>),
     /// A pair or triple of times, or their distribution, is wrong.
     #[error(transparent)]
     Core(#[from] flowmap_core::Error),
@@ -144,4 +155,11 @@ pub enum Error {
     /// Candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// The failure of a network, a method or a field of another crate.
+    pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::External(error.into())
+    }
 }

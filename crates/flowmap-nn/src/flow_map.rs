@@ -5,8 +5,11 @@
 //! Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825.
 //! The tangent condition lim_{s→t} ∂_t X_{s,t}(x) = b_t(x) then reads v_{t,t} = b_t.
 
+use std::fmt;
+
 use candle_core::Tensor;
 use flowmap_dual::Dual;
+use serde::{Deserialize, Serialize};
 
 use crate::{Condition, Result};
 
@@ -18,11 +21,13 @@ pub trait AverageVelocity: Send + Sync {
     /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and a condition of B samples.
     ///
     /// # Errors
-    /// Where shapes do not fit, or a part of the condition is missing or unexpected.
+    /// If shapes do not fit, or if a part of the condition is missing or unexpected; [`Error::External`](crate::Error::External) for
+    /// the failures of a network of another crate.
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual>;
 
-    /// The network that computes all jumps which start at `s`, where that is another one: who knows the time on the host
-    /// spares a device from reading it. `None` where it is this one.
+    /// The network for all jumps that start at `s`, if another network computes them; `None` if this one does.
+    ///
+    /// Samplers know `s` on the host, so that a network which switches by time need not read it from the device.
     fn starting_at(&self, _s: f64) -> Option<&dyn AverageVelocity> {
         None
     }
@@ -61,33 +66,46 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
 /// The flow map of a network, its condition fixed.
 ///
 /// Times are `(B,)` tensors, samples `(B, ...)`.
-#[derive(Debug)]
-pub struct FlowMap<'a, M: ?Sized> {
-    net: &'a M,
+#[derive(Clone, Copy)]
+pub struct FlowMap<'a> {
+    net: &'a dyn AverageVelocity,
     condition: Condition<'a>,
+    derivative: Derivative,
 }
 
-impl<M: ?Sized> Clone for FlowMap<'_, M> {
-    fn clone(&self) -> Self {
-        *self
-    }
+/// How derivatives of a network along a direction are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Derivative {
+    /// Exactly, by dual numbers: one evaluation that costs two.
+    #[default]
+    Dual,
+    /// By central differences, (v(s + ε ṡ, t + ε ṫ, x + ε ẋ) − v(s − ε ṡ, t − ε ṫ, x − ε ẋ))/2ε with ε = 0.005, for a
+    /// network that has no dual form: two evaluations in addition to the value, with an error of the order of ε².
+    Central,
 }
 
-impl<M: ?Sized> Copy for FlowMap<'_, M> {}
+/// ε of [`Derivative::Central`], as small as single precision allows.
+const EPSILON: f64 = 5e-3;
 
-impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
+impl<'a> FlowMap<'a> {
     /// The flow map of an unconditional network.
-    pub fn new(net: &'a M) -> Self {
-        Self { net, condition: Condition::default() }
+    pub fn new(net: &'a dyn AverageVelocity) -> Self {
+        Self { net, condition: Condition::default(), derivative: Derivative::Dual }
     }
 
     /// The flow map of a network given a condition, or labels `(B,)` of u32 alone.
-    pub fn given(net: &'a M, condition: impl Into<Condition<'a>>) -> Self {
-        Self { net, condition: condition.into() }
+    pub fn given(net: &'a dyn AverageVelocity, condition: impl Into<Condition<'a>>) -> Self {
+        Self { net, condition: condition.into(), derivative: Derivative::Dual }
+    }
+
+    /// The same map with derivatives taken in another way.
+    pub fn with_derivative(self, derivative: Derivative) -> Self {
+        Self { derivative, ..self }
     }
 
     /// The network.
-    pub fn net(&self) -> &'a M {
+    pub fn net(&self) -> &'a dyn AverageVelocity {
         self.net
     }
 
@@ -109,7 +127,24 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// # Errors
     /// As the network.
     pub fn average_velocity_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
-        self.net.average_velocity(s, t, x, self.condition)
+        let inputs = [s, t, x];
+        match self.derivative {
+            Derivative::Central if inputs.iter().any(|input| input.tangent().is_some()) => {
+                let moved = |sign: f64| -> Result<Tensor> {
+                    let at = |input: &Dual| -> Result<Tensor> {
+                        Ok(match input.tangent() {
+                            Some(direction) => (input.primal() + (direction * (sign * EPSILON))?)?,
+                            None => input.primal().clone(),
+                        })
+                    };
+                    self.average_velocity(&at(s)?, &at(t)?, &at(x)?)
+                };
+                let value = self.average_velocity(s.primal(), t.primal(), x.primal())?;
+                let tangent = ((moved(1.0)? - moved(-1.0)?)? / (2.0 * EPSILON))?;
+                Ok(Dual::new(value, tangent)?)
+            }
+            _ => self.net.average_velocity(s, t, x, self.condition),
+        }
     }
 
     /// b_t(x) = v_{t,t}(x), the velocity field of the probability flow.
@@ -121,11 +156,11 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     }
 
     /// The same network given another condition.
-    pub fn with_condition<'b>(&self, condition: impl Into<Condition<'b>>) -> FlowMap<'b, M>
+    pub fn with_condition<'b>(&self, condition: impl Into<Condition<'b>>) -> FlowMap<'b>
     where
         'a: 'b,
     {
-        FlowMap { net: self.net, condition: condition.into() }
+        FlowMap { net: self.net, condition: condition.into(), derivative: self.derivative }
     }
 
     /// X_{s,t}(x).
@@ -165,16 +200,20 @@ impl<'a, M: AverageVelocity + ?Sized> FlowMap<'a, M> {
     /// # Errors
     /// As the network.
     pub fn jump_dual(&self, s: &Dual, t: &Dual, x: &Dual) -> Result<Dual> {
-        let v_st = self.net.average_velocity(s, t, x, self.condition)?;
+        let v_st = self.average_velocity_dual(s, t, x)?;
         let rank = x.dims().len();
         Ok(x.add(&t.sub(s)?.column(rank)?.mul(&v_st)?)?)
     }
-}
 
-impl<'a> FlowMap<'a, dyn AverageVelocity + 'a> {
     /// The same for jumps that all start at `s`, see [`AverageVelocity::starting_at`].
     pub fn starting_at(self, s: f64) -> Self {
         Self { net: self.net.starting_at(s).unwrap_or(self.net), ..self }
+    }
+}
+
+impl fmt::Debug for FlowMap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowMap").field("condition", &self.condition).finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@
 //! is a smaller or less trained network; (3) Kynkäänniemi and others 2024, arXiv:2404.07724, section 3.
 //! In all of them w = 1 is the network itself.
 //! Cost: two evaluations; outside of an interval one.
-//! A network that takes the scale as an input ([`crate::objective::guided_flow_matching`]) is evaluated at w = 1 by (1).
+//! A network that takes the scale as an input ([`crate::method::FlowMatching`]) is evaluated at w = 1 by (1).
 //! Exact for the velocity b_t; for jumps over a long interval they are the same formulas for the average velocity.
 
 use flowmap_dual::{Dual, host};

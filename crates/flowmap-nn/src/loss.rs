@@ -1,18 +1,29 @@
-//! From residuals to one loss: the squared norm per sample, its norm and weight, and the one place of the mean.
+//! From residuals to one loss and its gradient: the squared norm per sample, its norm and weight, the one place of the
+//! mean, and the tiles that are computed in parallel.
 //!
-//! Objectives return |r|² of every sample; a [`Norm`] may flatten it, a [`TimeWeight`] weigh it by (s, t).
+//! Methods return |r|² of every sample; a [`Norm`] may flatten it, a [`TimeWeight`] weigh it by (s, t).
 //! Nothing else weighs a sample.
 
+mod bins;
+mod combination;
+mod deferred;
 mod learned;
 mod norm;
 mod positional;
+mod term;
+mod tiles;
 mod weight;
 
 use candle_core::{D, Tensor};
 
+pub use bins::{Bin, BinSums, DeferredRows};
+pub use combination::{Combination, CombinationLoss, rows_of};
+pub use deferred::{DeferredLosses, Losses};
 pub use learned::{LearnedWeight, LearnedWeightConfig, WeightNet};
 pub use norm::Norm;
 pub use positional::{PositionalWeight, PositionalWeightConfig};
+pub use term::{DropoutPasses, Term};
+pub use tiles::{LossAndGradient, loss_and_gradient, tile_rows};
 pub use weight::TimeWeight;
 
 use crate::Result;

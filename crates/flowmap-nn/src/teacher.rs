@@ -39,7 +39,7 @@ pub enum Teacher {
     /// Its velocity is known, and nothing else.
     Field(Arc<dyn VelocityField + Send + Sync>),
     /// Its flow map is known, and its velocity is the diagonal v_{t,t}: a trained network, without its dropout.
-    Map(Arc<dyn AverageVelocity + Send + Sync>),
+    Map(Arc<dyn AverageVelocity>),
 }
 
 impl Teacher {
@@ -72,26 +72,5 @@ impl fmt::Debug for Teacher {
             Self::Field(_) => "Field(..)",
             Self::Map(_) => "Map(..)",
         })
-    }
-}
-
-/// What an objective may know beside the model, the batch and the times.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context<'a> {
-    /// The flow to distill from.
-    pub teacher: Option<&'a Teacher>,
-    /// Number of the training step, for what warms up or anneals.
-    pub step: u64,
-    /// The label that stands for "none", for guidance.
-    pub null_label: Option<u32>,
-}
-
-impl<'a> Context<'a> {
-    /// The teacher, where there is one.
-    ///
-    /// # Errors
-    /// [`Error::NoTeacher`].
-    pub fn known(&self) -> Result<&'a Teacher> {
-        self.teacher.ok_or(Error::NoTeacher { expected: "a teacher", found: "none" })
     }
 }

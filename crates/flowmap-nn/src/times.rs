@@ -1,8 +1,10 @@
 //! Times of the rows of a batch, and the numbers that follow from them.
 //!
 //! All are computed on the host in f64, whatever the type of the network, and go to its device in one piece: a
-//! [`TimeTable`] holds the columns of a step one after the other, and what an objective takes of it are views.
+//! [`TimeTable`] holds the columns of a step one after the other, and what a method takes of it are views.
 //! A column that was not asked for beforehand is sent when it is needed, so a table changes no number.
+
+mod function;
 
 use std::mem::take;
 use std::ops::Range;
@@ -12,103 +14,12 @@ use flowmap_core::{Interpolant, Linear};
 use flowmap_dual::host;
 use rayon::prelude::*;
 
+pub use function::{At, Column, JumpFunction, TimeFunction};
+
 use crate::Result;
-use crate::loss::TimeWeight;
-use crate::objective::{StepFn, TrigFlow};
 
-/// Numbers that a thread computes at least: who waits for a thread with fewer waits longer than it computes.
+/// Minimum numbers per task; below this, waking a thread costs more than the work.
 const NUMBERS_A_TASK: usize = 1 << 11;
-
-/// A function of one time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum TimeFn {
-    /// α_t.
-    Alpha,
-    /// β_t.
-    Beta,
-    /// α̇_t.
-    AlphaDot,
-    /// β̇_t.
-    BetaDot,
-    /// One from the first time to the last and zero elsewhere.
-    Within([f64; 2]),
-    /// A coefficient of sCM.
-    TrigFlow(TrigFlow),
-}
-
-impl TimeFn {
-    fn of(self, t: f64, interpolant: &dyn Interpolant) -> f64 {
-        match self {
-            Self::Alpha => interpolant.alpha(t),
-            Self::Beta => interpolant.beta(t),
-            Self::AlphaDot => interpolant.alpha_dot(t),
-            Self::BetaDot => interpolant.beta_dot(t),
-            Self::Within([first, last]) => f64::from((first..=last).contains(&t)),
-            Self::TrigFlow(coefficient) => coefficient.at(t),
-        }
-    }
-}
-
-/// A function of the times s, u and t of a jump.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum JumpFn {
-    /// γ = (u − s)/(t − s), zero where t = s.
-    Gamma,
-    /// The power of t − s that a loss is weighed by.
-    Width(f64),
-    /// s + part (to − s).
-    Part {
-        /// The end that it leads to.
-        to: At,
-        /// How far.
-        part: f64,
-    },
-    /// One of shortcut models.
-    Step(StepFn),
-}
-
-impl JumpFn {
-    fn of(self, jump: &[f64; 3]) -> f64 {
-        let [s, u, t] = *jump;
-        match self {
-            Self::Gamma if t > s => (u - s) / (t - s),
-            Self::Gamma => 0.0,
-            Self::Width(power) => TimeWeight::of_width(t - s, power),
-            Self::Part { to, part } => s + part * (to.of(jump) - s),
-            Self::Step(f) => f.at(s, t),
-        }
-    }
-}
-
-/// One of the three times of a jump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
-    /// The start s.
-    S,
-    /// The middle u.
-    U,
-    /// The end t.
-    T,
-}
-
-impl At {
-    fn of(self, [s, u, t]: &[f64; 3]) -> f64 {
-        match self {
-            Self::S => *s,
-            Self::U => *u,
-            Self::T => *t,
-        }
-    }
-}
-
-/// What an objective takes of its times beside themselves: one number of each sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Column {
-    /// A function of one of the times.
-    Of(At, TimeFn),
-    /// A function of all of them.
-    Jump(JumpFn),
-}
 
 /// One time per sample, on the host in f64 and on the device as a `(B,)` tensor.
 ///
@@ -118,7 +29,7 @@ pub struct TimeColumn {
     host: Vec<f64>,
     tensor: Tensor,
     /// Functions of the times that are on the device already.
-    ready: Vec<(TimeFn, Tensor)>,
+    ready: Vec<(TimeFunction, Tensor)>,
 }
 
 impl TimeColumn {
@@ -142,11 +53,16 @@ impl TimeColumn {
     }
 
     /// f(t) of every time as a tensor `(B,)`, computed in f64.
-    pub(crate) fn map(&self, f: TimeFn, interpolant: &dyn Interpolant) -> Result<Tensor> {
+    ///
+    /// A function that the method's [`Column`]s name is on the device already; any other is sent.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn map(&self, f: TimeFunction, interpolant: &dyn Interpolant) -> Result<Tensor> {
         if let Some((_, tensor)) = self.ready.iter().find(|(ready, _)| *ready == f) {
             return Ok(tensor.clone());
         }
-        let values = self.host.iter().map(|t| f.of(*t, interpolant)).collect();
+        let values = self.host.iter().map(|t| f.at(*t, interpolant)).collect();
         Ok(host::send(values, self.host.len(), self.tensor.dtype(), self.tensor.device())?)
     }
 }
@@ -161,7 +77,7 @@ pub struct Times {
     /// End times.
     pub t: TimeColumn,
     /// Functions of all three that are on the device already.
-    ready: Vec<(JumpFn, Tensor)>,
+    ready: Vec<(JumpFunction, Tensor)>,
 }
 
 impl Times {
@@ -181,12 +97,17 @@ impl Times {
     }
 
     /// f(s, u, t) of each sample as `(B,)`, computed in f64.
-    pub(crate) fn map(&self, f: JumpFn) -> Result<Tensor> {
+    ///
+    /// A function that the method's [`Column`]s name is on the device already; any other is sent.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn map(&self, f: JumpFunction) -> Result<Tensor> {
         if let Some((_, tensor)) = self.ready.iter().find(|(ready, _)| *ready == f) {
             return Ok(tensor.clone());
         }
         let jumps = self.s.host.iter().zip(&self.u.host).zip(&self.t.host);
-        let values: Vec<f64> = jumps.map(|((s, u), t)| f.of(&[*s, *u, *t])).collect();
+        let values: Vec<f64> = jumps.map(|((s, u), t)| f.at([*s, *u, *t])).collect();
         let (n, like) = (values.len(), &self.s.tensor);
         Ok(host::send(values, n, like.dtype(), like.device())?)
     }
@@ -196,7 +117,7 @@ impl Times {
     /// # Errors
     /// As Candle.
     pub fn gamma(&self) -> Result<Tensor> {
-        self.map(JumpFn::Gamma)
+        self.map(JumpFunction::GAMMA)
     }
 }
 
@@ -227,8 +148,8 @@ impl Block {
                 let jump = [times.s(), times.u(), times.t()];
                 *number = match column {
                     Err(at) => at.of(&jump),
-                    Ok(Column::Of(at, f)) => f.of(at.of(&jump), interpolant),
-                    Ok(Column::Jump(f)) => f.of(&jump),
+                    Ok(Column::Of(at, f)) => f.at(at.of(&jump), interpolant),
+                    Ok(Column::Jump(f)) => f.at(jump),
                 };
             }
         });

@@ -11,11 +11,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_core::{InterpolantKind, Stream};
 use flowmap_dual::host;
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::METHODS;
 use flowmap_nn::net::{Conditioning, MlpConfig};
-use flowmap_nn::objective::{Combination, METHODS, Term};
-use flowmap_nn::{Batch, ParamBuilder, Position, Teacher, loss_and_gradient};
+use flowmap_nn::{Batch, ParamBuilder, StepKey, Teacher, loss_and_gradient};
 
 use mlps::{Case, normals};
 
@@ -46,9 +47,8 @@ fn a_step_sends_one_table_and_reads_nothing() {
     let interpolant = InterpolantKind::Trigonometric;
     let batch =
         Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &interpolant, unit: 1.0 };
-    let times = NoiseStream::new(4, Stream::Times);
 
-    let by_default = METHODS.iter().map(|method| format!("kind = \"{}\"", method.kind));
+    let by_default = METHODS.iter().map(|method| format!("kind = \"{}\"", method.name));
     for text in by_default.chain(CHOICES.map(str::to_owned)) {
         // Beside flow matching, as in a recipe: two terms with times of their own.
         let half = |text: &str| toml::from_str::<Term>(&format!("share = 0.5\n{text}")).unwrap();
@@ -59,16 +59,8 @@ fn a_step_sends_one_table_and_reads_nothing() {
                 combination.with_teacher(Teacher::Map(Arc::new(frozen()))).with_micro_batch(rows);
             let (reads, sends) = (host::n_reads(), host::n_sends());
             // Step 1: α-Flow is between its ends.
-            loss_and_gradient(
-                &combination,
-                &model,
-                &teacher,
-                &params,
-                &batch,
-                &times,
-                Position::of_step(1, N),
-            )
-            .unwrap();
+            loss_and_gradient(&combination, &model, &teacher, &params, &batch, StepKey::of_step(4, 1, N))
+                .unwrap();
             assert_eq!(host::n_sends() - sends, 1, "sends of {text}, at most {rows:?} rows at once");
             assert_eq!(host::n_reads(), reads, "reads of {text}");
         }

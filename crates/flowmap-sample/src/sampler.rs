@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use candle_core::Tensor;
 use flowmap_core::ode::{EULER, HEUN, MIDPOINT, RK4};
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::FlowMap;
 
 pub use flow_map_jump::FlowMapJump;
 pub use runge_kutta::RungeKutta;
@@ -21,13 +21,7 @@ pub trait Sampler: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As the network.
-    fn step(
-        &self,
-        model: FlowMap<'_, dyn AverageVelocity + '_>,
-        s: f64,
-        t: f64,
-        x: &Tensor,
-    ) -> Result<Tensor>;
+    fn step(&self, model: FlowMap<'_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor>;
 
     /// Evaluations of the network that a step costs.
     fn evaluations_per_step(&self) -> usize;

@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
         &self,
         x0: &Tensor,
         condition: Condition<'_>,
-        run: impl Fn(FlowMap<'_, dyn AverageVelocity + '_>, &Tensor) -> Result<R> + Sync,
+        run: impl Fn(FlowMap<'_>, &Tensor) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
         let batch = x0.dim(0)?;
         // A row's numbers do not depend on its tile, so this may follow the number of threads.
@@ -133,12 +133,7 @@ impl<'a> Session<'a> {
 ///
 /// # Errors
 /// As the network.
-pub fn sample(
-    sampler: &dyn Sampler,
-    model: FlowMap<'_, dyn AverageVelocity + '_>,
-    x0: &Tensor,
-    grid: &TimeGrid,
-) -> Result<Tensor> {
+pub fn sample(sampler: &dyn Sampler, model: FlowMap<'_>, x0: &Tensor, grid: &TimeGrid) -> Result<Tensor> {
     Session::new(sampler, model.net()).sample(x0, model.condition(), grid)
 }
 
@@ -148,7 +143,7 @@ pub fn sample(
 /// As the network.
 pub fn trajectory(
     sampler: &dyn Sampler,
-    model: FlowMap<'_, dyn AverageVelocity + '_>,
+    model: FlowMap<'_>,
     x0: &Tensor,
     grid: &TimeGrid,
 ) -> Result<Vec<Tensor>> {

@@ -7,33 +7,11 @@ use candle_core::{DType, Device, Shape, Tensor, WithDType};
 use flowmap_core::{Coupling, NoiseStream, Stream};
 use flowmap_data::DataSet;
 use flowmap_dual::host;
-use flowmap_nn::objective::rows_of;
-use flowmap_nn::{Batch, OwnedCondition, Position};
+use flowmap_nn::loss::rows_of;
+use flowmap_nn::{Batch, OwnedBatch, OwnedCondition, StepKey};
 use flowmap_sample::base_noise;
 
 use crate::{Config, Error, ModelConfig, Result};
-
-/// Noise, data and condition of a step.
-pub struct TrainingBatch {
-    x0: Tensor,
-    x1: Tensor,
-    condition: OwnedCondition,
-    /// Standard deviation of the base, in which losses are measured.
-    sigma: f64,
-}
-
-impl TrainingBatch {
-    /// The batch as a loss takes it.
-    pub fn on<'a>(&'a self, config: &'a Config) -> Batch<'a> {
-        Batch {
-            x0: &self.x0,
-            x1: &self.x1,
-            condition: (&self.condition).into(),
-            interpolant: &config.interpolant,
-            unit: self.sigma,
-        }
-    }
-}
 
 /// What batches are made of.
 pub struct Batches<'a> {
@@ -44,13 +22,18 @@ pub struct Batches<'a> {
 }
 
 impl Batches<'_> {
+    /// A batch as a loss takes it: in units of the standard deviation of the base.
+    pub fn on<'a>(&'a self, batch: &'a OwnedBatch) -> Batch<'a> {
+        batch.batch(&self.config.interpolant, self.model.sigma_data)
+    }
+
     /// The batch of a step.
     ///
     /// # Errors
     /// [`Error::NoNoise`] where paired data have none; as Candle.
-    pub fn at(&self, position: Position) -> Result<TrainingBatch> {
-        let (seed, n) = (self.config.seed, self.config.train.batch);
-        let first = position.first;
+    pub fn at(&self, key: StepKey) -> Result<OwnedBatch> {
+        let (seed, n) = (key.seed, self.config.train.batch);
+        let first = key.first_row;
         let (base, shape) = (NoiseStream::new(seed, Stream::Base), self.data.shape());
         // Noise that is put in order is drawn where that is done: its bits are the same everywhere.
         let place = match self.config.coupling {
@@ -61,7 +44,7 @@ impl Batches<'_> {
         let mut data = flowmap_data::batch(self.data, &NoiseStream::new(seed, Stream::Data), first, n);
         let augmenter = self.config.augmentation.checked(shape)?;
         let told = augmenter.apply(&NoiseStream::new(seed, Stream::Augmentation), first, &mut data.x);
-        let x0 = self.couple(x0, &data, position)?;
+        let x0 = self.couple(x0, &data, key)?;
         let x1 = self.send(data.x, data.shape)?;
         let mut condition = match data.labels.filter(|_| self.config.conditional) {
             Some(labels) => self.condition(self.hide_labels(labels, first), first)?,
@@ -70,16 +53,16 @@ impl Batches<'_> {
         if self.config.network.augment_dim() > 0 {
             condition.augment = Some(self.send(told, (n, augmenter.n_labels()))?);
         }
-        Ok(TrainingBatch { x0, x1, condition, sigma: self.model.sigma_data })
+        Ok(OwnedBatch { x0, x1, condition })
     }
 
     /// The noise in the order of the data that it is coupled with.
-    fn couple(&self, x0: Tensor, data: &flowmap_data::Batch, position: Position) -> Result<Tensor> {
+    fn couple(&self, x0: Tensor, data: &flowmap_data::Batch, key: StepKey) -> Result<Tensor> {
         match self.config.coupling {
             Coupling::Independent {} => return Ok(x0),
             Coupling::Paired {} => {
                 let (stream, n) = (NoiseStream::new(self.config.seed, Stream::Data), data.shape[0]);
-                let stored = flowmap_data::batch_noise(self.data, &stream, position.first, n);
+                let stored = flowmap_data::batch_noise(self.data, &stream, key.first_row, n);
                 let stored = stored.ok_or(Error::NoNoise { kind: self.config.data.kind() })?;
                 return self.send(stored, x0.shape());
             }
@@ -88,7 +71,7 @@ impl Batches<'_> {
         let dim = self.data.shape().iter().product();
         let host = x0.flatten_all()?.to_vec1::<f32>()?;
         let labels = data.labels.as_deref().filter(|_| self.config.conditional);
-        let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(position.step);
+        let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(key.step);
         let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
         let rows = rows.map_err(flowmap_nn::Error::from)?;
         let rows: Vec<u32> = rows.into_iter().map(|row| row as u32).collect();
@@ -149,7 +132,7 @@ mod tests {
         let data = config.data.build(None).unwrap();
         let model = ModelConfig::new(&config, data.as_ref(), data.n_classes());
         let batches = Batches { config: &config, model: &model, data: data.as_ref(), device: &Device::Cpu };
-        let labels = batches.at(Position::of_step(3, 60)).unwrap().condition.labels.unwrap();
+        let labels = batches.at(StepKey::of_step(config.seed, 3, 60)).unwrap().condition.labels.unwrap();
         (labels.to_vec1().unwrap(), rows_of(&config.objective, 60)[0])
     }
 

@@ -17,10 +17,15 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::TimeGrid;
 use flowmap_dual::{Dual, PackedWeights};
 use flowmap_nn::ParamBuilder;
+use flowmap_nn::loss::Term;
+use flowmap_nn::method::{
+    Esd, EsdStop, FlowMatching, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Psd, PsdForm,
+    PsdStop,
+};
 use flowmap_nn::net::MlpConfig;
-use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Term};
 use serde::Serialize;
 
+use crate::error::range;
 use crate::presets::nearest;
 use crate::{
     Config, ConfigSource, Error, Generation, Model, ModelConfig, NetworkConfig, Result, Trainer, generate,
@@ -39,41 +44,31 @@ const SAMPLING_STEPS: [NonZeroU32; 2] = [NonZeroU32::MIN, NonZeroU32::new(4).exp
 /// Most rows of the measured matrix product; the rate of larger ones is the same, and they would need memory.
 const MAX_ROWS: usize = 8192;
 
-/// A plain forward pass, the unit of cost.
-const PLAIN: usize = 1;
-/// A dual forward pass.
-const DUAL: usize = 2;
-/// A pass on the tape, with its backward pass.
-const TAPED: usize = 3;
+/// Passes that a pass on the tape costs, with its backward pass.
+const TAPED: f64 = 3.0;
 
-/// An objective by its name with its choice of stop, and what a sample of it costs.
-#[derive(Clone, Copy, Debug)]
+/// A method by its name with its choice of stop.
+#[derive(Clone, Debug)]
 pub struct Benched {
     /// The name, such as `lsd` for the default choice and `lsd.stop_none` for another.
     pub name: &'static str,
-    /// The objective.
+    /// The method.
     pub objective: Objective,
-    /// Cost of a sample in plain forward passes, the backward pass included.
-    pub passes: usize,
 }
 
-/// The objectives that can be timed.
+/// The methods that can be timed.
 pub const BENCHED: &[Benched] = &[
-    benched("flow_matching", Objective::FlowMatching {}, PLAIN * TAPED),
-    benched("lsd", Objective::Lsd { stop: LsdStop::Teacher }, DUAL * TAPED + PLAIN),
-    benched("lsd.stop_none", Objective::Lsd { stop: LsdStop::None }, (DUAL + PLAIN) * TAPED),
-    benched("esd", Objective::Esd { stop: EsdStop::Advection }, PLAIN + DUAL * TAPED + DUAL),
-    benched("esd.stop_none", Objective::Esd { stop: EsdStop::None }, (PLAIN + DUAL) * TAPED),
-    benched(
-        "psd",
-        Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
-        PLAIN * TAPED + 2 * PLAIN,
-    ),
-    benched("mean_flow", Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, PLAIN * TAPED + DUAL),
+    benched("flow_matching", Objective::FlowMatching(FlowMatching {})),
+    benched("lsd", Objective::Lsd(Lsd { stop: LsdStop::Target })),
+    benched("lsd.stop_none", Objective::Lsd(Lsd { stop: LsdStop::None })),
+    benched("esd", Objective::Esd(Esd { stop: EsdStop::Advection })),
+    benched("esd.stop_none", Objective::Esd(Esd { stop: EsdStop::None })),
+    benched("psd", Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target })),
+    benched("mean_flow", Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 })),
 ];
 
-const fn benched(name: &'static str, objective: Objective, passes: usize) -> Benched {
-    Benched { name, objective, passes }
+const fn benched(name: &'static str, objective: Objective) -> Benched {
+    Benched { name, objective }
 }
 
 impl Benched {
@@ -90,9 +85,15 @@ impl Benched {
         })
     }
 
+    /// Cost of a sample in plain forward passes, the backward pass included.
+    pub fn passes(&self) -> f64 {
+        let passes = self.objective.passes(&self.objective.times());
+        passes.on_tape * TAPED + passes.off_tape
+    }
+
     /// Floating-point operations of a training step, eq. (1).
     pub fn flop_per_step(&self, network: &MlpConfig, dim: usize, batch: usize) -> f64 {
-        self.passes as f64 * flop_per_pass(network, dim) * batch as f64
+        self.passes() * flop_per_pass(network, dim) * batch as f64
     }
 }
 
@@ -182,13 +183,10 @@ impl BenchConfig {
     /// # Errors
     /// [`Error::OutOfRange`] with the key at fault.
     pub fn validate(&self) -> Result<()> {
-        let range = |key, good, expected, found: String| {
-            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
-        };
-        range("batch", self.batch > 0, "at least 1", self.batch.to_string())?;
-        range("width", self.width > 0, "at least 1", self.width.to_string())?;
+        range("batch", self.batch > 0, "at least 1", self.batch)?;
+        range("width", self.width > 0, "at least 1", self.width)?;
         let a_time = self.seconds > 0.0 && self.seconds.is_finite();
-        range("seconds", a_time, "a positive number", self.seconds.to_string())
+        range("seconds", a_time, "a positive number", self.seconds)
     }
 
     fn network(&self) -> MlpConfig {
@@ -199,7 +197,7 @@ impl BenchConfig {
     fn run(&self) -> Result<Config> {
         let mut config = resolve(&[ConfigSource::preset("checkerboard")?])?;
         config.network = NetworkConfig::Mlp(self.network());
-        config.objective = vec![Term::new(self.objective.objective, 1.0)];
+        config.objective = vec![Term::new(self.objective.objective.clone(), 1.0)];
         config.train.batch = self.batch;
         // Small enough that no step diverges: a step that does is skipped, and would look fast.
         config.train.lr = 1e-4;

@@ -88,7 +88,7 @@ pub struct Row {
     /// Its paper on arXiv.
     pub arxiv: &'static str,
     /// Where its terms come from.
-    pub recipe: &'static str,
+    pub recipe: String,
     /// Where it departs from what all share.
     pub notes: Vec<String>,
     /// How it was trained and judged, or why it was not.
@@ -191,7 +191,7 @@ pub fn compare(
     make_dir_with(dir.0, || comparison.write(dir))?;
     let judge = Judge { base, reference, metrics };
     for (turn, planned) in plan.planned.iter().enumerate() {
-        observer.begin(planned.method.kind, turn, plan.planned.len());
+        observer.begin(planned.method.name, turn, plan.planned.len());
         let outcome = match of_method(planned, budget, dir, &judge, device, observer) {
             Ok(trained) => Outcome::Trained(Box::new(trained)),
             // Without a disk there is nothing to go on for.
@@ -199,10 +199,10 @@ pub fn compare(
             Err(error) => Outcome::Failed(error.to_string()),
         };
         let row = Row {
-            method: planned.method.kind,
+            method: planned.method.name,
             title: planned.method.title,
             arxiv: planned.method.arxiv,
-            recipe: planned.recipe.source,
+            recipe: planned.recipe.source(),
             notes: planned.notes.clone(),
             outcome,
         };
@@ -232,7 +232,7 @@ fn of_method(
     };
     let config = planned.config(n_steps.max(1))?;
     let mut trainer = Trainer::new(config.clone(), device)?;
-    let run = dir.run(planned.method.kind);
+    let run = dir.run(planned.method.name);
     run.create(&config)?;
     observer.training(&config);
     let model = train(&run, &mut trainer, observer)?;

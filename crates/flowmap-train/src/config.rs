@@ -10,8 +10,8 @@ use std::path::Path;
 
 use flowmap_core::{Coupling, InterpolantKind};
 use flowmap_data::{Augmentation, DataConfig, DataSet};
+use flowmap_nn::loss::{Combination, Term};
 use flowmap_nn::net::{ActivationMemory, Precision};
-use flowmap_nn::objective::{Combination, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
 use flowmap_nn::{EmaRule, EmaStart, ParamBuilder};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use layers::{ConfigSource, resolve};
 pub use network::{NetworkConfig, Outline};
 
+use crate::error::range;
 use crate::{Error, GuidanceConfig, Result, TeacherConfig, Weights};
 
 /// The config of a run, every default filled in.
@@ -215,36 +216,33 @@ impl Config {
     /// # Errors
     /// The first key whose value is out of its range.
     pub fn validate(&self) -> Result<()> {
-        let range = |key, good, expected, found: String| {
-            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
-        };
         let train = &self.train;
         let a_name = !self.name.is_empty() && !self.name.contains(['/', '\\']) && !self.name.starts_with('.');
         range("name", a_name, "a name for a directory", format!("{:?}", self.name))?;
-        range("train.steps", train.steps > 0, "at least 1", train.steps.to_string())?;
-        range("train.batch", train.batch > 0, "at least 1", train.batch.to_string())?;
+        range("train.steps", train.steps > 0, "at least 1", train.steps)?;
+        range("train.batch", train.batch > 0, "at least 1", train.batch)?;
         let has_blocks = !matches!(self.network, NetworkConfig::Mlp(_));
         let activations_fit = has_blocks || train.activations == ActivationMemory::Keep;
         let expected = "\"keep\" for a network without blocks";
-        range("train.activations", activations_fit, expected, "\"recompute\"".into())?;
+        range("train.activations", activations_fit, expected, "\"recompute\"")?;
         let lr_fits = train.lr > 0.0 && train.lr.is_finite();
-        range("train.lr", lr_fits, "a positive number", train.lr.to_string())?;
+        range("train.lr", lr_fits, "a positive number", train.lr)?;
         let clip_fits = train.clip_norm >= 0.0 && train.clip_norm.is_finite();
-        range("train.clip_norm", clip_fits, "a number of at least 0", train.clip_norm.to_string())?;
+        range("train.clip_norm", clip_fits, "a number of at least 0", train.clip_norm)?;
         let decays_fit = train.ema.iter().all(|d| (0.0..1.0).contains(d));
         range("train.ema", decays_fit, "numbers from 0 to 1, 1 excluded", format!("{:?}", train.ema))?;
         range("train.ema", all_differ(&train.ema), "numbers that differ", format!("{:?}", train.ema))?;
-        range("train.ema_every", train.ema_every > 0, "at least 1", train.ema_every.to_string())?;
+        range("train.ema_every", train.ema_every > 0, "at least 1", train.ema_every)?;
         let target = train.target_ema;
         let target_fits = target == 0.0 || train.ema.contains(&target);
-        range("train.target_ema", target_fits, "0 or one of `train.ema`", target.to_string())?;
+        range("train.target_ema", target_fits, "0 or one of `train.ema`", target)?;
         let dropout_fits = (0.0..=1.0).contains(&train.label_dropout);
-        range("train.label_dropout", dropout_fits, "a number from 0 to 1", train.label_dropout.to_string())?;
-        range("train.log_every", train.log_every > 0, "at least 1", train.log_every.to_string())?;
+        range("train.label_dropout", dropout_fits, "a number from 0 to 1", train.label_dropout)?;
+        range("train.log_every", train.log_every > 0, "at least 1", train.log_every)?;
         let every = train.checkpoint_every;
-        range("train.checkpoint_every", every > 0, "at least 1", every.to_string())?;
-        range("train.keep_checkpoints", train.keep_checkpoints > 0, "at least 1", "0".into())?;
-        range("train.max_bad_steps", train.max_bad_steps > 0, "at least 1", "0".into())?;
+        range("train.checkpoint_every", every > 0, "at least 1", every)?;
+        range("train.keep_checkpoints", train.keep_checkpoints > 0, "at least 1", "0")?;
+        range("train.max_bad_steps", train.max_bad_steps > 0, "at least 1", "0")?;
         let steps_fit = !self.eval.steps.is_empty() && self.eval.steps.iter().all(|n| *n > 0);
         range("eval.steps", steps_fit, "one number of at least 1 or more", format!("{:?}", self.eval.steps))?;
         range(
@@ -253,10 +251,10 @@ impl Config {
             "numbers that differ",
             format!("{:?}", self.eval.steps),
         )?;
-        range("eval.num", self.eval.num > 1, "at least 2", self.eval.num.to_string())?;
+        range("eval.num", self.eval.num > 1, "at least 2", self.eval.num)?;
         if let Some(scale) = self.eval.guidance {
-            range("eval.guidance", scale.is_finite(), "a finite number", scale.to_string())?;
-            range("conditional", self.conditional, "true, which `eval.guidance` needs", "false".into())?;
+            range("eval.guidance", scale.is_finite(), "a finite number", scale)?;
+            range("conditional", self.conditional, "true, which `eval.guidance` needs", "false")?;
             // At scale 1 it is the model of the class itself.
             if scale != 1.0 {
                 let expected = "a number above 0, since `eval.guidance` needs the model without a label";
@@ -284,7 +282,7 @@ impl Config {
         Combination::new(self.objective.clone())?;
         if let Some(guidance) = &self.guidance {
             guidance.validate()?;
-            range("conditional", self.conditional, "true, which [guidance] needs", "false".into())?;
+            range("conditional", self.conditional, "true, which [guidance] needs", "false")?;
             let expected = "a number above 0, since [guidance] learns from samples without a label";
             self.needs_hidden_labels(expected)?;
             self.objective.iter().try_for_each(|term| term.objective.check_guidance())?;

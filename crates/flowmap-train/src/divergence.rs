@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use candle_core::backprop::GradStore;
-use flowmap_nn::objective::Bin;
+use flowmap_nn::loss::Bin;
 use flowmap_nn::optim::first_not_finite;
 use flowmap_nn::{Losses, Params};
 

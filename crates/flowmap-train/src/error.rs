@@ -1,5 +1,6 @@
 //! What can go wrong in a run.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,20 @@ use crate::Fault;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// [`Error::OutOfRange`] for the value `found` of a key, unless it is good.
+pub(crate) fn range(
+    key: &'static str,
+    good: bool,
+    expected: impl Into<Cow<'static, str>>,
+    found: impl ToString,
+) -> Result<()> {
+    if good {
+        Ok(())
+    } else {
+        Err(Error::OutOfRange { key, expected: expected.into(), found: found.to_string() })
+    }
+}
 
 /// An error of this crate; every one names the file or the key at fault.
 #[derive(Debug, thiserror::Error)]
@@ -410,7 +425,7 @@ pub enum Error {
         /// The key.
         key: &'static str,
         /// What was expected.
-        expected: &'static str,
+        expected: Cow<'static, str>,
         /// What was found.
         found: String,
     },

@@ -5,6 +5,7 @@ use std::fmt;
 use flowmap_core::{Noise, NoiseStream, Stream};
 use serde::{Deserialize, Serialize};
 
+use crate::error::range;
 use crate::{Error, Result};
 
 /// The scales w that a network is trained for, `min` to `max`; 1 is the conditional flow itself.
@@ -43,9 +44,6 @@ impl GuidanceConfig {
     /// # Errors
     /// [`Error::OutOfRange`] with the key at fault.
     pub fn validate(&self) -> Result<()> {
-        let range = |key, good, expected, found: f64| {
-            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found: found.to_string() }) }
-        };
         range("guidance.min", self.min >= 1.0 && self.min.is_finite(), "a number of at least 1", self.min)?;
         let fits = self.max > self.min && self.max.is_finite();
         range("guidance.max", fits, "a number above `guidance.min`", self.max)

@@ -54,7 +54,7 @@ pub use guidance::{GuidanceConfig, ScaleDistribution};
 pub use metrics_log::{Record, RunTime, read_log, term_names};
 pub use model::{Model, ModelConfig, Weights};
 pub use presets::{Listed, PRESETS, Preset, listed, parse_data_kind, preset};
-pub use recipe::{RECIPES, Recipe};
+pub use recipe::Recipe;
 pub use run_dir::RunDir;
 pub use run_figures::{DrawnFigure, draw_figures};
 pub use run_report::{law_table, quality_table, write_report};

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flowmap_nn::objective::{Bin, BinSums, Term};
+use flowmap_nn::loss::{Bin, BinSums, Term};
 use serde_json::{Map, Value, json};
 
 use crate::{Config, Error, Result, StepReport, write_atomically};

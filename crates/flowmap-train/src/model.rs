@@ -162,7 +162,7 @@ impl ModelConfig {
     pub fn build(
         &self,
         mut builder: ParamBuilder,
-    ) -> Result<(Box<dyn AverageVelocity + Send + Sync>, Params), flowmap_nn::Error> {
+    ) -> Result<(Box<dyn AverageVelocity>, Params), flowmap_nn::Error> {
         let net = self.build_network(&mut builder)?;
         Ok((net, builder.finish()?))
     }
@@ -174,7 +174,7 @@ impl ModelConfig {
     pub(crate) fn build_network(
         &self,
         builder: &mut ParamBuilder,
-    ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
+    ) -> Result<Box<dyn AverageVelocity>, flowmap_nn::Error> {
         self.network.build(&self.shape, self.conditioning(), self.sigma_data, builder)
     }
 }
@@ -196,7 +196,7 @@ pub struct Model {
     /// Its conventions and sizes.
     pub config: ModelConfig,
     /// Its network.
-    pub net: Box<dyn AverageVelocity + Send + Sync>,
+    pub net: Box<dyn AverageVelocity>,
     /// Its tensors, buffers included.
     pub params: Params,
     /// The file that the tensors came from.

@@ -1,7 +1,7 @@
 //! Configs that are known to work, by name.
 
 use flowmap_data::DataConfig;
-use flowmap_nn::objective::{METHODS, Method};
+use flowmap_nn::method::{Card, METHODS, card_of};
 
 use crate::{Error, Result};
 
@@ -118,7 +118,7 @@ pub enum Listed {
     /// A preset.
     Preset(&'static Preset),
     /// A method.
-    Method(&'static Method),
+    Method(&'static Card),
 }
 
 /// The preset or the method of this name.
@@ -129,8 +129,8 @@ pub fn listed(name: &str) -> Result<Listed> {
     if let Some(preset) = PRESETS.iter().find(|p| p.name == name) {
         return Ok(Listed::Preset(preset));
     }
-    let known = PRESETS.iter().map(|p| p.name).chain(METHODS.iter().map(|m| m.kind));
-    Method::named(name).map(Listed::Method).ok_or_else(|| Error::UnknownName {
+    let known = PRESETS.iter().map(|p| p.name).chain(METHODS.iter().map(|card| card.name));
+    card_of(name).map(Listed::Method).ok_or_else(|| Error::UnknownName {
         name: name.to_owned(),
         hint: question(nearest(name, known.clone())),
         known: list(known),

@@ -10,7 +10,7 @@ use flowmap_figure::{
     BinPanel, Panel2d, RgbImage, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
     trajectories_2d,
 };
-use flowmap_nn::objective::Bin;
+use flowmap_nn::loss::Bin;
 use serde_json::Value;
 
 use crate::generate::{Generation, generate_by_steps, generate_paths, interleaved};

@@ -11,7 +11,8 @@ use std::str::FromStr;
 
 use flowmap_core::{Coupling, TimeDistribution};
 use flowmap_data::Warning;
-use flowmap_nn::objective::{Objective, Term};
+use flowmap_nn::loss::Term;
+use flowmap_nn::method::{Method, Trains, card_of};
 use flowmap_sample::{FlowMapJump, Sampler, SamplerKind};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -38,7 +39,7 @@ impl Default for Sampling {
 impl Sampling {
     /// The sampler for what these terms train; see the module.
     pub fn suited_to(terms: &[Term]) -> Self {
-        let jumps = |term: &&Term| term.share > 0.0 && !is_flow_matching(&term.objective);
+        let jumps = |term: &&Term| term.share > 0.0 && term.objective.card().trains != Trains::Velocity;
         match terms.iter().filter(jumps).map(ends_at_the_data).reduce(|all, one| all && one) {
             None => Self::Steps(SamplerKind::Euler),
             Some(true) => Self::Consistency,
@@ -121,7 +122,7 @@ impl Config {
 impl Trained {
     /// Whether the velocity has an objective of its own.
     fn learned_velocity(&self) -> bool {
-        self.objectives.iter().any(|name| name == (Objective::FlowMatching {}).name())
+        self.objectives.iter().filter_map(|name| card_of(name)).any(|card| card.trains == Trains::Velocity)
     }
 }
 
@@ -136,14 +137,10 @@ fn name_of(coupling: Coupling) -> &'static str {
     }
 }
 
-fn is_flow_matching(objective: &Objective) -> bool {
-    matches!(objective, Objective::FlowMatching {})
-}
-
 /// Whether every jump that the term trains ends at the data.
 fn ends_at_the_data(term: &Term) -> bool {
     let fixed_end = matches!(term.times, TimeDistribution::FixedEnd {} | TimeDistribution::LogTangent { .. });
-    fixed_end || matches!(term.objective, Objective::Scm(_))
+    fixed_end || term.objective.card().trains == Trains::JumpsToData
 }
 
 impl fmt::Display for Sampling {

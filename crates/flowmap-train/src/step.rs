@@ -2,8 +2,8 @@
 
 use candle_core::Device;
 use flowmap_dual::cuda::GradientNorm;
-use flowmap_nn::objective::BinSums;
-use flowmap_nn::{Losses, UnreadLosses};
+use flowmap_nn::loss::BinSums;
+use flowmap_nn::{DeferredLosses, Losses};
 
 use crate::Fault;
 
@@ -73,7 +73,7 @@ pub struct UnreadStep {
 #[derive(Debug)]
 pub(crate) enum Numbers {
     /// Where they were computed.
-    Unread(UnreadLosses),
+    Unread(DeferredLosses),
     /// On the host, and what was wrong with them or the gradient.
     Read { losses: Losses, fault: Option<Fault> },
 }

@@ -12,6 +12,7 @@ use flowmap_nn::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::error::range;
 use crate::evaluation::components;
 use crate::generate::check_guide;
 use crate::{
@@ -66,11 +67,8 @@ impl TeacherModel {
     /// # Errors
     /// [`Error::OutOfRange`] with the key at fault.
     pub fn validate(&self) -> Result<()> {
-        let range = |key, good, expected, found: String| {
-            if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
-        };
         let scale = self.guidance.unwrap_or(1.0);
-        range("teacher.guidance", scale.is_finite(), "a finite number", scale.to_string())?;
+        range("teacher.guidance", scale.is_finite(), "a finite number", scale)?;
         let expected = "none without `teacher.guidance`, the scale of its guidance";
         let has_scale = self.guidance.is_some();
         let guide = self.guide.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
@@ -135,7 +133,7 @@ impl TeacherModel {
 }
 
 /// A network off the tape.
-type Net = Arc<dyn AverageVelocity + Send + Sync>;
+type Net = Arc<dyn AverageVelocity>;
 
 /// The velocity v_{t,t} of a network, and nothing else of it.
 struct Diagonal(Net);

@@ -8,14 +8,16 @@ use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use candle_core::{DType, Device};
-use flowmap_core::{Coupling, NoiseStream, Stream};
+use flowmap_core::Coupling;
 use flowmap_data::{DataSet, Warning};
 use flowmap_dual::cuda::GradientNorm;
-use flowmap_nn::objective::Combination;
+use flowmap_nn::loss::Combination;
 use flowmap_nn::optim::{Optimizer, gradient_norm};
-use flowmap_nn::{AverageVelocity, Ema, Losses, ParamBuilder, Params, Position, loss_and_gradient};
+use flowmap_nn::{
+    AverageVelocity, Ema, Losses, OwnedBatch, ParamBuilder, Params, StepKey, loss_and_gradient,
+};
 
-use crate::batches::{Batches, TrainingBatch};
+use crate::batches::Batches;
 use crate::model::{FORMAT_VERSION, network_tensors};
 use crate::step::{Numbers, UnreadStep};
 use crate::{
@@ -35,9 +37,9 @@ pub struct Trainer {
     /// By what the teacher is known again.
     taught_by: Option<String>,
     objective: Combination,
-    net: Box<dyn AverageVelocity + Send + Sync>,
+    net: Box<dyn AverageVelocity>,
     /// The same parameters, or their average, off the tape, for terms that stop the gradient.
-    teacher: Box<dyn AverageVelocity + Send + Sync>,
+    frozen: Box<dyn AverageVelocity>,
     params: Params,
     optimizer: Box<dyn Optimizer>,
     emas: Vec<Ema>,
@@ -50,7 +52,7 @@ pub struct Trainer {
     n_bad: u64,
     pub(crate) wall_s: f64,
     /// The batch of a step to come, made while the step before computed.
-    next: Option<(u64, TrainingBatch)>,
+    next: Option<(u64, OwnedBatch)>,
 }
 
 impl Trainer {
@@ -93,7 +95,7 @@ impl Trainer {
         trainer.emas = kept;
         trainer.follow_target()?;
         trainer.step = state.step;
-        let in_batches = || Position::of_step(state.step, trainer.config.train.batch).first;
+        let in_batches = || trainer.key_of(state.step).first_row;
         trainer.samples = state.samples.unwrap_or_else(in_batches);
         trainer.n_bad = state.bad_steps;
         trainer.wall_s = state.wall_s;
@@ -123,7 +125,7 @@ impl Trainer {
             let expected =
                 "a standard deviation from 1e-30 to 1e30, so that numbers of single precision hold the data";
             let found = model_config.sigma_data.to_string();
-            return Err(Error::OutOfRange { key: "sigma_data", expected, found });
+            return Err(Error::OutOfRange { key: "sigma_data", expected: expected.into(), found });
         }
         let mut builder = config.train.prepared(builder(&mut model_config, &print)?);
         let net = model_config.build_network(&mut builder)?;
@@ -141,7 +143,7 @@ impl Trainer {
             objective = objective.with_teacher(taught.teacher);
         }
         let live = network_tensors(params.tensors());
-        let (teacher, _) =
+        let (frozen, _) =
             model_config.build(config.train.prepared(ParamBuilder::frozen(live, DType::F32, device)))?;
         let rule = config.train.ema_rule();
         let average = |decay: &f64| Ok(Ema::new(*decay, &params)?.with_rule(rule));
@@ -155,7 +157,7 @@ impl Trainer {
             print,
             taught_by,
             net,
-            teacher,
+            frozen,
             params,
             emas,
             device: device.clone(),
@@ -176,7 +178,7 @@ impl Trainer {
         if let Some(average) = self.emas.iter().find(|ema| decay > 0.0 && ema.decay() == decay) {
             let tensors = network_tensors(average.tensors().clone());
             let builder = self.config.train.prepared(ParamBuilder::frozen(tensors, DType::F32, &self.device));
-            self.teacher = self.model_config.build(builder)?.0;
+            self.frozen = self.model_config.build(builder)?.0;
         }
         Ok(())
     }
@@ -214,7 +216,12 @@ impl Trainer {
     /// Goes to step `k` as it is, for a measurement of the speed there.
     pub(crate) fn go_to(&mut self, k: u64) {
         self.step = k;
-        self.samples = Position::of_step(k, self.config.train.batch).first;
+        self.samples = self.key_of(k).first_row;
+    }
+
+    /// The key of step `k`, all of whose steps before had batches of today's size.
+    fn key_of(&self, k: u64) -> StepKey {
+        StepKey::of_step(self.config.seed, k, self.config.train.batch)
     }
 
     /// The parameters.
@@ -247,26 +254,25 @@ impl Trainer {
     /// As the networks.
     pub fn advance(&mut self) -> Result<UnreadStep> {
         let (k, train) = (self.step, &self.config.train);
-        let position = Position { step: k, first: self.samples };
+        let seed = self.config.seed;
+        let key = StepKey { seed, step: k, first_row: self.samples };
         let samples = self.samples.wrapping_add(train.batch as u64);
         let ready = self.next.take().filter(|(at, _)| *at == k);
         let batches = self.batches();
         let asked = Instant::now();
         let batch = match ready {
             Some((_, batch)) => batch,
-            None => batches.at(position)?,
+            None => batches.at(key)?,
         };
         let made = asked.elapsed();
-        let batch = batch.on(&self.config);
-        let times = NoiseStream::new(self.config.seed, Stream::Times);
+        let batch = batches.on(&batch);
         let ((found, computed), next) = rayon::join(
             || {
-                let (net, teacher) = (&*self.net, &*self.teacher);
-                let found =
-                    loss_and_gradient(&self.objective, net, teacher, &self.params, &batch, &times, position);
+                let (net, frozen) = (&*self.net, &*self.frozen);
+                let found = loss_and_gradient(&self.objective, net, frozen, &self.params, &batch, key);
                 (found, Instant::now())
             },
-            || (k + 1 < train.steps).then(|| batches.at(Position { step: k + 1, first: samples })),
+            || (k + 1 < train.steps).then(|| batches.at(StepKey { seed, step: k + 1, first_row: samples })),
         );
         let data_wait_s = (made + computed.elapsed()).as_secs_f64();
         let found = found?;

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_benches::random::normal;
+use flowmap_core::InterpolantKind;
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
-use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_nn::loss::Combination;
+use flowmap_nn::method::{Card, METHODS, Method};
 use flowmap_nn::net::Precision;
-use flowmap_nn::objective::Combination;
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, Position,
+    AverageVelocity, Batch, Condition, ExactField, FlowMap, MixtureField, ParamBuilder, Params, StepKey,
     Teacher, VelocityField, loss_and_gradient,
 };
-use flowmap_train::{Config, ConfigSource, RECIPES, Recipe, resolve};
+use flowmap_train::{Config, ConfigSource, Recipe, resolve};
 
 use crate::distance::{BF16, F32, Results};
 use crate::report::Report;
@@ -130,10 +131,10 @@ pub fn check_networks(device: &Device, report: &mut Report) {
 
 /// Checks every objective on `device`.
 pub fn check_objectives(device: &Device, report: &mut Report) {
-    for recipe in RECIPES {
+    for card in METHODS {
         for (precision, suffix, tolerance) in PRECISIONS {
-            let name = format!("{}{suffix}", recipe.method);
-            report.add_error("objective", name, distance_of(recipe, precision, device), tolerance);
+            let name = format!("{}{suffix}", card.name);
+            report.add_error("objective", name, distance_of(card, precision, device), tolerance);
         }
     }
     for interpolant in InterpolantKind::ALL {
@@ -143,7 +144,7 @@ pub fn check_objectives(device: &Device, report: &mut Report) {
 }
 
 /// A network with its parameters.
-type Built = (Box<dyn AverageVelocity + Send + Sync>, Params);
+type Built = (Box<dyn AverageVelocity>, Params);
 
 impl Case {
     fn config(&self) -> Result<Config> {
@@ -213,10 +214,11 @@ impl Case {
 }
 
 /// The distance of the loss of a method, and of its gradients, from the oracle.
-fn distance_of(recipe: &Recipe, precision: Precision, device: &Device) -> Result<f64> {
+fn distance_of(card: &Card, precision: Precision, device: &Device) -> Result<f64> {
+    let recipe = Recipe::of(card.name)?;
     let mut layers = vec![ConfigSource::preset("checkerboard")?];
-    if recipe.method == "scm" {
-        layers.push(ConfigSource::set("interpolant=\"trigonometric\"")?);
+    if let Some(interpolant) = recipe.terms().iter().find_map(|term| term.objective.needs().interpolant) {
+        layers.push(ConfigSource::set(&format!("interpolant=\"{interpolant}\""))?);
     }
     if recipe.needs_teacher() {
         // Names where a run would find the teacher; here it is made below, and no file is read.
@@ -251,9 +253,8 @@ fn distance_of(recipe: &Recipe, precision: Precision, device: &Device) -> Result
         let (x0, x1, labels) = (draw(1)?, draw(2)?, labels(N_CLASSES, device)?);
         let condition: Condition<'_> = labels.as_ref().into();
         let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &config.interpolant, unit: 1.0 };
-        let stream = NoiseStream::new(3, Stream::Times);
-        let found =
-            loss_and_gradient(&objective, &*net, &*live, &params, &batch, &stream, Position::default())?;
+        let key = StepKey { seed: 3, ..StepKey::default() };
+        let found = loss_and_gradient(&objective, &*net, &*live, &params, &batch, key)?;
         let gradients =
             params.vars().values().filter_map(|var| found.gradients.get(var)).map(Tensor::detach).collect();
         Ok(Results { values: vec![Tensor::new(found.losses.read()?.loss, &Device::Cpu)?], gradients })

@@ -90,14 +90,14 @@ fn plan(args: &CompareArgs) -> Result<Plan> {
 /// The recipe of each method, as TOML with comments.
 fn print_recipes(plan: &Plan) -> Result<()> {
     for planned in &plan.planned {
-        table::line(&format!("# {}: {}.", planned.method.kind, planned.recipe.source))?;
+        table::line(&format!("# {}: {}", planned.method.name, planned.recipe.source()))?;
         for note in &planned.notes {
             table::line(&format!("# {note}."))?;
         }
-        for (key, share) in planned.recipe.ramps {
+        for (key, share) in planned.recipe.ramps() {
             table::line(&format!("# `{key}` is {share} of the steps."))?;
         }
-        table::line(&format!("\n{}\n", planned.recipe.toml))?;
+        table::line(&format!("\n{}\n", planned.recipe.toml()))?;
     }
     for omitted in &plan.omitted {
         table::line(&format!("# {} is left out: it {}.", omitted.method, omitted.reason))?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::Device;
+use flowmap_nn::method::Method;
 use flowmap_train::{Config, ConfigSource, Error, Model, Recipe, Weights, resolve};
 
 use super::{Usage, train};
@@ -53,13 +54,13 @@ fn config(args: &DistillArgs) -> Result<Config> {
         let rest = resolve(&[&layers[..], &above].concat())?;
         layers.extend(recipe.ramp_layers(rest.train.steps));
         if is_like_teacher {
-            let name = format!("{}-{}", rest.name, recipe.method);
+            let name = format!("{}-{}", rest.name, recipe.card.name);
             layers.push(ConfigSource::value("distill", "name", name));
         }
     }
     layers.extend(above);
     let config = resolve(&layers)?;
-    if !config.objective.iter().any(|term| term.objective.needs_teacher()) {
+    if !config.objective.iter().any(|term| term.objective.needs().teacher.is_some()) {
         let found: Vec<String> =
             config.objective.iter().map(|term| format!("`{}`", term.objective.name())).collect();
         let found = found.join(", ");
@@ -72,7 +73,7 @@ fn config(args: &DistillArgs) -> Result<Config> {
 }
 
 /// The recipe of `--objective`.
-fn recipe(name: &str) -> Result<&'static Recipe> {
+fn recipe(name: &str) -> Result<Recipe> {
     Recipe::distilling(name).map_err(|error| match error {
         error @ (Error::UnknownMethod { .. } | Error::MethodUnavailable { .. }) => {
             Usage(format!("--objective: {error}")).into()

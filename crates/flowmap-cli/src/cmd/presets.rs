@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flowmap_figure::report::Table;
-use flowmap_nn::objective::{METHODS, Method};
+use flowmap_nn::method::{Card, Evaluations, METHODS};
 use flowmap_train::{Listed, PRESETS, Recipe, listed};
 use serde_json::{Value, json};
 
@@ -29,40 +29,41 @@ pub fn run(args: &PresetsArgs) -> Result<()> {
     table::print_text(&Table { headers: row(&["preset", "what it trains"]), rows: presets })?;
     table::line("")?;
     let headers = row(&["method", "title", "arXiv", "on the tape", "off it", "when to use it"]);
-    let dash = |cost: &'static str| if cost.is_empty() { "-" } else { cost };
-    let methods = METHODS
-        .iter()
-        .map(|m| row(&[m.kind, m.title, m.arxiv, dash(m.on_tape), dash(m.off_tape), m.when]))
-        .collect();
+    let or_dash = |cost: Evaluations| if cost == Evaluations::NONE { "-".into() } else { cost.to_string() };
+    let cells = |card: &&Card| {
+        let Card { name, title, arxiv, when, .. } = **card;
+        row(&[name, title, arxiv, &or_dash(card.on_tape), &or_dash(card.off_tape), when])
+    };
+    let methods = METHODS.iter().map(cells).collect();
     Ok(table::print_text(&Table { headers, rows: methods })?)
 }
 
 /// A method in comments, and the terms that train it, as TOML.
-fn entry(method: &Method) -> Result<String> {
-    let recipe = Recipe::of(method.kind)?;
-    let Method { title, arxiv, on_tape, off_tape, when, .. } = method;
-    let off_tape = if off_tape.is_empty() { "none" } else { off_tape };
+fn entry(card: &Card) -> Result<String> {
+    let recipe = Recipe::of(card.name)?;
+    let Card { title, arxiv, on_tape, off_tape, when, .. } = card;
+    let off_tape = if *off_tape == Evaluations::NONE { "none".into() } else { off_tape.to_string() };
     let mut text = format!(
         "# {title}, arXiv:{arxiv}: {when}.\n# Evaluations a sample: {on_tape} on the tape, {off_tape} off it.\n\
-         # Terms: {}.\n",
-        recipe.source
+         # Terms: {}\n",
+        recipe.source()
     );
-    for (key, share) in recipe.ramps {
+    for (key, share) in recipe.ramps() {
         text.push_str(&format!("# `{key}` is best {share} of the steps of the run.\n"));
     }
     if recipe.needs_teacher() {
         text.push_str("# It needs a [teacher]; `flowmap distill` gives it one.\n");
     }
-    Ok(format!("{text}\n{}\n", recipe.toml))
+    Ok(format!("{text}\n{}\n", recipe.toml()))
 }
 
 /// Presets and methods as JSON.
 fn everything() -> Result<Value> {
     let presets: Vec<Value> =
         PRESETS.iter().map(|p| json!({ "name": p.name, "about": p.about, "toml": p.toml })).collect();
-    let methods = METHODS.iter().map(|method| {
-        let mut entry = serde_json::to_value(method)?;
-        entry["toml"] = Recipe::of(method.kind)?.toml.into();
+    let methods = METHODS.iter().map(|card| {
+        let mut entry = serde_json::to_value(card)?;
+        entry["toml"] = Recipe::of(card.name)?.toml().into();
         Ok(entry)
     });
     Ok(json!({ "presets": presets, "methods": methods.collect::<Result<Vec<_>>>()? }))

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use flowmap_nn::objective::METHODS;
+use flowmap_nn::method::METHODS;
 use predicates::str::contains;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ fn every_method_is_compared_or_left_out_with_its_reason() {
     };
     let (rows, omitted) = (names("rows"), names("omitted"));
     let mut all: Vec<&str> = rows.iter().chain(&omitted).map(String::as_str).collect();
-    let mut expected: Vec<&str> = METHODS.iter().map(|method| method.kind).collect();
+    let mut expected: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
     all.sort_unstable();
     expected.sort_unstable();
     assert_eq!(all, expected);
@@ -191,7 +191,7 @@ fn dry_run_prints_the_recipe_of_each_method_and_trains_nothing() {
     let printed = flowmap(dir.path()).args(["compare", "--dry-run"]).assert().success().stderr("");
     let text = String::from_utf8(printed.get_output().stdout.clone()).unwrap();
     for method in METHODS {
-        assert!(text.contains(&format!("# {}", method.kind)), "{}", method.kind);
+        assert!(text.contains(&format!("# {}", method.name)), "{}", method.name);
     }
     assert!(text.contains("kind = \"shortcut\"") && text.contains("# lmd is left out"), "{text}");
     assert!(!dir.path().join("runs").exists());

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use flowmap_nn::objective::METHODS;
+use flowmap_nn::method::METHODS;
 use predicates::str::contains;
 use serde_json::Value;
 
@@ -59,8 +59,9 @@ fn listing_shows_every_preset_and_every_method() {
         assert!(names.contains(&preset.name), "{}", preset.name);
     }
     for method in METHODS {
-        let line = text.lines().find(|line| line.split_whitespace().next() == Some(method.kind)).unwrap();
-        for part in [method.title, method.arxiv, method.on_tape, method.off_tape, method.when] {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(method.name)).unwrap();
+        let [on_tape, off_tape] = [method.on_tape, method.off_tape].map(|cost| cost.to_string());
+        for part in [method.title, method.arxiv, &on_tape, &off_tape, method.when] {
             assert!(line.contains(part), "{part}: {line}");
         }
     }
@@ -71,7 +72,7 @@ fn listing_shows_every_preset_and_every_method() {
 fn terms_of_every_method_are_toml_that_a_config_can_take() {
     let dir = folder();
     for method in METHODS {
-        let printed = flowmap(dir.path()).args(["presets", method.kind]).output().unwrap();
+        let printed = flowmap(dir.path()).args(["presets", method.name]).output().unwrap();
         assert!(String::from_utf8_lossy(&printed.stdout).contains(method.arxiv));
         let mut text = String::from_utf8(printed.stdout).unwrap();
         if text.contains("It needs a [teacher]") {
@@ -82,7 +83,7 @@ fn terms_of_every_method_are_toml_that_a_config_can_take() {
             .args(["train", "--preset", "checkerboard", "terms.toml", "--dry-run"])
             .assert()
             .success()
-            .stdout(contains(format!("kind = \"{}\"", method.kind)));
+            .stdout(contains(format!("kind = \"{}\"", method.name)));
     }
     refuses(dir.path(), &["presets", "lds"], 1, &["`lds`", "did you mean `lsd`?", "`digits`", "`psd`"]);
     refuses(dir.path(), &["presets", "lsd", "--json"], 2, &["--json"]);
@@ -93,12 +94,12 @@ fn costs_of_the_methods_are_those_of_the_page_of_objectives() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/objectives.md");
     let page = std::fs::read_to_string(page).unwrap();
     for method in METHODS {
-        let row = page.lines().find(|line| line.starts_with(&format!("| [`{}`]", method.kind))).unwrap();
+        let row = page.lines().find(|line| line.starts_with(&format!("| [`{}`]", method.name))).unwrap();
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         // What a cell says of other choices follows a semicolon.
         let cost = |cell: &str| cell.split(';').next().unwrap_or_default().to_owned();
-        let expected = [method.arxiv, method.on_tape, method.off_tape].map(str::to_owned);
-        assert_eq!([cells[2].to_owned(), cost(cells[3]), cost(cells[4])], expected, "{}", method.kind);
+        let expected = [method.arxiv.to_owned(), method.on_tape.to_string(), method.off_tape.to_string()];
+        assert_eq!([cells[2].to_owned(), cost(cells[3]), cost(cells[4])], expected, "{}", method.name);
     }
 }
 

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LearnedWeightConfig, PositionalWeightConfig, WeightNet};
-use crate::times::JumpFn;
+use crate::times::JumpFunction;
 use crate::{Error, PerSample, Result, Times};
 
 /// Widths below this count as this, so that a negative power stays finite.
@@ -57,9 +57,12 @@ impl TimeWeight {
         }
     }
 
-    /// The weight of a jump of this width by a power of it.
-    pub(crate) fn of_width(width: f64, power: f64) -> f64 {
-        if power < 0.0 { width.max(SMALLEST_WIDTH).powf(power) } else { width.powf(power) }
+    /// The function of times that the weight takes, if it takes one.
+    pub(super) fn function(&self) -> Option<JumpFunction> {
+        match *self {
+            Self::Width { power } => Some(width(power)),
+            _ => None,
+        }
     }
 
     /// The weighed losses; `learned` is the network of a learned weight, `term` its index in messages.
@@ -75,10 +78,17 @@ impl TimeWeight {
     ) -> Result<PerSample> {
         match *self {
             Self::Constant {} => Ok(losses),
-            Self::Width { power } => losses.times(&times.map(JumpFn::Width(power))?),
+            Self::Width { power } => losses.times(&times.map(width(power))?),
             Self::Learned(_) | Self::LearnedPositional(_) => {
                 learned.ok_or(Error::NoLearnedWeight { term })?.apply(&losses, times)
             }
         }
     }
+}
+
+/// (t − s)^power, the width at least [`SMALLEST_WIDTH`] for negative powers.
+fn width(power: f64) -> JumpFunction {
+    JumpFunction::new("width", [power, 0.0], |[s, _, t], [power, _]| {
+        if power < 0.0 { (t - s).max(SMALLEST_WIDTH).powf(power) } else { (t - s).powf(power) }
+    })
 }

@@ -2,12 +2,13 @@
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, MiddleTime, NoiseStream, Stream, TimeDistribution, Widths};
-use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::{
-    Combination, CombinationLoss, EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Shortcut,
-    Term,
+use flowmap_nn::loss::{Combination, CombinationLoss, Term};
+use flowmap_nn::method::{
+    Esd, EsdStop, FlowMatching, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Pass, Psd,
+    PsdForm, PsdStop, Shortcut,
 };
-use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Position, Times};
+use flowmap_nn::net::Mlp;
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, StepKey, Times};
 
 use crate::support::mlps::{Case, cases, normals};
 
@@ -60,17 +61,20 @@ impl Rows {
 fn all_terms() -> Vec<Term> {
     let of = |objective, share, weight| Term { weight, ..Term::new(objective, share) };
     vec![
-        of(Objective::FlowMatching {}, 0.5, 1.0),
+        of(Objective::FlowMatching(FlowMatching {}), 0.5, 1.0),
         Term {
             times: TimeDistribution::LogitNormal { mean: -0.4, std: 1.0 },
-            ..of(Objective::Lsd { stop: LsdStop::Teacher }, 0.2, 2.0)
+            ..of(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.2, 2.0)
         },
-        of(Objective::Esd { stop: EsdStop::Advection }, 0.1, 0.0),
-        Term { diagonal: 0.5, ..of(Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, 0.1, 0.7) },
+        of(Objective::Esd(Esd { stop: EsdStop::Advection }), 0.1, 0.0),
+        Term {
+            diagonal: 0.5,
+            ..of(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }), 0.1, 0.7)
+        },
         Term {
             times: TimeDistribution::dyadic(8),
             middle: MiddleTime::Uniform,
-            ..of(Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher }, 0.1, 0.5)
+            ..of(Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }), 0.1, 0.5)
         },
     ]
 }
@@ -78,7 +82,7 @@ fn all_terms() -> Vec<Term> {
 /// The times of row `row` as the combination draws them, from the row's own noise.
 fn draw(term: &Term, row: usize) -> flowmap_core::Times {
     let mut noise = stream().at(FIRST + row as u64);
-    if let Objective::FlowMatching {} = term.objective {
+    if let Objective::FlowMatching(FlowMatching {}) = term.objective {
         let t = noise.uniform();
         return flowmap_core::Times::forward(t, t, t).unwrap();
     }
@@ -95,12 +99,12 @@ fn part(term: &Term, net: (&Mlp, &Mlp), rows: &Rows, start: usize, len: usize) -
     let times: Vec<_> = (start..start + len).map(|row| draw(term, row)).collect();
     let times = Times::new(&times, DType::F64, &Device::Cpu).unwrap();
     let given = |net| FlowMap::given(net, Some(&rows.labels));
-    let losses = term.objective.per_sample(given(net.0), given(net.1), &rows.batch(), &times).unwrap();
+    let losses = term.objective.loss(&Pass::new(given(net.0), given(net.1), &rows.batch(), &times)).unwrap();
     losses.tensor().clone()
 }
 
 fn loss(combination: &Combination, net: (&Mlp, &Mlp), rows: &Rows, first: u64) -> CombinationLoss {
-    combination.loss(net.0, net.1, &rows.batch(), &stream(), Position { step: 0, first }).unwrap()
+    combination.loss(net.0, net.1, &rows.batch(), StepKey { seed: 5, step: 0, first_row: first }).unwrap()
 }
 
 fn scalar(x: &Tensor) -> f64 {
@@ -178,7 +182,10 @@ fn counted_widths_are_shared_out_among_the_rows_of_their_term() {
     let (net, _) = case().fresh(DType::F64);
     let times = TimeDistribution::Dyadic { n_steps: 4, widths: Widths::Counted };
     let shortcut = Objective::Shortcut(Shortcut { n_steps: 4, ..Shortcut::PAPER });
-    let terms = vec![Term::new(Objective::FlowMatching {}, 0.5), Term { times, ..Term::new(shortcut, 0.5) }];
+    let terms = vec![
+        Term::new(Objective::FlowMatching(FlowMatching {}), 0.5),
+        Term { times, ..Term::new(shortcut, 0.5) },
+    ];
     let combination = Combination::new(terms).unwrap();
     let jumps = |first| {
         let found = loss(&combination, (&net, &net), &Rows::all(), first);
@@ -196,8 +203,8 @@ fn counted_widths_are_shared_out_among_the_rows_of_their_term() {
 fn term_without_rows_is_not_computed() {
     let (net, _) = case().fresh(DType::F64);
     let terms = vec![
-        Term::new(Objective::FlowMatching {}, 0.75),
-        Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+        Term::new(Objective::FlowMatching(FlowMatching {}), 0.75),
+        Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.25),
     ];
     let combination = Combination::new(terms).unwrap();
     let one = Rows::all().narrow(0, 1);
@@ -214,7 +221,7 @@ fn term_without_rows_is_not_computed() {
 fn terms_are_read_from_a_file_with_the_keys_of_their_objective() {
     let term: Term =
         toml::from_str("kind = \"psd\"\nform = \"map\"\nshare = 0.25\nmiddle = \"uniform\"").unwrap();
-    let objective = Objective::Psd { form: PsdForm::Map, stop: PsdStop::Teacher };
+    let objective = Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Target });
     assert_eq!(term, Term { middle: MiddleTime::Uniform, ..Term::new(objective, 0.25) });
     assert!(toml::from_str::<Term>("kind = \"lsd\"\nform = \"map\"").is_err());
     assert!(toml::from_str::<Term>("kind = \"lsd\"\nstop = \"somewhere\"").is_err());

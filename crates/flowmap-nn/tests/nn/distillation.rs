@@ -9,13 +9,14 @@ use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::exact::{Component, Covariance, ExactFlow, GaussianFlow, MixtureFlow};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
 use flowmap_dual::Dual;
-use flowmap_nn::objective::{
-    AlignYourFlow, AyfLaw, EmdStop, FmmLaw, LmdStop, MeanFlowVelocity, Objective, OdeSolver, PsdForm,
-    PsdStop, Scm, ScmVelocity, Shortcut, Trajectory,
+use flowmap_nn::method::{
+    AlignYourFlow, AyfLaw, Consistency, Context, Ctm, Emd, EmdStop, Fmm, FmmLaw, ImprovedMeanFlow, Lmd,
+    LmdStop, MapDistillation, MeanFlow, MeanFlowVelocity, Method, Objective, OdeSolver, Pass, Pfmm, Psd,
+    PsdForm, PsdStop, Scm, ScmVelocity, Shortcut, SoFlow, Trajectory, Tvm,
 };
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, Context, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn,
-    Times, VelocityField,
+    AverageVelocity, Batch, Condition, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn, Times,
+    VelocityField,
 };
 use proptest::prelude::*;
 
@@ -36,15 +37,15 @@ const BARE_SCT: Scm = Scm { velocity: ScmVelocity::Data, ..BARE_SCD };
 
 /// Distillation whose residual is zero at the truth; the last one takes the trigonometric interpolant.
 const DISTILLATION: [Objective; 10] = [
-    Objective::Lmd { stop: LmdStop::None },
-    Objective::Lmd { stop: LmdStop::Teacher },
-    Objective::Emd { stop: EmdStop::None },
-    Objective::Emd { stop: EmdStop::Advection },
+    Objective::Lmd(Lmd { stop: LmdStop::None }),
+    Objective::Lmd(Lmd { stop: LmdStop::Teacher }),
+    Objective::Emd(Emd { stop: EmdStop::None }),
+    Objective::Emd(Emd { stop: EmdStop::Advection }),
     Objective::AlignYourFlow(AlignYourFlow::BARE),
     Objective::AlignYourFlow(AlignYourFlow { norm_offset: 0.1, ..AlignYourFlow::BARE }),
     Objective::AlignYourFlow(AYF_LAGRANGIAN),
-    Objective::Pfmm { n_steps: 2 },
-    Objective::Pfmm { n_steps: 5 },
+    Objective::Pfmm(Pfmm { n_steps: 2 }),
+    Objective::Pfmm(Pfmm { n_steps: 5 }),
     Objective::Scm(BARE_SCD),
 ];
 
@@ -79,7 +80,9 @@ fn losses(
     let batch =
         Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let context = Context { teacher: known, ..Context::default() };
-    objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
+    objective
+        .loss(&Pass::new(FlowMap::new(model), FlowMap::new(frozen), &batch, times).within(context))
+        .unwrap()
 }
 
 /// The largest loss of a sample and the largest component of the gradient.
@@ -97,7 +100,7 @@ proptest! {
         let (model, params) = truth.trainable();
         let frozen = truth.frozen();
         for objective in DISTILLATION.iter().filter(|o| applies(o, truth.path)) {
-            let needs_map = matches!(objective, Objective::Pfmm { .. });
+            let needs_map = matches!(objective, Objective::Pfmm(_));
             for known in [map(&truth), field(&truth)].iter().take(if needs_map { 1 } else { 2 }) {
                 let losses = losses(objective, &model, &frozen, Some(known), &truth, &triples(&times));
                 let (loss, gradient) = largest(&losses, &params);
@@ -112,7 +115,7 @@ proptest! {
         let (model, params) = truth.trainable();
         for law in [FmmLaw::Lagrangian, FmmLaw::Eulerian] {
             let of = |inversion| {
-                losses(&Objective::Fmm { law, inversion }, &model, &model, None, &truth, &triples(&times))
+                losses(&Objective::Fmm(Fmm { law, inversion }), &model, &model, None, &truth, &triples(&times))
             };
             let inversion = of(1e3).add(&of(0.0).scale(-1.0).unwrap()).unwrap();
             let (loss, gradient) = largest(&inversion, &params);
@@ -152,7 +155,7 @@ fn exact_field_is_differentiated_like_a_network() {
         let wrong = Truth { mean: vec![1.2, 0.3], defect: 0.2, ..truth.clone() };
         let (model, params) = wrong.trainable();
         let gradients = |known: &Teacher| {
-            let objective = Objective::Lmd { stop: LmdStop::None };
+            let objective = Objective::Lmd(Lmd { stop: LmdStop::None });
             let losses = losses(&objective, &model, &wrong.frozen(), Some(known), &truth, &inner_times(16));
             losses.mean().unwrap().backward().unwrap()
         };
@@ -230,11 +233,11 @@ fn maps_of_a_mixture_have_no_semigroup_residual() {
         let net = || ExactMap(MixtureFlow::new(path.interpolant(), 0.8, &parts).unwrap());
         let known = Teacher::Map(Arc::new(net()));
         for objective in [
-            Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
-            Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
+            Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }),
+            Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::None }),
             Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
-            Objective::Pfmm { n_steps: 2 },
-            Objective::Pfmm { n_steps: 3 },
+            Objective::Pfmm(Pfmm { n_steps: 2 }),
+            Objective::Pfmm(Pfmm { n_steps: 3 }),
         ] {
             let known = Some(&known);
             let losses = losses(&objective, &net(), &net(), known, &example(path), &inner_times(16));
@@ -250,7 +253,7 @@ fn solvers_have_their_orders() {
     let (model, _) = truth.trainable();
     for (solver, order) in [(OdeSolver::Euler, 1.0), (OdeSolver::Heun, 2.0), (OdeSolver::Rk4, 4.0)] {
         let error = |n_steps| {
-            let objective = Objective::MapDistillation { solver, n_steps };
+            let objective = Objective::MapDistillation(MapDistillation { solver, n_steps });
             let losses = losses(&objective, &model, &model, Some(&field(&truth)), &truth, &inner_times(8));
             losses.mean().unwrap().to_scalar::<f64>().unwrap().sqrt()
         };
@@ -272,7 +275,10 @@ fn consistency_along_the_teacher_has_the_error_of_one_step() {
     };
     let orders = [(Trajectory::Euler, 2.0), (Trajectory::Heun, 3.0), (Trajectory::Rk4, 5.0)];
     for (trajectory, order) in orders {
-        for objective in [Objective::Consistency { trajectory, n_steps: 8 }, Objective::Ctm { trajectory }] {
+        for objective in [
+            Objective::Consistency(Consistency { trajectory, n_steps: 8 }),
+            Objective::Ctm(Ctm { trajectory }),
+        ] {
             let slope = (error(&objective, 0.1) / error(&objective, 0.05)).log2();
             assert!((slope - order).abs() < 0.4, "{objective:?}: slope {slope}");
         }
@@ -292,6 +298,13 @@ fn carried(truth: &Truth, s: f64, t: f64) -> f64 {
     conditional_variance(truth, s).iter().zip(&truth.sd).map(|(v, sd)| v * stretch(sd)).sum()
 }
 
+/// The same with half of the noise carried and half of it left as it is: β = ½.
+fn half_carried(truth: &Truth, s: f64, t: f64) -> f64 {
+    let stretch = |sd: &f64| (variances(truth, t, *sd) / variances(truth, s, *sd)).sqrt();
+    let part = |sd: &f64| (0.5 + 0.5 * stretch(sd)).powi(2);
+    conditional_variance(truth, s).iter().zip(&truth.sd).map(|(v, sd)| v * part(sd)).sum()
+}
+
 fn at_start(truth: &Truth, s: f64, _t: f64) -> f64 {
     conditional_variance(truth, s).iter().sum()
 }
@@ -308,14 +321,18 @@ fn trigflow(truth: &Truth, s: f64, _t: f64) -> f64 {
 
 #[test]
 fn regressions_at_the_truth_are_the_conditional_variance_and_their_mean_gradient_vanishes() {
-    let fmm = |law| Objective::Fmm { law, inversion: 1.0 };
-    let regressions: [(Objective, f64, Expected); 7] = [
-        (Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, 1.0, carried),
-        (Objective::ImprovedMeanFlow {}, 1.0, at_start),
+    let fmm = |law| Objective::Fmm(Fmm { law, inversion: 1.0 });
+    let every_step = SoFlow { first: FINE.recip(), last: FINE.recip(), end: 1 };
+    let half = MeanFlow { beta: 0.5, ..MeanFlow::default() };
+    let regressions: [(Objective, f64, Expected); 9] = [
+        (Objective::MeanFlow(half), 1.0, half_carried),
+        (Objective::SoFlow(every_step), FINE.sqrt(), carried),
+        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }), 1.0, carried),
+        (Objective::ImprovedMeanFlow(ImprovedMeanFlow {}), 1.0, at_start),
         (fmm(FmmLaw::Lagrangian), 1.0, at_end),
         (fmm(FmmLaw::Eulerian), 1.0, at_end),
-        (Objective::Tvm {}, 1.0, at_end),
-        (Objective::Consistency { trajectory: Trajectory::Data, n_steps: 1 }, FINE, carried),
+        (Objective::Tvm(Tvm {}), 1.0, at_end),
+        (Objective::Consistency(Consistency { trajectory: Trajectory::Data, n_steps: 1 }), FINE, carried),
         (Objective::Scm(BARE_SCT), 1.0, trigflow),
     ];
     for path in Path::ALL {
@@ -338,7 +355,7 @@ fn regressions_at_the_truth_are_the_conditional_variance_and_their_mean_gradient
                 let gradient = gradients.get(&params.vars()[name]).unwrap().t().unwrap();
                 for (i, values) in gradient.to_vec2::<f64>().unwrap().iter().enumerate() {
                     // Terminal velocity matching has no noise in its off-diagonal term.
-                    if name == "defect" && *objective == (Objective::Tvm {}) {
+                    if name == "defect" && *objective == (Objective::Tvm(Tvm {})) {
                         assert!(values.iter().all(|g| g.abs() < ZERO_GRADIENT), "{what}: {name}[{i}]");
                         continue;
                     }
@@ -374,16 +391,18 @@ fn missing_teachers_are_named() {
     let net = truth.frozen();
     let model = FlowMap::new(&net);
     for objective in &DISTILLATION {
-        assert!(objective.needs_teacher());
-        let error = objective.per_sample(model, model, &batch, &times).unwrap_err().to_string();
+        assert!(objective.needs().teacher.is_some());
+        let error = objective.loss(&Pass::new(model, model, &batch, &times)).unwrap_err().to_string();
         assert_eq!(error, "the objective needs a teacher to distill from, found none");
     }
     let known = field(&truth);
     let context = Context { teacher: Some(&known), ..Context::default() };
-    let error = Objective::Pfmm { n_steps: 2 }.per_sample_in(&context, model, model, &batch, &times);
+    let error =
+        Objective::Pfmm(Pfmm { n_steps: 2 }).loss(&Pass::new(model, model, &batch, &times).within(context));
     let expected = "the objective needs a flow map to distill from, found a velocity field";
     assert_eq!(error.unwrap_err().to_string(), expected);
     let linear = Batch { interpolant: &InterpolantKind::Linear, ..batch };
-    let error = Objective::Scm(BARE_SCT).per_sample(model, model, &linear, &times).unwrap_err().to_string();
+    let error =
+        Objective::Scm(BARE_SCT).loss(&Pass::new(model, model, &linear, &times)).unwrap_err().to_string();
     assert!(error.starts_with("the objective needs the trigonometric interpolant, found one with beta("));
 }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_dual::Dual;
+use flowmap_nn::loss::{Combination, DropoutPasses, Term};
+use flowmap_nn::method::{FlowMatching, Lmd, LmdStop, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Objective};
 use flowmap_nn::net::{ActivationMemory, DdpmPpUNetConfig, Edm2UNetConfig};
-use flowmap_nn::objective::{
-    Combination, DropoutPasses, LmdStop, LsdStop, MeanFlowVelocity, Objective, Term,
-};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, DropoutKeys, ParamBuilder, Params, Position, Teacher,
-    loss_and_gradient,
+    AverageVelocity, Batch, Condition, DropoutKeys, ParamBuilder, Params, StepKey, Teacher, loss_and_gradient,
 };
 
 use crate::support::image_nets::{ImageCase, Kind, cases, images};
@@ -53,15 +51,13 @@ fn step(
 ) -> (f64, Vec<Vec<f64>>) {
     let (x0, x1) = (images(N, Stream::Base, DType::F64), images(N, Stream::Data, DType::F64));
     let batch = Batch { x0: &x0, x1: &x1, condition: Default::default(), interpolant: &Linear, unit: 1.0 };
-    let times = NoiseStream::new(1, Stream::Times);
     let found = loss_and_gradient(
         objective,
         model,
         model,
         params,
         &batch,
-        &times,
-        Position { step: 0, first: FIRST },
+        StepKey { seed: 1, step: 0, first_row: FIRST },
     )
     .unwrap();
     let host = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -73,7 +69,7 @@ fn combination(objective: Objective, dropout: DropoutPasses) -> Combination {
     Combination::new(vec![Term { dropout, ..Term::new(objective, 1.0) }]).unwrap()
 }
 
-const MEAN_FLOW: Objective = Objective::MeanFlow { velocity: MeanFlowVelocity::Data };
+const MEAN_FLOW: Objective = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
 
 /// Whether half of all activations dropped change the gradients of a step.
 fn is_dropping(case: usize, objective: Objective, passes: DropoutPasses) -> bool {
@@ -92,12 +88,12 @@ fn is_dropping(case: usize, objective: Objective, passes: DropoutPasses) -> bool
 
 #[test]
 fn dropout_is_on_in_the_diagonal_pass_alone_unless_asked_for_in_all() {
-    let lsd = Objective::Lsd { stop: LsdStop::None };
+    let lsd = Objective::Lsd(Lsd { stop: LsdStop::None });
     for case in 0..2 {
-        assert!(is_dropping(case, Objective::FlowMatching {}, DropoutPasses::Diagonal));
-        assert!(!is_dropping(case, lsd, DropoutPasses::Diagonal));
+        assert!(is_dropping(case, Objective::FlowMatching(FlowMatching {}), DropoutPasses::Diagonal));
+        assert!(!is_dropping(case, lsd.clone(), DropoutPasses::Diagonal));
         assert!(!is_dropping(case, MEAN_FLOW, DropoutPasses::Diagonal));
-        assert!(is_dropping(case, lsd, DropoutPasses::All));
+        assert!(is_dropping(case, lsd.clone(), DropoutPasses::All));
         assert!(is_dropping(case, MEAN_FLOW, DropoutPasses::All));
     }
 }
@@ -140,7 +136,7 @@ fn teacher_to_distill_from_drops_nothing() {
         let net = build(case, 0.0, ActivationMemory::Keep);
         let loss = |dropout| {
             let (teacher, _) = build(case, dropout, ActivationMemory::Keep);
-            let lmd = combination(Objective::Lmd { stop: LmdStop::Teacher }, DropoutPasses::All);
+            let lmd = combination(Objective::Lmd(Lmd { stop: LmdStop::Teacher }), DropoutPasses::All);
             step(&lmd.with_teacher(Teacher::Map(Arc::new(teacher))), &net)
         };
         assert_eq!(loss(0.5), loss(0.0));
@@ -150,7 +146,7 @@ fn teacher_to_distill_from_drops_nothing() {
 #[test]
 fn micro_batches_and_recomputed_blocks_draw_the_same_masks() {
     let objectives = [
-        (0, combination(Objective::FlowMatching {}, DropoutPasses::Diagonal)),
+        (0, combination(Objective::FlowMatching(FlowMatching {}), DropoutPasses::Diagonal)),
         (1, combination(MEAN_FLOW, DropoutPasses::All)),
     ];
     for (case, objective) in objectives {

@@ -6,9 +6,12 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
 use flowmap_nn::loss::Norm;
+use flowmap_nn::method::*;
+use flowmap_nn::method::{
+    Consistency, Context, Ctm, Emd, Esd, FlowMatching, Lmd, Lsd, MeanFlow, Method, Pass, Pfmm, Psd, Tvm,
+};
 use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::*;
-use flowmap_nn::{Batch, Condition, Context, FlowMap, ParamBuilder, Params, Teacher, Times};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Params, Teacher, Times};
 
 use crate::support::mlps::{Case, cases, normals};
 
@@ -92,7 +95,7 @@ impl Setting {
     fn losses_with(&self, objective: Objective, known: &Teacher, step: u64) -> Tensor {
         let context = Context { teacher: Some(known), step, null_label: None };
         let (model, frozen) = (FlowMap::new(&self.model), FlowMap::new(&self.frozen));
-        let losses = objective.per_sample_in(&context, model, frozen, &self.batch(), &self.times);
+        let losses = objective.loss(&Pass::new(model, frozen, &self.batch(), &self.times).within(context));
         losses.unwrap().tensor().clone()
     }
 
@@ -141,7 +144,7 @@ fn max_abs(x: &Tensor) -> f64 {
     x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
 }
 
-const MEAN_FLOW: Objective = Objective::MeanFlow { velocity: MeanFlowVelocity::Data };
+const MEAN_FLOW: Objective = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
 
 #[test]
 fn shortcut_is_progressive_self_distillation_at_the_midpoint_of_the_dyadic_grid() {
@@ -149,7 +152,7 @@ fn shortcut_is_progressive_self_distillation_at_the_midpoint_of_the_dyadic_grid(
         // Widths down to 1/8 on a grid whose smallest is 1/16: all have half steps of their own.
         let setting = Setting::new(interpolant, &TimeDistribution::dyadic(8));
         let shortcut = setting.losses(Objective::Shortcut(Shortcut { n_steps: 16, ..Shortcut::PAPER }));
-        let psd = setting.losses(Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher });
+        let psd = setting.losses(Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }));
         setting.assert_same(&shortcut, &psd, "shortcut, PSD-M");
     }
 }
@@ -163,7 +166,8 @@ fn gradient_of_mean_flow_is_that_of_the_eulerian_law_with_the_pairs_own_velocity
         // With b_s = v_{s,s} in its place the same form is self-distillation.
         let i_s = setting.batch().i(&setting.times.s).unwrap();
         let b_s = FlowMap::new(&setting.frozen).velocity(setting.times.s.tensor(), &i_s).unwrap();
-        let own = setting.losses(Objective::MeanFlow { velocity: MeanFlowVelocity::Model });
+        let own =
+            setting.losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }));
         setting.assert_same_gradients(
             &own,
             &setting.semigradient(&b_s, None),
@@ -176,8 +180,9 @@ fn gradient_of_mean_flow_is_that_of_the_eulerian_law_with_the_pairs_own_velocity
 #[test]
 fn value_of_mean_flow_with_its_own_velocity_is_that_of_eulerian_self_distillation() {
     for setting in Setting::both() {
-        let own = setting.losses(Objective::MeanFlow { velocity: MeanFlowVelocity::Model });
-        let esd = setting.losses(Objective::Esd { stop: EsdStop::Advection });
+        let own =
+            setting.losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }));
+        let esd = setting.losses(Objective::Esd(Esd { stop: EsdStop::Advection }));
         let error = max_abs(&(own - &esd).unwrap()) / max_abs(&esd);
         assert!(error < ROUNDING, "off by {error:e}");
     }
@@ -190,7 +195,7 @@ fn bare_align_your_flow_is_eulerian_distillation_with_all_but_the_map_stopped() 
         let q_s = setting.known.velocity(setting.times.s.tensor(), &i_s, Condition::default()).unwrap();
         let ayf = setting.losses(Objective::AlignYourFlow(AlignYourFlow::BARE));
         setting.assert_same_gradients(&ayf, &setting.semigradient(&q_s, None), "AYF-EMD");
-        let emd = setting.losses(Objective::Emd { stop: EmdStop::None });
+        let emd = setting.losses(Objective::Emd(Emd { stop: EmdStop::None }));
         let error = max_abs(&(ayf - &emd).unwrap()) / max_abs(&emd);
         assert!(error < ROUNDING, "AYF-EMD and EMD have one residual, off by {error:e}");
     }
@@ -211,7 +216,7 @@ fn bare_lagrangian_align_your_flow_is_lagrangian_distillation_with_all_but_the_m
         let weights = ((t - s).unwrap().recip().unwrap() * 2.0).unwrap();
         let ayf = setting.losses(Objective::AlignYourFlow(lagrangian));
         setting.assert_same_gradients(&ayf, &(products * weights).unwrap(), "AYF-LMD");
-        let lmd = setting.losses(Objective::Lmd { stop: LmdStop::None });
+        let lmd = setting.losses(Objective::Lmd(Lmd { stop: LmdStop::None }));
         let error = max_abs(&(ayf - &lmd).unwrap()) / max_abs(&lmd);
         assert!(error < ROUNDING, "AYF-LMD and LMD have one residual, off by {error:e}");
     }
@@ -266,7 +271,7 @@ fn stopped_terms_of_align_your_flow_and_scm_are_all_of_the_average() {
         Tensor::from_vec(values, (N, 1), &Device::Cpu).unwrap()
     };
     let g = residual.broadcast_mul(&column(&|tau| -tau.cos() / half_pi)).unwrap(); // −(2/π) cos τ R
-    let v = |net: FlowMap<'_, Mlp>| net.average_velocity(s, t, &i_s).unwrap();
+    let v = |net: FlowMap<'_>| net.average_velocity(s, t, &i_s).unwrap();
     // F − F⁻ = −c_v (v − v⁻), c_v = (1 − s)/sin τ.
     let change = (v(FlowMap::new(&setting.model)) - v(average).detach()).unwrap();
     let change = change.broadcast_mul(&column(&|tau| -tau / half_pi / tau.sin())).unwrap();
@@ -334,18 +339,24 @@ fn distillation_from_oneself_is_self_distillation() {
     for setting in Setting::both() {
         let itself = setting.itself();
         let pairs = [
-            (Objective::Lmd { stop: LmdStop::Teacher }, Objective::Lsd { stop: LsdStop::Teacher }),
-            (Objective::Emd { stop: EmdStop::Advection }, Objective::Esd { stop: EsdStop::Advection }),
-            (Objective::Emd { stop: EmdStop::None }, Objective::Esd { stop: EsdStop::Velocity }),
-            (Objective::Pfmm { n_steps: 2 }, Objective::Psd { form: PsdForm::Map, stop: PsdStop::Teacher }),
+            (Objective::Lmd(Lmd { stop: LmdStop::Teacher }), Objective::Lsd(Lsd { stop: LsdStop::Target })),
+            (
+                Objective::Emd(Emd { stop: EmdStop::Advection }),
+                Objective::Esd(Esd { stop: EsdStop::Advection }),
+            ),
+            (Objective::Emd(Emd { stop: EmdStop::None }), Objective::Esd(Esd { stop: EsdStop::Velocity })),
+            (
+                Objective::Pfmm(Pfmm { n_steps: 2 }),
+                Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Target }),
+            ),
             (
                 Objective::AlignYourFlow(AlignYourFlow::BARE),
-                Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+                Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
             ),
         ];
         for (distillation, own) in pairs {
-            let found = setting.losses_with(distillation, &itself, 0);
-            setting.assert_same(&found, &setting.losses(own), &format!("{distillation:?}, {own:?}"));
+            let found = setting.losses_with(distillation.clone(), &itself, 0);
+            setting.assert_same(&found, &setting.losses(own.clone()), &format!("{distillation:?}, {own:?}"));
         }
     }
 }
@@ -353,9 +364,9 @@ fn distillation_from_oneself_is_self_distillation() {
 #[test]
 fn terminal_velocity_matching_is_lagrangian_self_distillation_and_flow_matching() {
     for setting in Setting::both() {
-        let lsd = setting.losses(Objective::Lsd { stop: LsdStop::Teacher });
-        let sum = (lsd + setting.losses(Objective::FlowMatching {})).unwrap();
-        setting.assert_same(&setting.losses(Objective::Tvm {}), &sum, "TVM");
+        let lsd = setting.losses(Objective::Lsd(Lsd { stop: LsdStop::Target }));
+        let sum = (lsd + setting.losses(Objective::FlowMatching(FlowMatching {}))).unwrap();
+        setting.assert_same(&setting.losses(Objective::Tvm(Tvm {})), &sum, "TVM");
     }
 }
 
@@ -398,7 +409,8 @@ fn alpha_flow_under_a_norm_tends_to_mean_flow_under_it() {
                 let (model, frozen) = (FlowMap::new(&setting.model), FlowMap::new(&setting.frozen));
                 let objective = Objective::AlphaFlow(choices);
                 let (batch, times) = (setting.batch(), &setting.times);
-                let losses = objective.per_sample_in(&context, model, frozen, &batch, times).unwrap();
+                let losses =
+                    objective.loss(&Pass::new(model, frozen, &batch, times).within(context)).unwrap();
                 let losses = norm.apply(losses).unwrap();
                 let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
                 gradients.get(&setting.params.vars()["layers.0.weight"]).unwrap().clone()
@@ -430,8 +442,8 @@ fn trajectory_consistency_to_the_data_is_consistency() {
     for interpolant in [InterpolantKind::Linear, InterpolantKind::Trigonometric] {
         let setting = Setting::new(interpolant, &TimeDistribution::FixedEnd {});
         for trajectory in [Trajectory::Data, Trajectory::Euler, Trajectory::Heun] {
-            let ctm = setting.losses(Objective::Ctm { trajectory });
-            let consistency = setting.losses(Objective::Consistency { trajectory, n_steps: 64 });
+            let ctm = setting.losses(Objective::Ctm(Ctm { trajectory }));
+            let consistency = setting.losses(Objective::Consistency(Consistency { trajectory, n_steps: 64 }));
             setting.assert_same(&ctm, &consistency, &format!("CTM, {trajectory:?}"));
         }
     }
@@ -449,7 +461,7 @@ fn consistency_training_tends_to_mean_flow_at_the_end() {
         let gradients = losses.sum_all().unwrap().backward().unwrap();
         gradients.get(&setting.params.vars()["layers.0.weight"]).unwrap().clone()
     };
-    let consistency = Objective::Consistency { trajectory: Trajectory::Data, n_steps: 1 };
+    let consistency = Objective::Consistency(Consistency { trajectory: Trajectory::Data, n_steps: 1 });
     let found = gradient((setting.losses(consistency) * N_STEPS).unwrap());
     let width = (setting.times.t.tensor() - setting.times.s.tensor()).unwrap();
     let expected = gradient((setting.losses(MEAN_FLOW) * width).unwrap());

@@ -7,12 +7,12 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::Linear;
 use flowmap_dual::Dual;
 use flowmap_nn::loss::{PositionalWeight, PositionalWeightConfig};
+use flowmap_nn::method::{Context, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Pass};
 use flowmap_nn::net::{
     DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitSize, Edm2UNet, Edm2UNetConfig, Positions,
     QkNorm, TimeDirection,
 };
-use flowmap_nn::objective::{LsdStop, MeanFlowVelocity, Objective};
-use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, ParamBuilder, Params, Times};
+use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, ParamBuilder, Params, Times};
 
 use crate::support::fixture::{Fixture, paths};
 
@@ -31,7 +31,7 @@ fn loss<M: AverageVelocity>(
 ) -> Tensor {
     let batch = Batch { x0, x1, condition, interpolant: &Linear, unit: 1.0 };
     let (model, teacher) = (FlowMap::given(model, condition), FlowMap::given(teacher, condition));
-    let losses = objective.per_sample_in(&Context::default(), model, teacher, &batch, times);
+    let losses = objective.loss(&Pass::new(model, teacher, &batch, times).within(Context::default()));
     losses.unwrap().mean().unwrap()
 }
 
@@ -79,7 +79,7 @@ fn check_edm2_unet(fixture: &Fixture, dtype: DType) {
     builder.finish().unwrap();
     fixture.check("weight", &weight.w(&times).unwrap(), SINGLE);
 
-    let lsd = Objective::Lsd { stop: LsdStop::Teacher };
+    let lsd = Objective::Lsd(Lsd { stop: LsdStop::Target });
     let lsd = loss(lsd, (&net, &teacher), (&x0, &x1), condition, &times);
     fixture.check("lsd_stop_teacher", &lsd, SINGLE);
     fixture.check_gradients("", &lsd, &params, SINGLE);
@@ -131,7 +131,7 @@ fn check_dit(fixture: &Fixture, dtype: DType) {
     let dual = map.average_velocity_dual(&Dual::variable(s.clone()).unwrap(), &t.into(), &along).unwrap();
     fixture.check("du_dt", dual.tangent().unwrap(), tolerance);
 
-    let mean_flow = Objective::MeanFlow { velocity: MeanFlowVelocity::Data };
+    let mean_flow = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
     let mean_flow = loss(mean_flow, (&net, &teacher), (&x0, &x1), condition, &times);
     fixture.check("mean_flow_loss", &mean_flow, tolerance);
     fixture.check_gradients("", &mean_flow, &params, tolerance);
@@ -186,7 +186,7 @@ fn check_ddpmpp_unet(fixture: &Fixture, dtype: DType) {
     let dx = tangent(&s.into(), &t.into(), &direction).neg().unwrap();
     fixture.check("du_dz", &dx, tolerance);
 
-    let mean_flow = Objective::MeanFlow { velocity: MeanFlowVelocity::Data };
+    let mean_flow = Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 });
     let mean_flow = loss(mean_flow, (&net, &teacher), (&x0, &x1), condition, &times);
     fixture.check("mean_flow_loss", &mean_flow, tolerance);
     fixture.check_gradients("", &mean_flow, &params, tolerance);

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::InterpolantKind;
-use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{
-    EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop,
+use flowmap_nn::method::{
+    Context, Emd, EmdStop, Esd, EsdStop, FlowMatching, Fmm, FmmLaw, Lmd, LmdStop, Lsd, LsdStop, MeanFlow,
+    MeanFlowVelocity, Method, Objective, Pass, Pfmm, Psd, PsdForm, PsdStop,
 };
-use flowmap_nn::{Batch, Condition, Context, FlowMap, ParamBuilder, Params, Teacher, TimeColumn, Times};
+use flowmap_nn::net::{Mlp, MlpConfig};
+use flowmap_nn::{Batch, Condition, FlowMap, ParamBuilder, Params, Teacher, TimeColumn, Times};
 use safetensors::SafeTensors;
 
 /// Both sides compute in f64; what is left is the order of summation.
@@ -74,26 +75,26 @@ fn parse<T: serde::de::DeserializeOwned>(name: &str) -> T {
 
 /// The objective that a file names; `None` where it is not built.
 fn objective(name: &str) -> Option<Objective> {
-    let esd = |stop| Objective::Esd { stop };
-    let psd = |form, stop| Objective::Psd { form, stop };
+    let esd = |stop| Objective::Esd(Esd { stop });
+    let psd = |form, stop| Objective::Psd(Psd { form, stop });
     Some(match name {
-        "flow_matching" => Objective::FlowMatching {},
-        "lsd.stop_teacher" => Objective::Lsd { stop: LsdStop::Teacher },
-        "lsd.stop_none" => Objective::Lsd { stop: LsdStop::None },
+        "flow_matching" => Objective::FlowMatching(FlowMatching {}),
+        "lsd.stop_teacher" => Objective::Lsd(Lsd { stop: LsdStop::Target }),
+        "lsd.stop_none" => Objective::Lsd(Lsd { stop: LsdStop::None }),
         "esd.stop_advection" => esd(EsdStop::Advection),
         "esd.stop_velocity" => esd(EsdStop::Velocity),
         "esd.stop_none" => esd(EsdStop::None),
-        "psd.velocity.stop_teacher" => psd(PsdForm::Velocity, PsdStop::Teacher),
+        "psd.velocity.stop_teacher" => psd(PsdForm::Velocity, PsdStop::Target),
         "psd.velocity.stop_none" => psd(PsdForm::Velocity, PsdStop::None),
-        "psd.map.stop_teacher" => psd(PsdForm::Map, PsdStop::Teacher),
+        "psd.map.stop_teacher" => psd(PsdForm::Map, PsdStop::Target),
         "psd.map.stop_none" => psd(PsdForm::Map, PsdStop::None),
-        "mean_flow" => Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
-        "mean_flow_self" => Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
-        "lmd" => Objective::Lmd { stop: LmdStop::None },
-        "emd.stop_none" => Objective::Emd { stop: EmdStop::None },
-        "emd.stop_advection" => Objective::Emd { stop: EmdStop::Advection },
-        "fmm" => Objective::Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 },
-        "pfmm" => Objective::Pfmm { n_steps: 2 },
+        "mean_flow" => Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }),
+        "mean_flow_self" => Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
+        "lmd" => Objective::Lmd(Lmd { stop: LmdStop::None }),
+        "emd.stop_none" => Objective::Emd(Emd { stop: EmdStop::None }),
+        "emd.stop_advection" => Objective::Emd(Emd { stop: EmdStop::Advection }),
+        "fmm" => Objective::Fmm(Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 }),
+        "pfmm" => Objective::Pfmm(Pfmm { n_steps: 2 }),
         _ => return None,
     })
 }
@@ -122,13 +123,13 @@ fn check(path: &Path) {
     let batch = Batch { x0, x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let times = Times::of(golden.times("input.s"), golden.times("input.u"), golden.times("input.t"));
     // Distillation: the known flow is the second network.
-    let known = objective.needs_teacher().then(|| {
+    let known = objective.needs().teacher.is_some().then(|| {
         let tensors = golden.network_tensors("teacher.");
         Teacher::Map(Arc::new(golden.mlp(ParamBuilder::frozen(tensors, DType::F64, &Device::Cpu)).0))
     });
     let context = Context { teacher: known.as_ref(), ..Context::default() };
     let (model, teacher) = (FlowMap::new(&model), FlowMap::new(&teacher));
-    let losses = objective.per_sample_in(&context, model, teacher, &batch, &times).unwrap();
+    let losses = objective.loss(&Pass::new(model, teacher, &batch, &times).within(context)).unwrap();
     let loss = losses.mean().unwrap();
 
     let error = relative(&loss.reshape(1).unwrap(), golden.tensor("expect.loss"));

@@ -3,12 +3,13 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream};
-use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::{
-    AlphaFlow, EsdStop, FmmLaw, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Scm, ScmVelocity,
-    Shortcut, Trajectory,
+use flowmap_nn::method::{
+    AlphaFlow, Consistency, Context, Esd, EsdStop, FlowMatching, Fmm, FmmLaw, ImprovedMeanFlow, Lsd, LsdStop,
+    MeanFlow, MeanFlowVelocity, Method, Objective, Pass, Psd, PsdForm, PsdStop, Scm, ScmVelocity, Shortcut,
+    Trajectory,
 };
-use flowmap_nn::{Batch, Context, FlowMap, ParamBuilder, Params, Times};
+use flowmap_nn::net::Mlp;
+use flowmap_nn::{Batch, FlowMap, ParamBuilder, Params, Times};
 
 use crate::support::mlps::{Case, cases, normals};
 
@@ -24,28 +25,28 @@ const DIFFERENCE: f64 = 1e-6;
 /// Objectives whose teacher is behind a stop.
 const STOPPED: [Objective; 12] = [
     Objective::AlphaFlow(AlphaFlow { begin: 0, end: 1, gamma: 0.1, clamp: 5e-3 }),
-    Objective::Consistency { trajectory: Trajectory::Data, n_steps: 8 },
+    Objective::Consistency(Consistency { trajectory: Trajectory::Data, n_steps: 8 }),
     Objective::Scm(Scm { velocity: ScmVelocity::Data, warmup: 0, norm_offset: 0.1 }),
-    Objective::MeanFlow { velocity: MeanFlowVelocity::Data },
-    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
-    Objective::ImprovedMeanFlow {},
+    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }),
+    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
+    Objective::ImprovedMeanFlow(ImprovedMeanFlow {}),
     Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER }),
-    Objective::Lsd { stop: LsdStop::Teacher },
-    Objective::Esd { stop: EsdStop::Advection },
-    Objective::Esd { stop: EsdStop::Velocity },
-    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
-    Objective::Psd { form: PsdForm::Map, stop: PsdStop::Teacher },
+    Objective::Lsd(Lsd { stop: LsdStop::Target }),
+    Objective::Esd(Esd { stop: EsdStop::Advection }),
+    Objective::Esd(Esd { stop: EsdStop::Velocity }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Target }),
 ];
 
 /// Objectives without a stop.
 const UNSTOPPED: [Objective; 7] = [
-    Objective::Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 },
-    Objective::Fmm { law: FmmLaw::Eulerian, inversion: 0.5 },
-    Objective::FlowMatching {},
-    Objective::Lsd { stop: LsdStop::None },
-    Objective::Esd { stop: EsdStop::None },
-    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::None },
-    Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
+    Objective::Fmm(Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 }),
+    Objective::Fmm(Fmm { law: FmmLaw::Eulerian, inversion: 0.5 }),
+    Objective::FlowMatching(FlowMatching {}),
+    Objective::Lsd(Lsd { stop: LsdStop::None }),
+    Objective::Esd(Esd { stop: EsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::None }),
 ];
 
 /// The mean loss of one batch.
@@ -68,7 +69,7 @@ fn loss(objective: &Objective, case: &Case, model: &Mlp, teacher: &Mlp, dtype: D
     let times = Times::new(&(0..N as u64).map(draw).collect::<Vec<_>>(), dtype, &Device::Cpu).unwrap();
     let given = |net| FlowMap::given(net, &condition);
     let context = Context { null_label: Some(case.null_label()), ..Context::default() };
-    let losses = objective.per_sample_in(&context, given(model), given(teacher), &batch, &times);
+    let losses = objective.loss(&Pass::new(given(model), given(teacher), &batch, &times).within(context));
     losses.unwrap().mean().unwrap()
 }
 
@@ -130,7 +131,7 @@ fn gradients_are_central_differences_of_the_loss() {
         let (model, params) = case.fresh(DType::F64);
         let teacher = frozen(&case, &case.fresh(DType::F64).1, DType::F64);
         let moves_with_its_stop =
-            |o: &&Objective| matches!(o, Objective::Lsd { stop: LsdStop::Teacher } | Objective::Scm(_));
+            |o: &&Objective| matches!(o, Objective::Lsd(Lsd { stop: LsdStop::Target }) | Objective::Scm(_));
         for objective in STOPPED.iter().chain(&UNSTOPPED).filter(|o| !moves_with_its_stop(o)) {
             let gradients = loss(objective, &case, &model, &teacher, DType::F64).backward().unwrap();
             for (name, var) in params.vars() {

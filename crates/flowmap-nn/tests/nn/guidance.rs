@@ -7,11 +7,12 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::{Component, Covariance, ExactFlow, GaussianFlow, GuidedFlow, MixtureFlow};
 use flowmap_core::{Linear, NoiseStream, Stream};
 use flowmap_dual::Dual;
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::{Context, FlowMatching, GuidedMeanFlow, Lsd, LsdStop, Method, Objective, Pass};
 use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::{Combination, LsdStop, MeanFlowGuidance, Objective, Term, flow_matching};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, Context, Error, FlowMap, Init, OwnedCondition, ParamBuilder, Params,
-    Position, Result, TimeColumn, Times, loss_and_gradient,
+    AverageVelocity, Batch, Condition, Error, FlowMap, Init, OwnedCondition, ParamBuilder, Params, Result,
+    StepKey, TimeColumn, Times, loss_and_gradient,
 };
 
 use crate::support::mlps::{Case, cases, normals};
@@ -140,14 +141,15 @@ fn mean_gradient_of_guided_flow_matching_vanishes_at_the_guided_field() {
     let (truth, params) = Truth::new(n, 1.0);
     let map = FlowMap::given(&truth, &rows.condition);
     for (name, objective) in [
-        ("flow matching", Objective::FlowMatching {}),
+        ("flow matching", Objective::FlowMatching(FlowMatching {})),
         // At t = s it is a regression on its mixed target.
         (
             "guided Mean Flow",
-            Objective::GuidedMeanFlow(MeanFlowGuidance { kappa: 0.4, ..MeanFlowGuidance::default() }),
+            Objective::GuidedMeanFlow(GuidedMeanFlow { kappa: 0.4, ..GuidedMeanFlow::default() }),
         ),
     ] {
-        let losses = objective.per_sample_in(&context(), map, map, &rows.batch(), &rows.times).unwrap();
+        let losses =
+            objective.loss(&Pass::new(map, map, &rows.batch(), &rows.times).within(context())).unwrap();
         let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
         for (parameter, var) in params.vars() {
             let gradient = gradients.get(var).unwrap().t().unwrap().to_vec2::<f64>().unwrap();
@@ -174,7 +176,8 @@ fn guided_flow_matching_at_the_guided_field_is_the_conditional_variance_times_th
     let rows = Rows::draw(n);
     let (truth, _) = Truth::new(n, 1.0);
     let map = FlowMap::given(&truth, &rows.condition);
-    let losses = Objective::FlowMatching {}.per_sample_in(&context(), map, map, &rows.batch(), &rows.times);
+    let losses = Objective::FlowMatching(FlowMatching {})
+        .loss(&Pass::new(map, map, &rows.batch(), &rows.times).within(context()));
     let losses: Vec<f64> = losses.unwrap().tensor().to_vec1().unwrap();
     let excess = |row: usize| {
         let (t, w) = (rows.times.t.host()[row], rows.scales[row]);
@@ -192,7 +195,8 @@ fn mean_gradient_shows_a_field_that_is_guided_too_far() {
     let rows = Rows::draw(n);
     let (wrong, params) = Truth::new(n, 1.3);
     let map = FlowMap::given(&wrong, &rows.condition);
-    let losses = Objective::FlowMatching {}.per_sample_in(&context(), map, map, &rows.batch(), &rows.times);
+    let losses = Objective::FlowMatching(FlowMatching {})
+        .loss(&Pass::new(map, map, &rows.batch(), &rows.times).within(context()));
     let gradients = losses.unwrap().tensor().sum_all().unwrap().backward().unwrap();
     let gradient = gradients.get(&params.vars()["offset"]).unwrap().to_vec2::<f64>().unwrap();
     let of_class_0 = (0..n).filter(|row| rows.labels[*row] == 0).map(|row| gradient[row][0]);
@@ -234,8 +238,12 @@ fn scale_of_one_is_flow_matching_to_the_last_bit() {
     let (batch, times) = (Batch { x0: &x0, x1: &x1, condition, interpolant: &Linear, unit: 1.0 }, times(N));
     let context = Context { null_label: Some(guided_case().null_label()), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&model, condition), FlowMap::given(&teacher, condition));
-    let guided = Objective::FlowMatching {}.per_sample_in(&context, model, teacher, &batch, &times).unwrap();
-    let plain = flow_matching(model, &batch, &times).unwrap();
+    let guided = Objective::FlowMatching(FlowMatching {})
+        .loss(&Pass::new(model, teacher, &batch, &times).within(context))
+        .unwrap();
+    // The regression on İ_t, without guidance.
+    let v_tt = model.velocity(times.t.tensor(), &batch.i(&times.t).unwrap()).unwrap();
+    let plain = batch.squared_norm(&(v_tt - batch.di(&times.t).unwrap()).unwrap()).unwrap();
     assert_eq!(guided.tensor().to_vec1::<f64>().unwrap(), plain.tensor().to_vec1::<f64>().unwrap());
 }
 
@@ -251,16 +259,17 @@ fn guided_mean_flow_on_the_diagonal_is_guided_flow_matching() {
     let context = Context { null_label: Some(guided_case().null_label()), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&model, &condition), FlowMap::given(&teacher, &condition));
     let losses = |objective: Objective| -> Vec<f64> {
-        let losses = objective.per_sample_in(&context, model, teacher, &batch, &on_diagonal).unwrap();
+        let losses =
+            objective.loss(&Pass::new(model, teacher, &batch, &on_diagonal).within(context)).unwrap();
         losses.tensor().to_vec1().unwrap()
     };
-    let expected = losses(Objective::FlowMatching {});
-    let mixed =
-        losses(Objective::GuidedMeanFlow(MeanFlowGuidance { kappa: 0.0, ..MeanFlowGuidance::default() }));
+    let expected = losses(Objective::FlowMatching(FlowMatching {}));
+    let mixed = losses(Objective::GuidedMeanFlow(GuidedMeanFlow { kappa: 0.0, ..GuidedMeanFlow::default() }));
     for (found, expected) in mixed.iter().zip(&expected) {
         assert!((found - expected).abs() < ROUNDING * expected, "{found}, expected {expected}");
     }
-    let without = Objective::FlowMatching {}.per_sample(model, teacher, &batch, &on_diagonal);
+    let without =
+        Objective::FlowMatching(FlowMatching {}).loss(&Pass::new(model, teacher, &batch, &on_diagonal));
     assert!(matches!(without, Err(Error::Labels { .. })), "the label for none must be known");
 }
 
@@ -273,22 +282,13 @@ fn labels_and_scales_stay_with_their_rows_through_tiles() {
     let (x0, x1) = (normals(Stream::Base, n, DType::F64), normals(Stream::Data, n, DType::F64));
     let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear, unit: 1.0 };
     let terms = vec![
-        Term::new(Objective::FlowMatching {}, 0.75),
-        Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+        Term::new(Objective::FlowMatching(FlowMatching {}), 0.75),
+        Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.25),
     ];
     let combination = Combination::new(terms).unwrap().with_null_label(guided_case().null_label());
-    let stream = NoiseStream::new(1, Stream::Times);
-    let tiled = loss_and_gradient(
-        &combination,
-        &model,
-        &teacher,
-        &params,
-        &batch,
-        &stream,
-        Position { step: 0, first: 7 },
-    )
-    .unwrap();
-    let whole = combination.loss(&model, &teacher, &batch, &stream, Position { step: 0, first: 7 }).unwrap();
+    let key = StepKey { seed: 1, step: 0, first_row: 7 };
+    let tiled = loss_and_gradient(&combination, &model, &teacher, &params, &batch, key).unwrap();
+    let whole = combination.loss(&model, &teacher, &batch, key).unwrap();
     let loss = whole.total.to_scalar::<f64>().unwrap();
     let found = tiled.losses.read().unwrap().loss;
     assert!((found - loss).abs() < ROUNDING * loss, "{found} and {loss}");
@@ -301,6 +301,6 @@ fn labels_and_scales_stay_with_their_rows_through_tiles() {
     // One sample at another scale is another loss, so the scales are read.
     let scales = condition.guidance.clone().unwrap().affine(1.01, 0.0).unwrap();
     let other = Batch { condition: batch.condition.with_guidance(&scales), ..batch };
-    let other = combination.loss(&model, &teacher, &other, &stream, Position { step: 0, first: 7 }).unwrap();
+    let other = combination.loss(&model, &teacher, &other, key).unwrap();
     assert_ne!(other.total.to_scalar::<f64>().unwrap(), loss);
 }

@@ -57,7 +57,7 @@ fn central_difference(f: impl Fn(f64) -> Tensor) -> Tensor {
 }
 
 /// Runs a check on the flow map of each network.
-fn for_each_network(check: impl Fn(FlowMap<'_, dyn AverageVelocity>, &Inputs, &str)) {
+fn for_each_network(check: impl Fn(FlowMap<'_>, &Inputs, &str)) {
     for case in cases() {
         let (net, _) = case.fresh(DType::F64);
         let condition = case.condition(N, DType::F64);

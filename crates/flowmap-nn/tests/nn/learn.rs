@@ -8,10 +8,11 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{InterpolantKind, MiddleTime, Noise, NoiseStream, Stream};
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::{AlphaFlow, FlowMatching, Lsd, LsdStop, Method, Objective};
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{AlphaFlow, Combination, LsdStop, Objective, Term};
 use flowmap_nn::optim::{OptimizerConfig, Schedule};
-use flowmap_nn::{Batch, Condition, ExactField, FlowMap, ParamBuilder, Position, Teacher};
+use flowmap_nn::{Batch, Condition, ExactField, FlowMap, ParamBuilder, StepKey, Teacher};
 use rayon::prelude::*;
 
 const N_STEPS: u64 = 2_000;
@@ -53,8 +54,8 @@ fn network(mut builder: ParamBuilder) -> (Mlp, ParamBuilder) {
 /// Flow matching on three quarters of each batch, LSD on the last.
 fn train(seed: u64, n_steps: u64) -> Mlp {
     let terms = vec![
-        Term::new(Objective::FlowMatching {}, 0.75),
-        Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25),
+        Term::new(Objective::FlowMatching(FlowMatching {}), 0.75),
+        Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.25),
     ];
     train_on(&Combination::new(terms).unwrap(), InterpolantKind::Linear, seed, n_steps)
 }
@@ -71,9 +72,7 @@ fn train_on(combination: &Combination, interpolant: InterpolantKind, seed: u64, 
         let x1 = points(NoiseStream::new(seed, Stream::Data), first, BATCH, data_point);
         let batch =
             Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
-        let times = NoiseStream::new(seed, Stream::Times);
-        let loss =
-            combination.loss(&model, &teacher, &batch, &times, Position::of_step(step, BATCH)).unwrap();
+        let loss = combination.loss(&model, &teacher, &batch, StepKey::of_step(seed, step, BATCH)).unwrap();
         let lr = LEARNING_RATE * schedule.factor(step, n_steps);
         optimizer.step(&loss.total.backward().unwrap(), lr, 1.0).unwrap();
     }
@@ -192,15 +191,15 @@ fn every_method_learns_to_jump() {
                 Objective::Scm(_) => InterpolantKind::Trigonometric,
                 _ => InterpolantKind::Linear,
             };
-            let terms = if objective.needs_teacher() {
-                vec![Term::new(objective, 1.0)]
+            let terms = if objective.needs().teacher.is_some() {
+                vec![Term::new(objective.clone(), 1.0)]
             } else {
-                let mut term = Term::new(objective, 0.5);
+                let mut term = Term::new(objective.clone(), 0.5);
                 if let MiddleTime::Ahead { n_steps } = term.middle {
                     // The gradient of consistency training is as short as its step.
                     term.weight = f64::from(n_steps);
                 }
-                vec![Term::new(Objective::FlowMatching {}, 0.5), term]
+                vec![Term::new(Objective::FlowMatching(FlowMatching {}), 0.5), term]
             };
             let combination = Combination::new(terms).unwrap().with_teacher(exact(interpolant));
             let (energy, _) = one_step_energies(&train_on(&combination, interpolant, seed, N_SHORT), seed);

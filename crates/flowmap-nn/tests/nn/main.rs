@@ -21,6 +21,7 @@ mod muon;
 mod optimizers;
 mod precision;
 mod recompute;
+mod relatives;
 mod rest;
 mod shortcut;
 mod support;

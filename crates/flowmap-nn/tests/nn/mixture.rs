@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use candle_core::Var;
 use flowmap_core::exact::ExactFlow;
-use flowmap_nn::objective::*;
+use flowmap_nn::method::*;
+use flowmap_nn::method::{Consistency, Ctm, Emd, Esd, Fmm, Lmd, Lsd, MapDistillation, MeanFlow, Pfmm, Psd};
 use flowmap_nn::{ExactField, FlowMap, Params, PerSample, Teacher, Times};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -31,36 +32,36 @@ const BARE_SCD: Scm = Scm { velocity: ScmVelocity::Teacher, warmup: 0, norm_offs
 
 /// Everything whose residual is zero at the truth.
 const RESIDUALS: [Objective; 24] = [
-    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
     Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
-    Objective::Lsd { stop: LsdStop::Teacher },
-    Objective::Lsd { stop: LsdStop::None },
-    Objective::Esd { stop: EsdStop::Advection },
-    Objective::Esd { stop: EsdStop::Velocity },
-    Objective::Esd { stop: EsdStop::None },
-    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
-    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::None },
-    Objective::Psd { form: PsdForm::Map, stop: PsdStop::Teacher },
-    Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
-    Objective::Lmd { stop: LmdStop::None },
-    Objective::Lmd { stop: LmdStop::Teacher },
-    Objective::Emd { stop: EmdStop::None },
-    Objective::Emd { stop: EmdStop::Advection },
+    Objective::Lsd(Lsd { stop: LsdStop::Target }),
+    Objective::Lsd(Lsd { stop: LsdStop::None }),
+    Objective::Esd(Esd { stop: EsdStop::Advection }),
+    Objective::Esd(Esd { stop: EsdStop::Velocity }),
+    Objective::Esd(Esd { stop: EsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Target }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::None }),
+    Objective::Lmd(Lmd { stop: LmdStop::None }),
+    Objective::Lmd(Lmd { stop: LmdStop::Teacher }),
+    Objective::Emd(Emd { stop: EmdStop::None }),
+    Objective::Emd(Emd { stop: EmdStop::Advection }),
     Objective::AlignYourFlow(AlignYourFlow::BARE),
     Objective::AlignYourFlow(AlignYourFlow { norm_offset: 0.1, ..AlignYourFlow::BARE }),
     Objective::AlignYourFlow(AlignYourFlow { law: AyfLaw::Lagrangian, ..AlignYourFlow::BARE }),
-    Objective::Pfmm { n_steps: 2 },
-    Objective::Pfmm { n_steps: 3 },
+    Objective::Pfmm(Pfmm { n_steps: 2 }),
+    Objective::Pfmm(Pfmm { n_steps: 3 }),
     Objective::Scm(BARE_SCD),
-    Objective::Consistency { trajectory: Trajectory::Rk4, n_steps: 1 },
-    Objective::Ctm { trajectory: Trajectory::Rk4 },
-    Objective::MapDistillation { solver: OdeSolver::Rk4, n_steps: 256 },
+    Objective::Consistency(Consistency { trajectory: Trajectory::Rk4, n_steps: 1 }),
+    Objective::Ctm(Ctm { trajectory: Trajectory::Rk4 }),
+    Objective::MapDistillation(MapDistillation { solver: OdeSolver::Rk4, n_steps: 256 }),
 ];
 
 /// The truth as the flow to distill from: its field from flowmap-core, its map where that is asked for.
 fn known(mixture: &Mixture, objective: &Objective) -> Teacher {
     match objective {
-        Objective::Pfmm { .. } => Teacher::Map(Arc::new(mixture.frozen(0.0, N_STEPS))),
+        Objective::Pfmm(_) => Teacher::Map(Arc::new(mixture.frozen(0.0, N_STEPS))),
         _ => Teacher::Field(Arc::new(ExactField::new(mixture.flow()))),
     }
 }
@@ -68,7 +69,7 @@ fn known(mixture: &Mixture, objective: &Objective) -> Teacher {
 /// With the step of one solver step so short that the solver's trajectory is the exact one, to rounding.
 fn times_for(objective: &Objective, times: &[[f64; 3]]) -> Times {
     const SHORT: f64 = 1e-3;
-    let one_step = matches!(objective, Objective::Consistency { .. } | Objective::Ctm { .. });
+    let one_step = matches!(objective, Objective::Consistency(_) | Objective::Ctm(_));
     let near = |&[s, u, t]: &[f64; 3]| [s, if one_step { s + SHORT * (u - s) } else { u }, t];
     triples(&times.iter().map(near).collect::<Vec<_>>())
 }
@@ -154,7 +155,7 @@ proptest! {
         let (model, params) = mixture.trainable(0.0, N_STEPS);
         for law in [FmmLaw::Lagrangian, FmmLaw::Eulerian] {
             let of = |inversion| {
-                let objective = Objective::Fmm { law, inversion };
+                let objective = Objective::Fmm(Fmm { law, inversion });
                 losses(&objective, (&model, &model), None, &mixture, &triples(&times))
             };
             let (whole, law_alone) = (of(1e6), of(0.0));

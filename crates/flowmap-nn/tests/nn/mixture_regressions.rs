@@ -9,7 +9,8 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Interpolant, NoiseStream, Stream};
 use flowmap_dual::Dual;
 use flowmap_nn::loss::Norm;
-use flowmap_nn::objective::*;
+use flowmap_nn::method::*;
+use flowmap_nn::method::{Consistency, FlowMatching, Fmm, ImprovedMeanFlow, MeanFlow, Tvm};
 use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Params, PerSample, TimeColumn, Times};
 
 use crate::support::measure::*;
@@ -135,15 +136,23 @@ impl<M: AverageVelocity> AverageVelocity for EulerStep<M> {
 
 /// Regressions, each with what its gradient is scaled by and whose variance it is.
 fn regressions(path: Path) -> Vec<(Objective, f64, Variance)> {
-    let fmm = |law| Objective::Fmm { law, inversion: 1.0 };
+    let fmm = |law| Objective::Fmm(Fmm { law, inversion: 1.0 });
     let all = [
-        (Objective::FlowMatching {}, 1.0, Variance::End),
-        (Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, 1.0, Variance::Carried),
-        (Objective::ImprovedMeanFlow {}, 1.0, Variance::Start),
+        (Objective::FlowMatching(FlowMatching {}), 1.0, Variance::End),
+        (
+            Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }),
+            1.0,
+            Variance::Carried,
+        ),
+        (Objective::ImprovedMeanFlow(ImprovedMeanFlow {}), 1.0, Variance::Start),
         (fmm(FmmLaw::Lagrangian), 1.0, Variance::End),
         (fmm(FmmLaw::Eulerian), 1.0, Variance::End),
-        (Objective::Tvm {}, 1.0, Variance::End),
-        (Objective::Consistency { trajectory: Trajectory::Data, n_steps: 1 }, FINE, Variance::Carried),
+        (Objective::Tvm(Tvm {}), 1.0, Variance::End),
+        (
+            Objective::Consistency(Consistency { trajectory: Trajectory::Data, n_steps: 1 }),
+            FINE,
+            Variance::Carried,
+        ),
         (Objective::Scm(BARE_SCT), 1.0, Variance::Trigflow),
         (Objective::AlphaFlow(AlphaFlow::default()), 1.0, Variance::Start),
     ];
@@ -205,7 +214,9 @@ fn regressions_at_the_map_of_a_mixture_are_the_conditional_variance_and_their_me
                 // On the diagonal nothing is stretched, and off it terminal velocity matching has no noise.
                 let diagonal = matches!(
                     objective,
-                    Objective::FlowMatching {} | Objective::Tvm {} | Objective::AlphaFlow(_)
+                    Objective::FlowMatching(FlowMatching {})
+                        | Objective::Tvm(Tvm {})
+                        | Objective::AlphaFlow(_)
                 );
                 for (i, values) in gradient.to_vec2::<f64>().unwrap().iter().enumerate() {
                     if name == "stretch" && diagonal {
@@ -270,7 +281,8 @@ fn adaptive_norm_moves_the_regression_of_a_mixture_and_not_that_of_a_gaussian() 
         Mixture { weights: vec![1.0], means: vec![[0.7, -0.2]], sds: vec![[0.4, 0.6]], ..skewed.clone() };
     let gradients = |mixture: &Mixture| {
         let (model, params) = mixture.trainable_per_sample(0.0, N_SAMPLES, COARSE);
-        let losses = losses(&Objective::FlowMatching {}, (&model, &model), None, mixture, &times);
+        let losses =
+            losses(&Objective::FlowMatching(FlowMatching {}), (&model, &model), None, mixture, &times);
         let losses = Norm::Adaptive { p: 0.5, eps: 0.01 }.apply(losses).unwrap();
         let gradients = losses.tensor().sum_all().unwrap().backward().unwrap();
         gradients.get(&params.vars()["shift"]).unwrap().t().unwrap().to_vec2::<f64>().unwrap()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
-use flowmap_nn::objective::{AlignYourFlow, Objective, PsdForm, PsdStop, Shortcut};
-use flowmap_nn::{AverageVelocity, Batch, Condition, Context, FlowMap, Result, Teacher, Times};
+use flowmap_nn::method::{AlignYourFlow, Context, Method, Objective, Pass, Psd, PsdForm, PsdStop, Shortcut};
+use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Result, Teacher, Times};
 
 use crate::support::measure::{SEED, inner_times, max_abs};
 
@@ -31,7 +31,7 @@ fn losses(objective: Objective, model: &dyn AverageVelocity, known: Option<&Teac
     };
     let context = Context { teacher: known, ..Context::default() };
     let model = FlowMap::new(model);
-    max_abs(objective.per_sample_in(&context, model, model, &batch, times).unwrap().tensor())
+    max_abs(objective.loss(&Pass::new(model, model, &batch, times).within(context)).unwrap().tensor())
 }
 
 /// b_t(x) = sin(x + t), not the velocity of the pairs, for a residual knows no data.
@@ -77,7 +77,7 @@ fn shortcut_is_at_rest_at_eulers_method_in_twice_its_steps() {
     let triples: Vec<_> = (0..N as u64).map(triple).collect();
     let times = Times::new(&triples, DType::F64, &Device::Cpu).unwrap();
     let shortcut = Objective::Shortcut(Shortcut { n_steps: N_STEPS, ..Shortcut::PAPER });
-    let of = |steps_in_one| losses(shortcut, &EulersMethod { steps_in_one }, None, &times);
+    let of = |steps_in_one| losses(shortcut.clone(), &EulersMethod { steps_in_one }, None, &times);
     let at_rest = of(f64::from(2 * N_STEPS));
     assert!(at_rest < ZERO_LOSS, "loss {at_rest:e}");
     // Smaller steps, nearer to the flow map, are not.
@@ -85,7 +85,7 @@ fn shortcut_is_at_rest_at_eulers_method_in_twice_its_steps() {
         assert!(of(steps_in_one) > 1e-8, "{steps_in_one}: loss {:e}", of(steps_in_one));
     }
     // All its jumps agree with one another, so PSD on the same grid finds no fault: it would take shorter jumps.
-    let psd = Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher };
+    let psd = Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target });
     let found = losses(psd, &EulersMethod { steps_in_one: f64::from(2 * N_STEPS) }, None, &times);
     assert!(found < ZERO_LOSS, "PSD: loss {found:e}");
 }
@@ -112,7 +112,7 @@ fn share_of_the_derivative_in_align_your_flow_leans_toward_the_start() {
     let times = inner_times(N);
     for r in [1.0, 0.99, 0.5, 0.1] {
         let objective = Objective::AlignYourFlow(AlignYourFlow { r, ..AlignYourFlow::BARE });
-        let of = |r| losses(objective, &LeaningMean { r }, Some(&known), &times);
+        let of = |r| losses(objective.clone(), &LeaningMean { r }, Some(&known), &times);
         assert!(of(r) < ZERO_LOSS, "r = {r}: loss {:e}", of(r));
         assert!(r == 1.0 || of(1.0) > 1e-6, "r = {r}: the flow map has the loss {:e}", of(1.0));
     }

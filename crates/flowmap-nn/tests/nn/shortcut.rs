@@ -2,11 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream, TimeDistribution};
+use flowmap_nn::loss::Term;
+use flowmap_nn::method::{AlphaFlow, Context, Method, Objective, Pass, Shortcut, SmallestStep};
 use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
-use flowmap_nn::objective::{AlphaFlow, Objective, Shortcut, SmallestStep, Term};
-use flowmap_nn::{
-    AverageVelocity, Batch, Condition, Context, Error, FlowMap, ParamBuilder, Params, PerSample, Times,
-};
+use flowmap_nn::{AverageVelocity, Batch, Condition, Error, FlowMap, ParamBuilder, Params, PerSample, Times};
 
 use crate::support::mlps::{Case, DIM, normals};
 
@@ -62,12 +61,9 @@ impl Setting {
         let batch = Batch { x0: &x0, x1: &x1, condition, interpolant: &Linear, unit: 1.0 };
         let times = Times::new(&self.jumps, DType::F64, &Device::Cpu).unwrap();
         let (model, teacher) = (&self.model, &self.teacher);
-        objective.per_sample_in(
-            context,
-            FlowMap::given(model, condition),
-            FlowMap::given(teacher, condition),
-            &batch,
-            &times,
+        objective.loss(
+            &Pass::new(FlowMap::given(model, condition), FlowMap::given(teacher, condition), &batch, &times)
+                .within(*context),
         )
     }
 

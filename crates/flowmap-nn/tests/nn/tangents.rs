@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use flowmap_nn::objective::{
-    AlignYourFlow, AlphaFlow, EmdStop, EsdStop, FmmLaw, LmdStop, LsdStop, MeanFlowVelocity, Objective,
-    OdeSolver, PsdForm, PsdStop, Scm, Shortcut, Trajectory,
+use flowmap_nn::method::{
+    AlignYourFlow, AlphaFlow, Consistency, Context, Ctm, Emd, EmdStop, Esd, EsdStop, FlowMatching, Fmm,
+    FmmLaw, ImprovedMeanFlow, Lmd, LmdStop, Lsd, LsdStop, MapDistillation, MeanFlow, MeanFlowVelocity,
+    Method, Objective, OdeSolver, Pass, Pfmm, Psd, PsdForm, PsdStop, Scm, Shortcut, Trajectory, Tvm,
 };
-use flowmap_nn::{Batch, Condition, Context, FlowMap, PerSample, Teacher, TimeColumn, Times};
+use flowmap_nn::{Batch, Condition, FlowMap, PerSample, Teacher, TimeColumn, Times};
 
 use crate::support::gaussian_net::Truth;
 use crate::support::path::Path;
@@ -30,7 +31,7 @@ fn losses(objective: Objective, times: &Times) -> PerSample {
         Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let teacher = Teacher::Map(Arc::new(truth.frozen()));
     let context = Context { teacher: Some(&teacher), step: 1_000_000, ..Context::default() };
-    objective.per_sample_in(&context, FlowMap::new(&net), FlowMap::new(&net), &batch, times).unwrap()
+    objective.loss(&Pass::new(FlowMap::new(&net), FlowMap::new(&net), &batch, times).within(context)).unwrap()
 }
 
 fn norms(objective: Objective, times: &Times) -> Option<Vec<f64>> {
@@ -42,29 +43,29 @@ fn objectives_that_take_a_derivative_pass_it_on() {
     let times = inner_times(20);
     let n_steps = 2;
     for (objective, has_tangent) in [
-        (Objective::FlowMatching {}, false),
-        (Objective::Lsd { stop: LsdStop::Teacher }, true),
-        (Objective::Esd { stop: EsdStop::Advection }, true),
-        (Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher }, false),
-        (Objective::MeanFlow { velocity: MeanFlowVelocity::Data }, true),
-        (Objective::ImprovedMeanFlow {}, true),
+        (Objective::FlowMatching(FlowMatching {}), false),
+        (Objective::Lsd(Lsd { stop: LsdStop::Target }), true),
+        (Objective::Esd(Esd { stop: EsdStop::Advection }), true),
+        (Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }), false),
+        (Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }), true),
+        (Objective::ImprovedMeanFlow(ImprovedMeanFlow {}), true),
         (Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER }), false),
         // At this step α is 0.
         (Objective::AlphaFlow(AlphaFlow::default()), true),
         (Objective::AlphaFlow(AlphaFlow { begin: 2_000_000, end: 3_000_000, ..AlphaFlow::default() }), false),
-        (Objective::Tvm {}, true),
-        (Objective::Consistency { trajectory: Trajectory::Data, n_steps: 8 }, false),
+        (Objective::Tvm(Tvm {}), true),
+        (Objective::Consistency(Consistency { trajectory: Trajectory::Data, n_steps: 8 }), false),
         (Objective::Scm(Scm::default()), true),
-        (Objective::Ctm { trajectory: Trajectory::Data }, false),
-        (Objective::Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 }, true),
-        (Objective::Fmm { law: FmmLaw::Eulerian, inversion: 1.0 }, true),
-        (Objective::Lmd { stop: LmdStop::None }, true),
-        (Objective::Emd { stop: EmdStop::None }, true),
+        (Objective::Ctm(Ctm { trajectory: Trajectory::Data }), false),
+        (Objective::Fmm(Fmm { law: FmmLaw::Lagrangian, inversion: 1.0 }), true),
+        (Objective::Fmm(Fmm { law: FmmLaw::Eulerian, inversion: 1.0 }), true),
+        (Objective::Lmd(Lmd { stop: LmdStop::None }), true),
+        (Objective::Emd(Emd { stop: EmdStop::None }), true),
         (Objective::AlignYourFlow(AlignYourFlow::default()), true),
-        (Objective::Pfmm { n_steps }, false),
-        (Objective::MapDistillation { solver: OdeSolver::Heun, n_steps }, false),
+        (Objective::Pfmm(Pfmm { n_steps }), false),
+        (Objective::MapDistillation(MapDistillation { solver: OdeSolver::Heun, n_steps }), false),
     ] {
-        let norms = norms(objective, &times);
+        let norms = norms(objective.clone(), &times);
         assert_eq!(norms.is_some(), has_tangent, "{objective:?}");
         assert!(norms.is_none_or(|n| n.len() == 20 && n.iter().all(|x| *x > 0.0)), "{objective:?}");
     }
@@ -86,8 +87,10 @@ fn tangent_of_lsd_and_lmd_is_the_derivative_of_the_map_in_its_end() {
     };
     let slope = ((at(H) - at(-H)).unwrap() / (2.0 * H)).unwrap();
     let expected: Vec<f64> = slope.sqr().unwrap().sum(1).unwrap().sqrt().unwrap().to_vec1().unwrap();
-    for objective in [Objective::Lsd { stop: LsdStop::None }, Objective::Lmd { stop: LmdStop::Teacher }] {
-        for (found, expected) in norms(objective, &times).unwrap().into_iter().zip(&expected) {
+    for objective in
+        [Objective::Lsd(Lsd { stop: LsdStop::None }), Objective::Lmd(Lmd { stop: LmdStop::Teacher })]
+    {
+        for (found, expected) in norms(objective.clone(), &times).unwrap().into_iter().zip(&expected) {
             assert!((found - expected).abs() < DIFFERENCE, "{objective:?}: {found}, expected {expected}");
         }
     }
@@ -96,7 +99,7 @@ fn tangent_of_lsd_and_lmd_is_the_derivative_of_the_map_in_its_end() {
 #[test]
 fn tangent_of_esd_is_its_residual() {
     let times = inner_times(10);
-    let losses = losses(Objective::Esd { stop: EsdStop::Velocity }, &times);
+    let losses = losses(Objective::Esd(Esd { stop: EsdStop::Velocity }), &times);
     let norms: Vec<f64> = losses.tangent_norms().unwrap().unwrap().to_vec1().unwrap();
     for (loss, norm) in losses.tensor().to_vec1::<f64>().unwrap().into_iter().zip(norms) {
         assert!((loss - norm * norm).abs() < 1e-12 * (1.0 + loss));

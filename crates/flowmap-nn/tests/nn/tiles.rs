@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream, TimeDistribution, Widths};
 use flowmap_dual::Dual;
+use flowmap_nn::loss::{Bin, BinSums, Combination, Term};
+use flowmap_nn::method::{FlowMatching, Lsd, LsdStop, Objective, Shortcut};
 use flowmap_nn::net::{Mlp, MlpConfig};
-use flowmap_nn::objective::{Bin, BinSums, Combination, LsdStop, Objective, Shortcut, Term};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Position, Result,
+    AverageVelocity, Batch, Condition, LossAndGradient, Losses, ParamBuilder, Params, Result, StepKey,
     loss_and_gradient,
 };
+
+/// Rows that begin in the middle of a run.
+const KEY: StepKey = StepKey { seed: 1, step: 0, first_row: 7 };
 
 /// f64, so that only the order of the sums differs.
 const TOLERANCE: f64 = 1e-12;
@@ -23,7 +27,6 @@ struct Setup {
     combination: Combination,
     x0: Tensor,
     x1: Tensor,
-    times: NoiseStream,
 }
 
 impl Setup {
@@ -35,8 +38,8 @@ impl Setup {
         };
         let (model, params) = build(ParamBuilder::fresh(1, dtype, &Device::Cpu));
         let (teacher, _) = build(ParamBuilder::frozen(params.tensors(), dtype, &Device::Cpu));
-        let flow_matching = Term::new(Objective::FlowMatching {}, 0.75);
-        let lsd = Term { weight: 0.5, ..Term::new(Objective::Lsd { stop: LsdStop::Teacher }, 0.25) };
+        let flow_matching = Term::new(Objective::FlowMatching(FlowMatching {}), 0.75);
+        let lsd = Term { weight: 0.5, ..Term::new(Objective::Lsd(Lsd { stop: LsdStop::Target }), 0.25) };
         let draw = |stream| {
             let mut values = vec![0f64; 2 * batch];
             NoiseStream::new(1, stream).at(0).fill_normal(&mut values);
@@ -49,7 +52,6 @@ impl Setup {
             combination: Combination::new(vec![flow_matching, lsd]).unwrap(),
             x0: draw(Stream::Base),
             x1: draw(Stream::Data),
-            times: NoiseStream::new(1, Stream::Times),
         }
     }
 
@@ -58,17 +60,8 @@ impl Setup {
     }
 
     fn in_tiles(&self) -> LossAndGradient {
-        let Self { model, teacher, params, combination, times, .. } = self;
-        loss_and_gradient(
-            combination,
-            model,
-            teacher,
-            params,
-            &self.batch(),
-            times,
-            Position { step: 0, first: 7 },
-        )
-        .unwrap()
+        let Self { model, teacher, params, combination, .. } = self;
+        loss_and_gradient(combination, model, teacher, params, &self.batch(), KEY).unwrap()
     }
 }
 
@@ -76,10 +69,7 @@ impl Setup {
 fn tiles_sum_to_the_batch_of(setup: &Setup, what: &str) {
     let found = setup.in_tiles();
     let tiled = found.losses.read().unwrap();
-    let whole = setup
-        .combination
-        .loss(&setup.model, &setup.teacher, &setup.batch(), &setup.times, Position { step: 0, first: 7 })
-        .unwrap();
+    let whole = setup.combination.loss(&setup.model, &setup.teacher, &setup.batch(), KEY).unwrap();
     let loss = whole.total.to_scalar::<f64>().unwrap();
     assert!((tiled.loss - loss).abs() < TOLERANCE * loss, "{what}: {} and {loss}", tiled.loss);
     for (a, b) in tiled.terms.iter().zip(&whole.terms) {
@@ -131,8 +121,10 @@ fn micro_batches_have_the_counted_widths_of_the_batch() {
     let shortcut = Objective::Shortcut(Shortcut { n_steps: 8, ..Shortcut::PAPER });
     let times = TimeDistribution::Dyadic { n_steps: 8, widths: Widths::Counted };
     for rows in [1, 7, 50, 1000] {
-        let terms =
-            vec![Term::new(Objective::FlowMatching {}, 0.5), Term { times, ..Term::new(shortcut, 0.5) }];
+        let terms = vec![
+            Term::new(Objective::FlowMatching(FlowMatching {}), 0.5),
+            Term { times, ..Term::new(shortcut.clone(), 0.5) },
+        ];
         let combination = Combination::new(terms).unwrap().with_micro_batch(NonZeroUsize::new(rows));
         let setup = Setup { combination, ..Setup::new(100, DType::F64) };
         tiles_sum_to_the_batch_of(&setup, &format!("counted widths in micro-batches of {rows}"));
@@ -155,21 +147,12 @@ impl<M: AverageVelocity> AverageVelocity for Counted<M> {
 #[test]
 fn no_more_rows_than_a_micro_batch_go_through_the_network_at_once() {
     for (rows, expected) in [(1, 1), (7, 7), (40, 40), (1000, 75)] {
-        let Setup { model, teacher, params, combination, times, x0, x1 } = Setup::new(100, DType::F64);
+        let Setup { model, teacher, params, combination, x0, x1 } = Setup::new(100, DType::F64);
         let combination = combination.with_micro_batch(NonZeroUsize::new(rows));
         let batch =
             Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &Linear, unit: 1.0 };
         let net = Counted { net: model, most: AtomicUsize::new(0) };
-        loss_and_gradient(
-            &combination,
-            &net,
-            &teacher,
-            &params,
-            &batch,
-            &times,
-            Position { step: 0, first: 7 },
-        )
-        .unwrap();
+        loss_and_gradient(&combination, &net, &teacher, &params, &batch, KEY).unwrap();
         let most = net.most.into_inner();
         assert!(0 < most && most <= expected, "{most} rows for micro-batches of {rows}");
     }

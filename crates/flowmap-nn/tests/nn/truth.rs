@@ -7,7 +7,10 @@
 use candle_core::{DType, Device};
 use flowmap_core::exact::{Covariance, ExactFlow, GaussianFlow};
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_nn::objective::{EsdStop, LsdStop, MeanFlowVelocity, Objective, PsdForm, PsdStop, Shortcut};
+use flowmap_nn::method::{
+    Esd, EsdStop, FlowMatching, Lsd, LsdStop, MeanFlow, MeanFlowVelocity, Method, Objective, Pass, Psd,
+    PsdForm, PsdStop, Shortcut, SplitMeanFlow,
+};
 use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, Params, TimeColumn, Times};
 use proptest::prelude::*;
 
@@ -21,27 +24,31 @@ const ZERO_LOSS: f64 = 1e-20;
 const ZERO_GRADIENT: f64 = 1e-11;
 /// Rounding of the two closed forms.
 const CLOSED_FORM: f64 = 1e-11;
-const SELF_DISTILLATION: [Objective; 11] = [
-    Objective::MeanFlow { velocity: MeanFlowVelocity::Model },
+const SELF_DISTILLATION: [Objective; 15] = [
+    Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Model, beta: 1.0 }),
     Objective::Shortcut(Shortcut { n_steps: 1 << 31, ..Shortcut::PAPER }),
-    Objective::Lsd { stop: LsdStop::Teacher },
-    Objective::Lsd { stop: LsdStop::None },
-    Objective::Esd { stop: EsdStop::Advection },
-    Objective::Esd { stop: EsdStop::Velocity },
-    Objective::Esd { stop: EsdStop::None },
-    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::Teacher },
-    Objective::Psd { form: PsdForm::Velocity, stop: PsdStop::None },
-    Objective::Psd { form: PsdForm::Map, stop: PsdStop::Teacher },
-    Objective::Psd { form: PsdForm::Map, stop: PsdStop::None },
+    Objective::Lsd(Lsd { stop: LsdStop::Target }),
+    Objective::Lsd(Lsd { stop: LsdStop::Parameters }),
+    Objective::Lsd(Lsd { stop: LsdStop::None }),
+    Objective::Esd(Esd { stop: EsdStop::Advection }),
+    Objective::Esd(Esd { stop: EsdStop::Velocity }),
+    Objective::Esd(Esd { stop: EsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Target }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::None }),
+    Objective::Psd(Psd { form: PsdForm::Velocity, stop: PsdStop::Parameters }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Parameters }),
+    Objective::SplitMeanFlow(SplitMeanFlow {}),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::Target }),
+    Objective::Psd(Psd { form: PsdForm::Map, stop: PsdStop::None }),
 ];
 
 /// Whether the objective compares the model with the teacher, not with itself.
 fn has_teacher(objective: &Objective) -> bool {
     !matches!(
         objective,
-        Objective::Lsd { stop: LsdStop::None }
-            | Objective::Esd { stop: EsdStop::None }
-            | Objective::Psd { stop: PsdStop::None, .. }
+        Objective::Lsd(Lsd { stop: LsdStop::None })
+            | Objective::Esd(Esd { stop: EsdStop::None })
+            | Objective::Psd(Psd { stop: PsdStop::None, .. })
     )
 }
 
@@ -57,7 +64,8 @@ fn loss_and_gradient(
     let interpolant = truth.path.interpolant();
     let batch =
         Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
-    let losses = objective.per_sample(FlowMap::new(model), FlowMap::new(teacher), &batch, times).unwrap();
+    let losses =
+        objective.loss(&Pass::new(FlowMap::new(model), FlowMap::new(teacher), &batch, times)).unwrap();
     let gradients = losses.mean().unwrap().backward().unwrap();
     let largest = |var| gradients.get(var).map_or(0.0, max_abs);
     (max_abs(losses.tensor()), params.vars().values().map(|v| largest(v.as_tensor())).fold(0.0, f64::max))
@@ -155,7 +163,8 @@ fn flow_matching_at_the_truth_is_the_conditional_variance_and_its_mean_gradient_
             Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
         let (model, params) = truth.trainable_per_sample(N_SAMPLES);
         let model = FlowMap::new(&model);
-        let losses = Objective::FlowMatching {}.per_sample(model, model, &batch, &times).unwrap();
+        let losses =
+            Objective::FlowMatching(FlowMatching {}).loss(&Pass::new(model, model, &batch, &times)).unwrap();
 
         let losses_1d: Vec<f64> = losses.tensor().to_vec1().unwrap();
         let excess: Vec<f64> = losses_1d

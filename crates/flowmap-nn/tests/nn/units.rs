@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use flowmap_core::{InterpolantKind, NoiseStream, Stream};
+use flowmap_core::{InterpolantKind, Stream};
+use flowmap_nn::loss::{Combination, Term};
+use flowmap_nn::method::METHODS;
 use flowmap_nn::net::{Conditioning, Mlp, MlpConfig};
-use flowmap_nn::objective::{Combination, METHODS, Term};
-use flowmap_nn::{Batch, OwnedCondition, ParamBuilder, Params, Position, Teacher, loss_and_gradient};
+use flowmap_nn::{Batch, OwnedCondition, ParamBuilder, Params, StepKey, Teacher, loss_and_gradient};
 
 use crate::support::mlps::{DIM, SIGMA_DATA, normals};
 
@@ -64,9 +65,8 @@ fn measured(terms: &[Term], scale: f64) -> Measured {
     let interpolant = InterpolantKind::Trigonometric;
     let batch =
         Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &interpolant, unit: sigma };
-    let times = NoiseStream::new(SEED, Stream::Times);
-    let position = Position::of_step(1, N);
-    let found = loss_and_gradient(&combination, &net, &frozen, &params, &batch, &times, position).unwrap();
+    let key = StepKey::of_step(SEED, 1, N);
+    let found = loss_and_gradient(&combination, &net, &frozen, &params, &batch, key).unwrap();
     let gradient = |(name, var): (&String, &candle_core::Var)| {
         let gradient = found.gradients.get(var)?.flatten_all().unwrap().to_vec1().unwrap();
         Some((name.clone(), gradient))
@@ -78,7 +78,7 @@ fn measured(terms: &[Term], scale: f64) -> Measured {
 
 /// Every method beside flow matching, with its defaults and with choices.
 fn cases() -> impl Iterator<Item = (String, Vec<Term>)> {
-    let by_default = METHODS.iter().map(|method| format!("kind = \"{}\"", method.kind));
+    let by_default = METHODS.iter().map(|method| format!("kind = \"{}\"", method.name));
     by_default.chain(CHOICES.map(str::to_owned)).map(|text| {
         let half = |text: &str| toml::from_str::<Term>(&format!("share = 0.5\n{text}")).unwrap();
         let terms = vec![half("kind = \"flow_matching\""), half(&text)];

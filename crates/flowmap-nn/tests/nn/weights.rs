@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use flowmap_core::{InterpolantKind, NoiseStream, Stream, TimeDistribution};
-use flowmap_nn::loss::{LearnedWeight, LearnedWeightConfig, Norm, TimeWeight, WeightNet};
+use flowmap_nn::loss::{Combination, LearnedWeight, LearnedWeightConfig, Norm, Term, TimeWeight, WeightNet};
+use flowmap_nn::method::*;
 use flowmap_nn::net::Mlp;
-use flowmap_nn::objective::*;
-use flowmap_nn::{Batch, Condition, Context, Error, FlowMap, ParamBuilder, PerSample, Position, Times};
+use flowmap_nn::{Batch, Condition, Error, FlowMap, ParamBuilder, PerSample, StepKey, Times};
 
 use crate::support::mlps;
 use crate::support::mlps::{Case, cases, normals};
@@ -123,10 +123,10 @@ fn combination_applies_norm_and_weight_of_each_term() {
     let net = Mlp::new(&case.config, &[mlps::DIM], 0, mlps::SIGMA_DATA, &mut builder).unwrap();
     let huber = Norm::PseudoHuber { c: 0.1 };
     let terms = vec![
-        Term { norm: huber, ..Term::new(Objective::FlowMatching {}, 0.5) },
+        Term { norm: huber, ..Term::new(Objective::FlowMatching(FlowMatching {}), 0.5) },
         Term {
             time_weight: TimeWeight::Learned(LearnedWeightConfig::default()),
-            ..Term::new(Objective::Lsd { stop: LsdStop::None }, 0.5)
+            ..Term::new(Objective::Lsd(Lsd { stop: LsdStop::None }), 0.5)
         },
     ];
     let combination = Combination::new(terms.clone()).unwrap().with_learned_weights(&mut builder).unwrap();
@@ -139,8 +139,7 @@ fn combination_applies_norm_and_weight_of_each_term() {
         interpolant: &InterpolantKind::Linear,
         unit: 1.0,
     };
-    let stream = NoiseStream::new(5, Stream::Times);
-    let found = combination.loss(&net, &net, &batch, &stream, Position::default()).unwrap();
+    let found = combination.loss(&net, &net, &batch, StepKey { seed: 5, ..StepKey::default() }).unwrap();
     let gradients = found.total.backward().unwrap();
     for (name, var) in params.vars() {
         assert!(gradients.get(var).is_some(), "{name} has no gradient");
@@ -154,7 +153,7 @@ fn combination_applies_norm_and_weight_of_each_term() {
         });
         Combination::new(terms.collect())
             .unwrap()
-            .loss(&net, &net, &batch, &stream, Position::default())
+            .loss(&net, &net, &batch, StepKey { seed: 5, ..StepKey::default() })
             .unwrap()
     };
     let plain = alone(terms);
@@ -177,11 +176,10 @@ fn jumps_grow_to_their_full_width_while_annealed() {
         interpolant: &InterpolantKind::Linear,
         unit: 1.0,
     };
-    let stream = NoiseStream::new(5, Stream::Times);
-    let term = Term::new(Objective::Lsd { stop: LsdStop::None }, 1.0);
+    let term = Term::new(Objective::Lsd(Lsd { stop: LsdStop::None }), 1.0);
     let loss = |term: &Term, step: u64| {
         let combination = Combination::new(vec![term.clone()]).unwrap();
-        let loss = combination.loss(&net, &net, &batch, &stream, Position::of_step(step, N)).unwrap();
+        let loss = combination.loss(&net, &net, &batch, StepKey::of_step(5, step, N)).unwrap();
         loss.total.to_scalar::<f64>().unwrap()
     };
     let annealed = Term { anneal: 10, ..term.clone() };
@@ -209,14 +207,14 @@ fn guidance_mixes_the_target_of_mean_flow() {
     let context = Context { null_label: Some(null), ..Context::default() };
     let (model, teacher) = (FlowMap::given(&net, Some(&labels)), FlowMap::given(&frozen, Some(&labels)));
     let losses = |objective: Objective| {
-        host(objective.per_sample_in(&context, model, teacher, &batch, &times).unwrap().tensor())
+        host(objective.loss(&Pass::new(model, teacher, &batch, &times).within(context)).unwrap().tensor())
     };
-    let plain = losses(Objective::MeanFlow { velocity: MeanFlowVelocity::Data });
-    let guided = |guidance: MeanFlowGuidance| losses(Objective::GuidedMeanFlow(guidance));
-    let none = guided(MeanFlowGuidance { kappa: 0.0, ..MeanFlowGuidance::default() });
+    let plain = losses(Objective::MeanFlow(MeanFlow { velocity: MeanFlowVelocity::Data, beta: 1.0 }));
+    let guided = |guidance: GuidedMeanFlow| losses(Objective::GuidedMeanFlow(guidance));
+    let none = guided(GuidedMeanFlow { kappa: 0.0, ..GuidedMeanFlow::default() });
     assert_close(&none, &plain, "guidance of scale one is none");
-    let always = guided(MeanFlowGuidance::default());
-    let late = guided(MeanFlowGuidance { interval: [0.3, 1.0], ..MeanFlowGuidance::default() });
+    let always = guided(GuidedMeanFlow::default());
+    let late = guided(GuidedMeanFlow { interval: [0.3, 1.0], ..GuidedMeanFlow::default() });
     let mut n_early = 0;
     for (i, label) in labels.to_vec1::<u32>().unwrap().into_iter().enumerate() {
         let is_plain = |losses: &[f64]| (losses[i] - plain[i]).abs() < ROUNDING;
@@ -228,9 +226,10 @@ fn guidance_mixes_the_target_of_mean_flow() {
     assert!(n_early > 0 && n_early < N, "{n_early} samples before the interval");
     // At t = s the target is the mixed velocity itself.
     let on_diagonal = Times::of(times.t.clone(), times.t.clone(), times.t.clone());
-    let guidance = MeanFlowGuidance { omega: 0.7, kappa: 0.6, ..MeanFlowGuidance::default() };
+    let guidance = GuidedMeanFlow { omega: 0.7, kappa: 0.6, ..GuidedMeanFlow::default() };
     let found = Objective::GuidedMeanFlow(guidance);
-    let found = host(found.per_sample_in(&context, model, teacher, &batch, &on_diagonal).unwrap().tensor());
+    let found =
+        host(found.loss(&Pass::new(model, teacher, &batch, &on_diagonal).within(context)).unwrap().tensor());
     let t = times.t.tensor();
     let i_t = batch.i(&times.t).unwrap();
     let nulls = Tensor::full(null, N, &Device::Cpu).unwrap();
@@ -244,23 +243,25 @@ fn guidance_mixes_the_target_of_mean_flow() {
             assert_close(&found[i..=i], &expected[i..=i], "mixed target");
         }
     }
-    let without = Objective::GuidedMeanFlow(guidance).per_sample(model, teacher, &batch, &times);
+    let without = Objective::GuidedMeanFlow(guidance).loss(&Pass::new(model, teacher, &batch, &times));
     assert!(matches!(without, Err(Error::Labels { .. })), "the label for none must be known");
 }
 
 #[test]
 fn every_objective_goes_to_a_file_and_back() {
-    let names = METHODS.iter().map(|method| method.kind);
+    let names = METHODS.iter().map(|method| method.name);
     let kinds = [
         "flow_matching",
         "lsd",
         "esd",
         "psd",
+        "split_mean_flow",
         "mean_flow",
         "improved_mean_flow",
         "guided_mean_flow",
         "shortcut",
         "alpha_flow",
+        "soflow",
         "tvm",
         "consistency",
         "scm",
@@ -278,7 +279,7 @@ fn every_objective_goes_to_a_file_and_back() {
         assert_eq!(term.objective.name(), kind);
         assert_eq!(
             term,
-            Term::new(term.objective, 1.0),
+            Term::new(term.objective.clone(), 1.0),
             "{kind}: a file that says nothing means the paper's choices"
         );
         term.validate().unwrap();

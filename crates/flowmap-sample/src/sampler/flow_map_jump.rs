@@ -6,7 +6,7 @@
 //! Cost: one evaluation a step.
 
 use candle_core::Tensor;
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::FlowMap;
 
 use super::{Sampler, time_column};
 use crate::Result;
@@ -16,13 +16,7 @@ use crate::Result;
 pub struct FlowMapJump;
 
 impl Sampler for FlowMapJump {
-    fn step(
-        &self,
-        model: FlowMap<'_, dyn AverageVelocity + '_>,
-        s: f64,
-        t: f64,
-        x: &Tensor,
-    ) -> Result<Tensor> {
+    fn step(&self, model: FlowMap<'_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor> {
         Ok(model.starting_at(s).jump(&time_column(s, x)?, &time_column(t, x)?, x)?)
     }
 

@@ -8,7 +8,7 @@
 
 use candle_core::Tensor;
 use flowmap_core::ode::ButcherTableau;
-use flowmap_nn::{AverageVelocity, FlowMap};
+use flowmap_nn::FlowMap;
 
 use super::{Sampler, time_column};
 use crate::Result;
@@ -18,13 +18,7 @@ use crate::Result;
 pub struct RungeKutta(pub ButcherTableau);
 
 impl Sampler for RungeKutta {
-    fn step(
-        &self,
-        model: FlowMap<'_, dyn AverageVelocity + '_>,
-        s: f64,
-        t: f64,
-        x: &Tensor,
-    ) -> Result<Tensor> {
+    fn step(&self, model: FlowMap<'_>, s: f64, t: f64, x: &Tensor) -> Result<Tensor> {
         let ButcherTableau { c, a, w, .. } = self.0;
         let h = t - s;
         let mut k: Vec<Tensor> = Vec::with_capacity(c.len());

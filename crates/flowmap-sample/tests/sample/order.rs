@@ -20,7 +20,7 @@ const SLOPE_TOLERANCE: f64 = 0.3;
 const EXACT: f64 = 1e-12;
 const N: usize = 16;
 
-fn model() -> FlowMap<'static, dyn AverageVelocity> {
+fn model() -> FlowMap<'static> {
     FlowMap::new(&ExactGaussian as &dyn AverageVelocity)
 }
 

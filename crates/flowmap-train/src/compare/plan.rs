@@ -1,7 +1,7 @@
 //! Which methods a comparison trains, and how each.
 
 use flowmap_data::DataConfig;
-use flowmap_nn::objective::{METHODS, Method};
+use flowmap_nn::method::{Card, METHODS, Method, Needs, TeacherNeed};
 use flowmap_nn::optim::Schedule;
 use serde::Serialize;
 
@@ -30,9 +30,9 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Planned {
     /// The method.
-    pub method: &'static Method,
+    pub method: &'static Card,
     /// Its recipe.
-    pub recipe: &'static Recipe,
+    pub recipe: Recipe,
     /// Where it departs from what all share.
     pub notes: Vec<String>,
     sources: Vec<ConfigSource>,
@@ -59,14 +59,14 @@ impl Plan {
             Recipe::of(name)?;
         }
         let mut plan = Self { base, planned: Vec::new(), omitted: Vec::new() };
-        let is_asked = |method: &&Method| asked.is_empty() || asked.iter().any(|name| name == method.kind);
-        for method in METHODS.iter().filter(is_asked) {
-            match obstacle(&plan.base, Recipe::of(method.kind)?) {
+        let is_asked = |card: &&Card| asked.is_empty() || asked.iter().any(|name| name == card.name);
+        for method in METHODS.iter().copied().filter(is_asked) {
+            match obstacle(&plan.base, Recipe::of(method.name)?) {
                 None => plan.planned.push(Planned::new(method, &plan.base, sources)?),
                 Some(reason) if asked.is_empty() => {
-                    plan.omitted.push(Omitted { method: method.kind, reason });
+                    plan.omitted.push(Omitted { method: method.name, reason });
                 }
-                Some(reason) => return Err(Error::MethodUnavailable { method: method.kind, reason }),
+                Some(reason) => return Err(Error::MethodUnavailable { method: method.name, reason }),
             }
         }
         Ok(plan)
@@ -74,8 +74,8 @@ impl Plan {
 }
 
 impl Planned {
-    fn new(method: &'static Method, base: &Config, sources: &[ConfigSource]) -> Result<Self> {
-        let recipe = Recipe::of(method.kind)?;
+    fn new(method: &'static Card, base: &Config, sources: &[ConfigSource]) -> Result<Self> {
+        let recipe = Recipe::of(method.name)?;
         let mut planned = Self { method, recipe, notes: Vec::new(), sources: sources.to_vec() };
         if base.teacher.is_none() && has_exact_velocity(base) {
             planned.sources.push(ConfigSource::value("compare", "teacher.kind", "exact"));
@@ -111,7 +111,7 @@ impl Planned {
         if !self.recipe.needs_teacher() {
             config.teacher = None;
         }
-        config.name = format!("{}-{}", config.name, self.method.kind);
+        config.name = format!("{}-{}", config.name, self.method.name);
         // One checkpoint, at the end: nothing is written while the clock runs.
         config.train.checkpoint_every = n_steps;
         let (Schedule::Constant { warmup }
@@ -123,15 +123,16 @@ impl Planned {
 }
 
 /// Why a method cannot be trained on this config.
-fn obstacle(base: &Config, recipe: &Recipe) -> Option<&'static str> {
+fn obstacle(base: &Config, recipe: Recipe) -> Option<&'static str> {
     let has_map = matches!(&base.teacher, Some(TeacherConfig::Model(model)) if model.guidance.is_none());
     let has_teacher = base.teacher.is_some() || has_exact_velocity(base);
-    match recipe.method {
-        "guided_mean_flow" if !base.conditional => Some(NEEDS_LABELS),
-        "pfmm" if !has_map => Some(NEEDS_MAP),
-        _ if recipe.needs_teacher() && !has_teacher => Some(NEEDS_TEACHER),
+    let obstacle = |needs: Needs| match needs {
+        Needs { labels: true, .. } if !base.conditional => Some(NEEDS_LABELS),
+        Needs { teacher: Some(TeacherNeed::Map), .. } if !has_map => Some(NEEDS_MAP),
+        Needs { teacher: Some(_), .. } if !has_teacher => Some(NEEDS_TEACHER),
         _ => None,
-    }
+    };
+    recipe.terms().iter().find_map(|term| obstacle(term.objective.needs()))
 }
 
 fn has_exact_velocity(base: &Config) -> bool {

@@ -2,11 +2,15 @@
 //!
 //! All of these would otherwise come to light in the run, or not at all.
 
-use flowmap_core::{Coupling, InterpolantKind};
+use std::borrow::Cow;
+
+use flowmap_core::Coupling;
 use flowmap_data::{Augmentation, DataConfig};
-use flowmap_nn::objective::{Objective, Shortcut, rows_of};
+use flowmap_nn::loss::{Term, rows_of};
+use flowmap_nn::method::{Method, Objective, TeacherNeed};
 
 use super::Config;
+use crate::error::range;
 use crate::{Error, Result, TeacherConfig};
 
 impl Config {
@@ -30,45 +34,38 @@ impl Config {
         let is_paired = matches!(self.coupling, Coupling::Paired {});
         let has_pairs = matches!(self.data, DataConfig::Points(_));
         let expected = "`paired` only with `data.kind = \"points\"`, whose file holds the noise as well";
-        range("coupling.kind", !is_paired || has_pairs, expected, "paired".into())?;
+        range("coupling.kind", !is_paired || has_pairs, expected, "paired")?;
         let is_augmented = self.augmentation != Augmentation::default();
         let expected = "`none`, since latents are no pixels that could be moved";
         let is_latent = matches!(self.data, DataConfig::Latents(_));
-        range("augmentation.kind", !is_augmented || !is_latent, expected, "edm".into())?;
+        range("augmentation.kind", !is_augmented || !is_latent, expected, "edm")?;
         let expected = "`none`, since the noise of a pair belongs to the sample as it is";
-        range("augmentation.kind", !is_augmented || !is_paired, expected, "edm".into())?;
+        range("augmentation.kind", !is_augmented || !is_paired, expected, "edm")?;
         let (takes, gives) = (self.network.augment_dim(), self.augmentation.n_labels());
         let expected = "0, or as many numbers as [augmentation] tells of an image";
         let found = format!("{takes}, where it tells {gives}");
         range("network.augment_dim", takes == 0 || takes == gives, expected, found)
     }
 
-    /// What an objective needs of the rest.
+    /// What a method needs of the rest.
     fn validate_objective(&self, objective: &Objective) -> Result<()> {
-        match objective {
-            Objective::Scm(_) => {
-                let fits = matches!(self.interpolant, InterpolantKind::Trigonometric);
-                let expected = "`trigonometric`, since the objective `scm` is defined for it alone";
-                range("interpolant", fits, expected, self.interpolant.to_string())
-            }
-            Objective::GuidedMeanFlow(_) => {
-                let expected = "`true`, since the objective `guided_mean_flow` guides toward labels";
-                range("conditional", self.conditional, expected, "false".into())?;
-                let expected = "a positive number, since the objective `guided_mean_flow` guides away from hidden labels";
-                self.needs_hidden_labels(expected)
-            }
-            Objective::Shortcut(Shortcut { guidance: Some(_), .. }) => {
-                let expected = "`true`, since the objective `shortcut` with `guidance` guides toward labels";
-                range("conditional", self.conditional, expected, "false".into())?;
-                let expected = "a positive number, since the objective `shortcut` with `guidance` guides away from hidden labels";
-                self.needs_hidden_labels(expected)
-            }
-            _ => Ok(()),
+        let (name, needs) = (objective.name(), objective.needs());
+        if let Some(interpolant) = needs.interpolant {
+            let expected = format!("`{interpolant}`, since the objective `{name}` is defined for it alone");
+            range("interpolant", self.interpolant == interpolant, expected, self.interpolant)?;
         }
+        if needs.labels {
+            let expected = format!("`true`, since the objective `{name}` guides toward labels");
+            range("conditional", self.conditional, expected, "false")?;
+            let expected =
+                format!("a positive number, since the objective `{name}` guides away from hidden labels");
+            self.needs_hidden_labels(expected)?;
+        }
+        Ok(())
     }
 
     /// Refuses a training that hides no label; `expected` says what hidden ones are for.
-    pub(super) fn needs_hidden_labels(&self, expected: &'static str) -> Result<()> {
+    pub(super) fn needs_hidden_labels(&self, expected: impl Into<Cow<'static, str>>) -> Result<()> {
         let own = self.train.label_dropout;
         let hides = self.objective.iter().any(|term| self.train.label_dropout_of(term) > 0.0);
         let (key, found) = match own > 0.0 {
@@ -78,51 +75,48 @@ impl Config {
         range(key, hides, expected, found)
     }
 
-    /// Refuses a teacher that no objective learns from, which a layer of a config may have and a run may not.
+    /// Refuses a teacher that no method learns from, which a layer of a config may have and a run may not.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for the key `teacher`.
     pub fn refuse_unused_teacher(&self) -> Result<()> {
-        let is_used = self.objective.iter().any(|term| term.objective.needs_teacher());
+        let is_used = self.objective.iter().any(|term| term.objective.needs().teacher.is_some());
         let expected = "an objective that distills from it, or no such table";
-        range("teacher", is_used || self.teacher.is_none(), expected, "none".into())
+        range("teacher", is_used || self.teacher.is_none(), expected, "none")
     }
 
-    /// What the objectives need of the teacher.
+    /// What the methods need of the teacher.
     fn validate_teacher(&self) -> Result<()> {
-        let needs = self.objective.iter().find(|term| term.objective.needs_teacher());
-        match (&self.teacher, needs) {
-            (_, None) => Ok(()),
-            (None, Some(term)) => Err(Error::MissingTeacher { objective: term.objective.name() }),
-            (Some(TeacherConfig::Exact {}), Some(_)) => {
-                let needs_map = self.objective.iter().any(|term| term.objective.needs_map());
-                let expected =
-                    "`model`, since the objective `pfmm` takes jumps, and the exact flow gives a velocity";
-                range("teacher.kind", !needs_map, expected, "exact".into())?;
+        let learns = |term: &&Term| term.objective.needs().teacher.is_some();
+        let needs_map = |term: &&Term| term.objective.needs().teacher == Some(TeacherNeed::Map);
+        let Some(learner) = self.objective.iter().find(learns) else { return Ok(()) };
+        let of_map = self.objective.iter().find(needs_map).map(|term| term.objective.name());
+        match &self.teacher {
+            None => Err(Error::MissingTeacher { objective: learner.objective.name() }),
+            Some(TeacherConfig::Exact {}) => {
+                if let Some(name) = of_map {
+                    let expected = format!(
+                        "`model`, since the objective `{name}` takes jumps, and the exact flow gives a velocity"
+                    );
+                    range("teacher.kind", false, expected, "exact")?;
+                }
                 let expected = "`false`, since the exact flow of the teacher ignores labels";
-                range("conditional", !self.conditional, expected, "true".into())
+                range("conditional", !self.conditional, expected, "true")
             }
-            (Some(TeacherConfig::Model(model)), Some(_)) => {
+            Some(TeacherConfig::Model(model)) => {
                 model.validate()?;
-                let needs_map = self.objective.iter().any(|term| term.objective.needs_map());
-                let expected = "none, since the objective `pfmm` takes jumps, and guidance is exact for the velocity alone";
-                let found = model.guidance.map_or("none".to_owned(), |scale| scale.to_string());
-                range("teacher.guidance", !needs_map || model.guidance.is_none(), expected, found)?;
+                let Some(scale) = model.guidance else { return Ok(()) };
+                if let Some(name) = of_map {
+                    let expected = format!(
+                        "none, since the objective `{name}` takes jumps, and guidance is exact for the velocity alone"
+                    );
+                    range("teacher.guidance", false, expected, scale)?;
+                }
                 let expected = "none, since the network takes the scale of [guidance] as an input";
-                let found = model.guidance.map_or("none".to_owned(), |scale| scale.to_string());
-                range(
-                    "teacher.guidance",
-                    self.guidance.is_none() || model.guidance.is_none(),
-                    expected,
-                    found,
-                )
+                range("teacher.guidance", self.guidance.is_none(), expected, scale)
             }
         }
     }
-}
-
-fn range(key: &'static str, good: bool, expected: &'static str, found: String) -> Result<()> {
-    if good { Ok(()) } else { Err(Error::OutOfRange { key, expected, found }) }
 }
 
 #[cfg(test)]
@@ -162,9 +156,9 @@ mod tests {
         refuses("digits", &shown, "train.label_dropout", &["--set train.label_dropout=0.0", "found 0"]);
         assert!(set("digits", &[GUIDED]).is_ok());
         let shortcut = ["objective.1.kind=shortcut", "objective.1.guidance=1.5"];
-        refuses("checkerboard", &shortcut, "conditional", &["`shortcut` with `guidance`", "found false"]);
+        refuses("checkerboard", &shortcut, "conditional", &["`shortcut` guides", "found false"]);
         let shown = [&shortcut[..], &["train.label_dropout=0.0"]].concat();
-        refuses("digits", &shown, "train.label_dropout", &["`shortcut` with `guidance`", "found 0"]);
+        refuses("digits", &shown, "train.label_dropout", &["`shortcut` guides", "found 0"]);
         assert!(set("digits", &shortcut).is_ok());
         // Its scale cannot be an input as well.
         let message = set("digits", &[shortcut[0], shortcut[1], "guidance.max=3"]).unwrap_err().to_string();

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flowmap_nn::objective::Objective;
+use flowmap_nn::method::{Method, Objective};
 use toml::{Table, Value};
 
 use super::Config;
@@ -15,7 +15,7 @@ use crate::presets::preset;
 use crate::{Error, Result};
 
 /// Keys of an objective that stand beside those of its kind.
-pub(super) const TERM_KEYS: [&str; 11] = [
+pub(super) const TERM_KEYS: [&str; 12] = [
     "kind",
     "weight",
     "share",
@@ -24,6 +24,7 @@ pub(super) const TERM_KEYS: [&str; 11] = [
     "middle",
     "norm",
     "time_weight",
+    "derivative",
     "anneal",
     "dropout",
     "label_dropout",
@@ -184,10 +185,8 @@ fn merge_items(items: &mut Vec<Value>, above: Table) {
 fn merge_term(below: &mut Table, above: Table) {
     // Times that are what the objective has by default follow it, also where a printed config spells them out.
     if let Some(objective) = objective_of(below) {
-        let defaults = [
-            ("times", Value::try_from(objective.default_times())),
-            ("middle", Value::try_from(objective.default_middle())),
-        ];
+        let defaults =
+            [("times", Value::try_from(objective.times())), ("middle", Value::try_from(objective.middle()))];
         for (key, default) in defaults {
             let is_default = default.is_ok_and(|default| below.get(key) == Some(&default));
             if is_default && !above.contains_key(key) {
@@ -219,7 +218,7 @@ fn same_kind(below: &Table, above: &Table) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use flowmap_nn::objective::Term;
+    use flowmap_nn::loss::Term;
 
     use super::*;
 
@@ -256,10 +255,10 @@ mod tests {
         ];
         let (before, after) = (term(&common), term(&[&common[..], &["objective.1.kind=mean_flow"]].concat()));
         assert_eq!(after.objective.name(), "mean_flow");
-        assert_eq!(after, Term { objective: after.objective, ..before });
+        assert_eq!(after, Term { objective: after.objective.clone(), ..before });
         // Times by default are those of the new objective.
         let mean_flow = term(&["objective.1.kind=mean_flow"]);
-        assert_eq!((mean_flow.share, mean_flow.times), (0.4, mean_flow.objective.default_times()));
+        assert_eq!((mean_flow.share, mean_flow.times), (0.4, mean_flow.objective.times()));
     }
 
     #[test]
@@ -278,10 +277,10 @@ mod tests {
                 resolve(&sources).map(|config| config.objective[1].clone())
             };
             let halved = with(&["objective.1.n_steps=32"]).unwrap();
-            assert_eq!(halved.times, halved.objective.default_times());
-            assert_eq!(halved.middle, halved.objective.default_middle());
+            assert_eq!(halved.times, halved.objective.times());
+            assert_eq!(halved.middle, halved.objective.middle());
             let other = with(&["objective.1.kind=lsd"]).unwrap();
-            assert_eq!(other, Term::new(other.objective, 0.4));
+            assert_eq!(other, Term::new(other.objective.clone(), 0.4));
             // A file that says both, and not the same, is refused.
             let both = match kind {
                 "shortcut" => "objective.1.times={ kind = \"dyadic\", n_steps = 4 }",

@@ -111,7 +111,7 @@ impl NetworkConfig {
         conditioning: impl Into<Conditioning>,
         sigma_data: f64,
         builder: &mut ParamBuilder,
-    ) -> Result<Box<dyn AverageVelocity + Send + Sync>, flowmap_nn::Error> {
+    ) -> Result<Box<dyn AverageVelocity>, flowmap_nn::Error> {
         with_network!(self, (shape, conditioning, sigma_data, builder), |net| Ok(Box::new(net)))
     }
 

@@ -1,6 +1,6 @@
 //! What a config that is refused is told: the key at fault, the nearest known one, and the layer that set it.
 
-use flowmap_nn::objective::{Combination, Term};
+use flowmap_nn::loss::{Combination, Term};
 use toml::Value;
 
 use super::Config;

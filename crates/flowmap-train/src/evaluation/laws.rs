@@ -17,7 +17,7 @@ use flowmap_core::exact::ExactFlow;
 use flowmap_core::{MiddleTime, NoiseStream, Stream, TimeDistribution};
 use flowmap_dual::Dual;
 use flowmap_metrics::{Samples, SquaredError, mean_squared_error};
-use flowmap_nn::{AverageVelocity, Batch, Condition, FlowMap, TimeColumn, Times, tile_rows};
+use flowmap_nn::{Batch, Condition, FlowMap, TimeColumn, Times, tile_rows};
 use flowmap_sample::base_noise;
 use serde::Serialize;
 
@@ -86,7 +86,7 @@ impl Pairs {
     #[expect(clippy::too_many_arguments, reason = "what a law is measured with, each named once")]
     fn add(
         &mut self,
-        map: FlowMap<'_, dyn AverageVelocity + '_>,
+        map: FlowMap<'_>,
         x1: Vec<f32>,
         config: &ModelConfig,
         reference: &Reference,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::Device;
-use flowmap_nn::objective::Bin;
+use flowmap_nn::loss::Bin;
 use flowmap_train::{
     Checkpoint, Config, ConfigSource, Error, Fault, Observer, RunDir, StepReport, Trainer, read_log, resolve,
     train,

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use candle_core::Device;
-use flowmap_nn::objective::Bin;
+use flowmap_nn::loss::Bin;
 use flowmap_train::{
     Checkpoint, Config, ConfigSource, Error, Observer, Reads, RunDir, RunTime, StepReport, TeacherConfig,
     TeacherModel, Trainer, read_log, resolve, term_names, train,

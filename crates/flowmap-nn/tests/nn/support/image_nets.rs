@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{Linear, NoiseStream, Stream};
+use flowmap_nn::method::{Context, Lsd, LsdStop, Method, Objective, Pass};
 use flowmap_nn::net::{
     AttentionScale, Conditioning, DdpmPpSize, DdpmPpUNet, DdpmPpUNetConfig, Dit, DitConfig, DitInit, DitSize,
     Edm2UNet, Edm2UNetConfig, JumpInput, Positions, QkNorm, SecondTime, TimeDirection, UNet, UNetConfig,
 };
-use flowmap_nn::objective::{LsdStop, Objective};
-use flowmap_nn::{AverageVelocity, Batch, Context, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
+use flowmap_nn::{AverageVelocity, Batch, FlowMap, OwnedCondition, ParamBuilder, Params, Times};
 
 const SEED: u64 = 11;
 /// Samples of a batch: one for every label.
@@ -197,8 +197,8 @@ pub fn loss(case: &ImageCase, model: &dyn AverageVelocity, dtype: DType) -> Tens
     let condition = case.condition(N, dtype);
     let batch = Batch { x0: &x0, x1: &x1, condition: (&condition).into(), interpolant: &Linear, unit: 1.0 };
     let map = FlowMap::given(model, &condition);
-    let objective = Objective::Lsd { stop: LsdStop::None };
-    let losses = objective.per_sample_in(&Context::default(), map, map, &batch, &times(dtype));
+    let objective = Objective::Lsd(Lsd { stop: LsdStop::None });
+    let losses = objective.loss(&Pass::new(map, map, &batch, &times(dtype)).within(Context::default()));
     losses.unwrap().mean().unwrap()
 }
 

@@ -18,10 +18,9 @@ use candle_core::{DType, Device, Tensor};
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_dual::Dual;
-use flowmap_nn::objective::Objective;
+use flowmap_nn::method::{Context, Method, Objective, Pass};
 use flowmap_nn::{
-    AverageVelocity, Batch, Condition, Context, FlowMap, Init, ParamBuilder, Params, PerSample, Result,
-    Teacher, Times,
+    AverageVelocity, Batch, Condition, FlowMap, Init, ParamBuilder, Params, PerSample, Result, Teacher, Times,
 };
 
 use crate::support::measure::SEED;
@@ -236,5 +235,7 @@ pub fn losses(
     let batch =
         Batch { x0: &x0, x1: &x1, condition: Condition::default(), interpolant: &interpolant, unit: 1.0 };
     let context = Context { teacher: known, ..Context::default() };
-    objective.per_sample_in(&context, FlowMap::new(model), FlowMap::new(frozen), &batch, times).unwrap()
+    objective
+        .loss(&Pass::new(FlowMap::new(model), FlowMap::new(frozen), &batch, times).within(context))
+        .unwrap()
 }
