@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use flowmap_train::report::Table;
+use flowmap_figure::report::Table;
 
 /// Prints a table of numbers with aligned columns, the first to the left, the others to the right.
 ///

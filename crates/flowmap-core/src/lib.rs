@@ -11,7 +11,7 @@ mod grid;
 mod interpolant;
 mod noise;
 pub mod normal;
-mod ode;
+pub mod ode;
 mod times;
 
 pub use coupling::Coupling;
@@ -23,4 +23,4 @@ pub use interpolant::{
 };
 pub use noise::{Noise, NoiseStream, Stream};
 pub use ode::Dop853;
-pub use times::{DiagonalShare, Jump, MiddleTime, Place, TimeDistribution, Times, Widths};
+pub use times::{Jump, MiddleTime, Place, TimeDistribution, Times, Widths};

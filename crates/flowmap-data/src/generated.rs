@@ -4,7 +4,6 @@ mod checkerboard;
 mod eight_gaussians;
 mod gaussian_mixture;
 mod moons;
-mod normal_mass;
 mod pinwheel;
 mod plane;
 mod range;

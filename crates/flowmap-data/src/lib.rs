@@ -24,6 +24,7 @@ pub use config::{DataConfig, Declared};
 pub use data_set::DataSet;
 pub use digits::{DigitsConfig, digits};
 pub use error::{Error, FormatFault, JpegFault, PngFault, RecordFault, Result};
+pub use file::npz_writer::{NpyArray, NpyData, npz_bytes};
 pub use finite::FiniteSet;
 pub use generated::{
     Checkerboard, CheckerboardConfig, EightGaussiansConfig, GaussianMixture, GaussianMixtureConfig, Moons,

@@ -11,7 +11,5 @@ mod session;
 pub use error::{Error, Result};
 pub use multistep::{multistep_consistency, n_fresh};
 pub use noise::base_noise;
-pub use sampler::{
-    ButcherTableau, EULER, FlowMapJump, HEUN, MIDPOINT, RK4, RungeKutta, Sampler, SamplerKind,
-};
+pub use sampler::{FlowMapJump, RungeKutta, Sampler, SamplerKind};
 pub use session::{Session, sample, trajectory};

@@ -1,24 +1,17 @@
 //! Samplers: from noise along a grid of times.
 
-mod euler;
 mod flow_map_jump;
-mod heun;
-mod midpoint;
-mod rk4;
 mod runge_kutta;
 
 use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Tensor;
+use flowmap_core::ode::{EULER, HEUN, MIDPOINT, RK4};
 use flowmap_nn::FlowMap;
 
-pub use euler::EULER;
 pub use flow_map_jump::FlowMapJump;
-pub use heun::HEUN;
-pub use midpoint::MIDPOINT;
-pub use rk4::RK4;
-pub use runge_kutta::{ButcherTableau, RungeKutta};
+pub use runge_kutta::RungeKutta;
 
 use crate::{Error, Result};
 

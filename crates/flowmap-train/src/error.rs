@@ -446,7 +446,7 @@ pub enum Error {
     Core(#[from] flowmap_core::Error),
     /// A figure failed.
     #[error(transparent)]
-    Figure(#[from] crate::figure::FigureError),
+    Figure(#[from] flowmap_figure::Error),
     /// Candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -86,6 +86,11 @@ impl Evaluation {
     pub fn metrics(&self) -> Vec<Metric> {
         self.rows.first().map_or(Vec::new(), |row| row.metrics.keys().copied().collect())
     }
+
+    /// The numbers of steps of the rows, in order; a row of a file of samples has none.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = u32> {
+        self.rows.iter().filter_map(|row| row.steps)
+    }
 }
 
 /// Judges `model` with `how.num` samples for each number of steps; `progress` is told of every sample made.

@@ -1,5 +1,6 @@
 //! Samples of a model, in chunks.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -174,6 +175,25 @@ pub fn generate_paths(
             Sampling::Consistency => walk.renoised(&session, &start),
         }
     })
+}
+
+/// Samples for each of these numbers of steps, on grids of equal steps.
+pub(crate) fn generate_by_steps(
+    model: &Model,
+    steps: impl Iterator<Item = u32>,
+    how: &Generation,
+    device: &Device,
+) -> Result<Vec<(u32, Vec<f32>)>> {
+    let sample = |n: u32| {
+        let grid = TimeGrid::uniform(NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN));
+        Ok((n, generate(model, &grid, how, device, &mut |_| ())?.x))
+    };
+    steps.map(sample).collect()
+}
+
+/// `n_times` tensors `(n, ...)`, as [`generate_paths`] makes them, as one array `(n, n_times, ...)`.
+pub(crate) fn interleaved(path: &[Tensor]) -> Result<Vec<f32>> {
+    Ok(Tensor::stack(path, 1)?.flatten_all()?.to_vec1()?)
 }
 
 /// Calls `run` with the network of `model`, guided where that is asked for.

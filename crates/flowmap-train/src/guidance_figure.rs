@@ -2,11 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
+use flowmap_figure::{ImageGroup, Panel2d, RgbImage, images_grid, samples_2d};
 use flowmap_nn::{AverageVelocity, Condition, Guided};
 use flowmap_sample::{SamplerKind, Session, base_noise};
-use image::RgbImage;
 
-use crate::figure::{ImageGroup, Panel2d, images_grid, samples_2d};
 use crate::generate::Generation;
 use crate::{GuidanceConfig, Model, Result};
 

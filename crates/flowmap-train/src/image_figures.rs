@@ -4,13 +4,11 @@ use std::num::NonZeroU32;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};
+use flowmap_figure::{ImageGroup, RgbImage, film_strip, images_grid};
 use flowmap_nn::FlowMap;
 use flowmap_sample::base_noise;
-use image::RgbImage;
 
-use crate::figure::{ImageGroup, film_strip, images_grid};
-use crate::generate::{Generation, generate_paths, with_net};
-use crate::run_figures::{interleaved, samples_by_steps};
+use crate::generate::{Generation, generate_by_steps, generate_paths, interleaved, with_net};
 use crate::{Evaluation, Model, Reference, Result};
 
 /// Images in a group without classes, rows of ten.
@@ -57,7 +55,8 @@ pub(crate) fn grids(
         true => one_row_per_class(reference, how.seed, &classes, dim),
         false => reference.draw(how.seed, 0, n),
     };
-    let samples = samples_by_steps(model, evaluation, n, how, device)?;
+    let how = Generation { num: n, ..how.clone() };
+    let samples = generate_by_steps(model, evaluation.steps(), &how, device)?;
     let samples: Vec<(u32, Vec<f32>)> = samples.into_iter().map(|(n, images)| (n, in_rows(images))).collect();
     let titles: Vec<String> = samples.iter().map(|(n, _)| format!("N = {n}")).collect();
     let mut groups = vec![ImageGroup { title: "data", images: &data, shape, n_columns }];

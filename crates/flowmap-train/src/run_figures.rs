@@ -6,15 +6,14 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use flowmap_core::TimeGrid;
-use flowmap_nn::loss::Bin;
-use image::RgbImage;
-use serde_json::Value;
-
-use crate::figure::{
-    BinPanel, Panel2d, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
+use flowmap_figure::{
+    BinPanel, Panel2d, RgbImage, Scale, Series, curves, encode_png, quality_vs_steps, samples_2d, time_bins,
     trajectories_2d,
 };
-use crate::generate::{Generation, generate, generate_paths};
+use flowmap_nn::loss::Bin;
+use serde_json::Value;
+
+use crate::generate::{Generation, generate_by_steps, generate_paths, interleaved};
 use crate::guidance_figure::{guided_images, guided_points};
 use crate::image_figures::{grids, interpolations, strips};
 use crate::{
@@ -120,23 +119,6 @@ pub fn draw_figures(
     Ok(figures)
 }
 
-/// Samples for each number of steps of the evaluation.
-pub(crate) fn samples_by_steps(
-    model: &Model,
-    evaluation: &Evaluation,
-    num: usize,
-    how: &Generation,
-    device: &Device,
-) -> Result<Vec<(u32, Vec<f32>)>> {
-    let how = Generation { num, ..how.clone() };
-    let steps = evaluation.rows.iter().filter_map(|row| row.steps);
-    let sample = |n: u32| {
-        let grid = TimeGrid::uniform(NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN));
-        Ok((n, generate(model, &grid, &how, device, &mut |_| ())?.x))
-    };
-    steps.map(sample).collect()
-}
-
 fn densities(
     model: &Model,
     reference: &Reference,
@@ -146,7 +128,8 @@ fn densities(
     device: &Device,
 ) -> Result<RgbImage> {
     let data = reference.draw(how.seed, 0, N_POINTS);
-    let samples = samples_by_steps(model, evaluation, N_POINTS, how, device)?;
+    let how = Generation { num: N_POINTS, ..how.clone() };
+    let samples = generate_by_steps(model, evaluation.steps(), &how, device)?;
     let metric = evaluation.metrics().first().copied();
     let texts: Vec<(String, String)> = samples
         .iter()
@@ -177,11 +160,6 @@ fn paths_2d(
     let background = reference.draw(how.seed, 0, N_POINTS);
     let n_times = grid.times().len();
     Ok(trajectories_2d(&paths, n_times, &background, extent, "trajectories from noise to data")?)
-}
-
-/// `n_times` tensors `(n, ...)` as one array `(n, n_times, ...)`.
-pub(crate) fn interleaved(path: &[candle_core::Tensor]) -> Result<Vec<f32>> {
-    Ok(candle_core::Tensor::stack(path, 1)?.flatten_all()?.to_vec1()?)
 }
 
 fn quality(evaluation: &Evaluation, metric: Metric) -> Result<RgbImage> {

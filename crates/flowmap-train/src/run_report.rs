@@ -1,6 +1,7 @@
 //! report.html of a run.
 
-use crate::report::{Details, Figure, Report, Section, Table};
+use flowmap_figure::report::{Details, Figure, Report, Section, Table};
+
 use crate::run_figures::DrawnFigure;
 use crate::{Config, Evaluation, FloorKind, ModelConfig, Result, RunDir, RunTime, write_atomically};
 

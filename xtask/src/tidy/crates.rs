@@ -10,11 +10,12 @@ use super::Findings;
 
 /// Layers that each crate may depend on.
 ///
-/// {core, dual} <- nn <- {metrics, sample, train} <- cli; core <- data <- train.
+/// {core, dual} <- nn <- {metrics, sample, train} <- cli; core <- data <- train; figure <- train.
 /// What a layer may know, the layers above it may know too.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("flowmap-core", &[]),
     ("flowmap-dual", &[]),
+    ("flowmap-figure", &[]),
     ("flowmap-nn", &["flowmap-core", "flowmap-dual"]),
     ("flowmap-data", &["flowmap-core"]),
     // The judge of images, a feature, is a network.
@@ -22,13 +23,22 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("flowmap-sample", &["flowmap-core", "flowmap-dual", "flowmap-nn"]),
     (
         "flowmap-train",
-        &["flowmap-core", "flowmap-dual", "flowmap-nn", "flowmap-data", "flowmap-metrics", "flowmap-sample"],
+        &[
+            "flowmap-core",
+            "flowmap-dual",
+            "flowmap-figure",
+            "flowmap-nn",
+            "flowmap-data",
+            "flowmap-metrics",
+            "flowmap-sample",
+        ],
     ),
     (
         "flowmap-cli",
         &[
             "flowmap-core",
             "flowmap-dual",
+            "flowmap-figure",
             "flowmap-nn",
             "flowmap-data",
             "flowmap-metrics",
@@ -47,7 +57,7 @@ const OURS: &str = "flowmap-";
 const PACKAGE_DATA: &[&str] = &["description", "license", "readme", "keywords", "categories", "rust-version"];
 
 /// Crates without tensors and without Candle.
-const WITHOUT_CANDLE: &[&str] = &["flowmap-core", "flowmap-data"];
+const WITHOUT_CANDLE: &[&str] = &["flowmap-core", "flowmap-data", "flowmap-figure"];
 
 /// The one crate that has kernels, and so cannot forbid unsafe code as a whole.
 const HAS_KERNELS: &str = "flowmap-dual";

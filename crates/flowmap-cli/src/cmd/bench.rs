@@ -3,8 +3,8 @@
 use std::env;
 
 use anyhow::{Context, Result};
+use flowmap_figure::report::Table;
 use flowmap_train::bench::{BenchConfig, BenchReport, Benched, Timing, bench};
-use flowmap_train::report::Table;
 use flowmap_train::restart;
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::Device;
 use flowmap_dual::{Execution, fused_operations};
-use flowmap_train::report::Table;
+use flowmap_figure::report::Table;
 use flowmap_train::{Model, Weights};
 use serde_json::json;
 

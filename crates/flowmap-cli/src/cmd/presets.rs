@@ -1,8 +1,8 @@
 //! `flowmap presets`.
 
 use anyhow::Result;
+use flowmap_figure::report::Table;
 use flowmap_nn::method::{Card, Evaluations, METHODS};
-use flowmap_train::report::Table;
 use flowmap_train::{Listed, PRESETS, Recipe, listed};
 use serde_json::{Value, json};
 

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use flowmap_core::TimeGrid;
-use flowmap_train::figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
-use flowmap_train::{
-    Generation, Model, NpyArray, NpyData, Samples, generate, make_dir_with, npz_bytes, write_atomically,
-};
+use flowmap_data::{NpyArray, NpyData, npz_bytes};
+use flowmap_figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
+use flowmap_train::{Generation, Model, Samples, generate, make_dir_with, write_atomically};
 
 use super::{Usage, check_guidance, check_place, guide, interval, sampler, weights};
 use crate::args::SampleArgs;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use flowmap_train::{NpyArray, NpyData, npz_bytes};
+use flowmap_data::{NpyArray, NpyData, npz_bytes};
 use serde_json::Value;
 
 use crate::program::{TINY, checkpoint, flowmap, folder, refuses};

@@ -3,7 +3,6 @@
 //! s is the start, t the end, u between them; 0 ≤ s ≤ u ≤ t ≤ 1 for training.
 //! Time runs from noise (0) to data (1).
 
-mod diagonal;
 mod distribution;
 mod dyadic;
 mod fixed_end;
@@ -15,7 +14,6 @@ mod logit_width;
 mod middle;
 mod uniform;
 
-pub use diagonal::DiagonalShare;
 pub use distribution::{Place, TimeDistribution};
 pub use dyadic::Widths;
 pub(crate) use jump::checked;

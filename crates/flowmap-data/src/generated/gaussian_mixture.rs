@@ -4,11 +4,11 @@
 //!
 //! sigma_data² = Σ_k w_k (|μ_k − m|²/D + σ_k²), m the mean of all coordinates         (2)
 
-use flowmap_core::NoiseStream;
+use flowmap_core::{NoiseStream, normal};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::FRAC_1_SQRT_2;
 
-use super::{normal_mass, plane, range};
+use super::{plane, range};
 use crate::{DataSet, Error, Result};
 
 /// Points this many standard deviations from their mean are still inside the plot.
@@ -186,8 +186,7 @@ impl DataSet for GaussianMixture {
         let borders = plane::borders(lo, hi, bins).filter(|_| self.shape == [2])?;
         let axes: Vec<[Vec<f64>; 2]> = (0..self.means.len())
             .map(|k| {
-                let along =
-                    |axis: usize| normal_mass::masses_between(&borders, self.means[k][axis], self.stds[k]);
+                let along = |axis: usize| masses_between(&borders, self.means[k][axis], self.stds[k]);
                 [along(0).iter().map(|mass| self.weights[k] * mass).collect(), along(1)]
             })
             .collect();
@@ -201,6 +200,18 @@ impl DataSet for GaussianMixture {
         let reaches = self.means.iter().zip(&self.stds).map(reach);
         (self.shape == [2]).then(|| reaches.fold(0.0, f64::max))
     }
+}
+
+/// Mass of N(mean, std²) between each two neighbors of the borders, which ascend.
+fn masses_between(borders: &[f64], mean: f64, std: f64) -> Vec<f64> {
+    let z: Vec<f64> = borders.iter().map(|border| (border - mean) / std).collect();
+    z.windows(2)
+        .map(|bin| match (bin[0], bin[1]) {
+            // Differences of the smaller tails, so that far cells keep their digits.
+            (lo, hi) if lo > 0.0 => normal::cdf(-lo) - normal::cdf(-hi),
+            (lo, hi) => normal::cdf(hi) - normal::cdf(lo),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -254,6 +265,22 @@ mod tests {
         claims::cell_masses_are_right(&uneven(), 0.5, 2.5, 7);
         let line = GaussianMixtureConfig { means: vec![vec![0.0]], ..Default::default() };
         assert_eq!(line.checked().unwrap().cell_masses(-1.0, 1.0, 4), None);
+    }
+
+    #[test]
+    fn masses_of_all_intervals_add_up_to_one() {
+        let borders = [f64::NEG_INFINITY, -50.0, -3.0, -0.1, 0.0, 0.3, 5.0, 60.0, f64::INFINITY];
+        let masses = masses_between(&borders, 0.2, 0.7);
+        assert!(masses.iter().all(|mass| *mass >= 0.0));
+        assert!((masses.iter().sum::<f64>() - 1.0).abs() < 1e-15); // eight roundings at most
+    }
+
+    #[test]
+    fn masses_of_far_intervals_keep_their_digits() {
+        // The tail beyond 30 standard deviations, computed with 50 digits; 1e-13 is a hundred roundings of it.
+        let (far, tail) = ([30.0, f64::INFINITY], 4.90671392714818706e-198);
+        assert!((masses_between(&far, 0.0, 1.0)[0] / tail - 1.0).abs() < 1e-13);
+        assert!((masses_between(&[f64::NEG_INFINITY, -30.0], 0.0, 1.0)[0] / tail - 1.0).abs() < 1e-13);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Every sample has its own s, t and step (t − s)/n. Nothing is recorded for a backward pass.
 
 use candle_core::Tensor;
+use flowmap_core::ode::{ButcherTableau, EULER, HEUN, RK4};
 use serde::{Deserialize, Serialize};
 
 use super::Pass;
@@ -31,47 +32,66 @@ pub enum OdeSolver {
 }
 
 impl OdeSolver {
+    /// The coefficients of the method.
+    fn tableau(self) -> ButcherTableau {
+        match self {
+            Self::Euler => EULER,
+            Self::Heun => HEUN,
+            Self::Rk4 => RK4,
+        }
+    }
+
     /// The solution at the end `to` that is `x` at s, in `n_steps` equal steps.
     ///
     /// # Errors
     /// As the teacher.
     pub(super) fn solve(self, p: &Pass<'_>, to: At, x: &Tensor, n_steps: u32) -> Result<Tensor> {
+        let ButcherTableau { c, a, w, .. } = self.tableau();
         let mut x = x.detach();
         for step in 0..n_steps.max(1) {
             let at = |part: f64| p.times.map(part_way(to, step, part, n_steps));
-            let (start, end) = (at(0.0)?, at(1.0)?);
-            let h = as_column(&(&end - &start)?, x.rank())?;
-            let k = |time: &Tensor, x: &Tensor| -> Result<Tensor> { Ok(p.q(time, x)?.detach()) };
-            let moved =
-                |k: &Tensor, part: f64| -> Result<Tensor> { Ok((&x + (k.broadcast_mul(&h)? * part)?)?) };
-            let k_1 = k(&start, &x)?;
-            x = match self {
-                Self::Euler => moved(&k_1, 1.0)?,
-                Self::Heun => {
-                    let k_2 = k(&end, &moved(&k_1, 1.0)?)?;
-                    moved(&(k_1 + k_2)?, 0.5)?
-                }
-                Self::Rk4 => {
-                    let middle = at(0.5)?;
-                    let k_2 = k(&middle, &moved(&k_1, 0.5)?)?;
-                    let k_3 = k(&middle, &moved(&k_2, 0.5)?)?;
-                    let k_4 = k(&end, &moved(&k_3, 1.0)?)?;
-                    moved(&((k_1 + k_4)? + ((k_2 + k_3)? * 2.0)?)?, 1.0 / 6.0)?
-                }
+            let h = as_column(&(at(1.0)? - at(0.0)?)?, x.rank())?;
+            let moved = |a: &[f64], k: &[Tensor]| -> Result<Tensor> {
+                let Some((sum, factor)) = weighted_sum(a, k)? else { return Ok(x.clone()) };
+                Ok((&x + (sum.broadcast_mul(&h)? * factor)?)?)
             };
+            let mut k: Vec<Tensor> = Vec::with_capacity(c.len());
+            for (c_i, a_i) in c.iter().zip(a) {
+                k.push(p.q(&at(*c_i)?, &moved(a_i, &k)?)?.detach());
+            }
+            x = moved(w, &k)?;
         }
         Ok(x)
     }
 
     /// The times that [`OdeSolver::solve`] takes on its way.
     pub(super) fn times(self, to: At, n_steps: u32) -> Vec<JumpFunction> {
-        let parts: &[f64] = match self {
-            Self::Euler | Self::Heun => &[0.0, 1.0],
-            Self::Rk4 => &[0.0, 0.5, 1.0],
-        };
+        // Those of the stages, which ascend, and the end.
+        let mut parts = self.tableau().c.to_vec();
+        parts.push(1.0);
+        parts.dedup();
         let steps = 0..n_steps.max(1);
         steps.flat_map(|step| parts.iter().map(move |part| part_way(to, step, *part, n_steps))).collect()
     }
+}
+
+/// Σ_i a_i k_i as a sum and a factor before it, the first a_i that is not zero; `None` where all are.
+///
+/// Equal coefficients are added before they are multiplied: RK4 is 1/6 times (k_1 + k_4) + 2 (k_2 + k_3).
+fn weighted_sum(a: &[f64], k: &[Tensor]) -> Result<Option<(Tensor, f64)>> {
+    let mut sums: Vec<(f64, Tensor)> = Vec::new();
+    for (a_i, k_i) in a.iter().zip(k).filter(|(a_i, _)| **a_i != 0.0) {
+        match sums.iter_mut().find(|(of, _)| of == a_i) {
+            Some((_, sum)) => *sum = (&*sum + k_i)?,
+            None => sums.push((*a_i, k_i.clone())),
+        }
+    }
+    let mut sums = sums.into_iter();
+    let Some((factor, mut total)) = sums.next() else { return Ok(None) };
+    for (a_i, sum) in sums {
+        total = (total + (sum * (a_i / factor))?)?;
+    }
+    Ok(Some((total, factor)))
 }
 
 /// The time a part of a step after the steps before it, of `n_steps` in all.

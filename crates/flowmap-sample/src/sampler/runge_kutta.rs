@@ -3,27 +3,15 @@
 //! k_i = b_{s + c_i h}(x + h Σ_{j<i} a_ij k_j),  x ← x + h Σ_i w_i k_i,  h = t − s
 //!
 //! Hairer, Nørsett, Wanner, Solving Ordinary Differential Equations I, section II.1, eq. (1.8).
-//! The method is the table; this file is the engine.
+//! The method is a table of flowmap-core; this file is the engine.
 //! Cost: one evaluation per stage.
 
 use candle_core::Tensor;
+use flowmap_core::ode::ButcherTableau;
 use flowmap_nn::FlowMap;
 
 use super::{Sampler, time_column};
 use crate::Result;
-
-/// The coefficients of an explicit Runge-Kutta method.
-#[derive(Clone, Copy, Debug)]
-pub struct ButcherTableau {
-    /// Order of convergence.
-    pub order: usize,
-    /// c_i, the times of the stages.
-    pub c: &'static [f64],
-    /// a_ij, row i for stage i, j < i.
-    pub a: &'static [&'static [f64]],
-    /// w_i, the weights of the result.
-    pub w: &'static [f64],
-}
 
 /// A Runge-Kutta method as a sampler.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,9 @@
 //! A comparison as a table, as Markdown, as JSON and as a figure.
 
-use image::RgbImage;
+use flowmap_figure::report::Table;
+use flowmap_figure::{RgbImage, Series, comparison, encode_png};
 
 use super::{Budget, CompareDir, Comparison, Outcome, Row, Trained};
-use crate::figure::{Series, comparison, encode_png};
-use crate::report::Table;
 use crate::{Result, write_atomically};
 
 impl Comparison {

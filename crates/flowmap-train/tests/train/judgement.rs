@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_data::DataConfig;
+use flowmap_data::{DataConfig, NpyArray, NpyData, npz_bytes};
 use flowmap_dual::Dual;
 use flowmap_nn::{AverageVelocity, Condition, ParamBuilder};
 use flowmap_train::{
     Classes, ConfigSource, Drawn, Error, Evaluation, FloorKind, Generation, LawErrors, Metric, Model,
-    ModelConfig, NpyArray, NpyData, Reference, Sampling, evaluate, generate, judge, npz_bytes, resolve,
+    ModelConfig, Reference, Sampling, evaluate, generate, judge, resolve,
 };
 
 /// Two Gaussians that are far apart, as many standard deviations as no sample goes.

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use candle_core::Device;
 use flowmap_core::{NoiseStream, Stream};
-use flowmap_train::{Config, ConfigSource, NpyArray, NpyData, Result, Trainer, npz_bytes, resolve};
+use flowmap_data::{NpyArray, NpyData, npz_bytes};
+use flowmap_train::{Config, ConfigSource, Result, Trainer, resolve};
 
 const N: usize = 300;
 /// Where every point of noise goes.

@@ -2,14 +2,14 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::axis::{Axis, Scale};
-use super::canvas::{Rect, Stroke};
-use super::colormap::{Color, series_color};
-use super::curves::{Series, check_lengths, padded_axis, pixels, usable_scale};
-use super::plot::{Plot, Words};
-use super::quality::{draw_level, finite_points};
-use super::text::Align;
+use crate::Result;
+use crate::axis::{Axis, Scale};
+use crate::canvas::{Rect, Stroke};
+use crate::colormap::{Color, series_color};
+use crate::curves::{Series, check_lengths, padded_axis, pixels, usable_scale};
+use crate::plot::{Plot, Words};
+use crate::quality::{draw_level, finite_points};
+use crate::text::Align;
 
 /// Size of the figure in pixels.
 const WIDTH: usize = 960;
@@ -37,13 +37,13 @@ const THIN: Stroke = Stroke { width: 1.0, alpha: 0.6 };
 /// The y axis is logarithmic if every finite y and every level are above 0.
 ///
 /// # Errors
-/// [`FigureError::SeriesLength`] if a series has more x than y or the reverse.
+/// [`SeriesLength`](crate::Error::SeriesLength) if a series has more x than y or the reverse.
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::{Series, comparison};
+/// use flowmap_figure::{Series, comparison};
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let n = [1.0, 4.0];
 /// let series = [
 ///     Series { name: "lsd", x: &n, y: &[0.24, 0.15] },
@@ -59,7 +59,7 @@ pub fn comparison(
     y_label: &str,
     series: &[Series<'_>],
     references: &[(&str, f64)],
-) -> Result<RgbImage, FigureError> {
+) -> Result<RgbImage> {
     check_lengths(series)?;
     let levels: Vec<(&str, f64)> = references.iter().copied().filter(|(_, y)| y.is_finite()).collect();
     let scale = match levels.iter().all(|(_, y)| *y > 0.0) {

@@ -2,11 +2,11 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::axis::Axis;
-use super::canvas::{Canvas, Rect, Stroke};
-use super::colormap::{Color, FRAME, GRID, INK, MUTED, WHITE};
-use super::text::{Align, TextStyle};
+use crate::Result;
+use crate::axis::Axis;
+use crate::canvas::{Canvas, Rect, Stroke};
+use crate::colormap::{Color, FRAME, GRID, INK, MUTED, WHITE};
+use crate::text::{Align, TextStyle};
 
 /// Border of the figure in pixels.
 const BORDER: usize = 22;
@@ -28,24 +28,24 @@ const TICK: TextStyle = TextStyle::regular(12.5, MUTED);
 
 /// The words around a chart.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Words<'a> {
-    pub(super) title: &'a str,
-    pub(super) x_label: &'a str,
-    pub(super) y_label: &'a str,
+pub(crate) struct Words<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) x_label: &'a str,
+    pub(crate) y_label: &'a str,
     /// A remark on how to read the lines, below at the right; may be empty.
-    pub(super) note: &'a str,
+    pub(crate) note: &'a str,
     /// Name and color of each line; none for no legend.
-    pub(super) legend: &'a [(String, Color)],
+    pub(crate) legend: &'a [(String, Color)],
     /// Room in pixels at the right of the area, for names beside the ends of lines.
-    pub(super) room: usize,
+    pub(crate) room: usize,
 }
 
 /// A chart with its axes drawn, ready for its lines.
 #[derive(Debug)]
-pub(super) struct Plot {
-    pub(super) canvas: Canvas,
+pub(crate) struct Plot {
+    pub(crate) canvas: Canvas,
     /// Where the data goes.
-    pub(super) area: Rect,
+    pub(crate) area: Rect,
     x: Axis,
     y: Axis,
 }
@@ -54,14 +54,8 @@ impl Plot {
     /// Draws everything but the data on a sheet of `width` x `height` pixels.
     ///
     /// # Errors
-    /// [`FigureError::TooLarge`] if the legend grows beyond all bounds.
-    pub(super) fn new(
-        width: usize,
-        height: usize,
-        words: Words<'_>,
-        x: Axis,
-        y: Axis,
-    ) -> Result<Self, FigureError> {
+    /// [`Error::TooLarge`] if the legend grows beyond all bounds.
+    pub(crate) fn new(width: usize, height: usize, words: Words<'_>, x: Axis, y: Axis) -> Result<Self> {
         let widest = y.ticks.iter().map(|tick| TICK.width(&tick.label)).fold(20.0, f32::max);
         let left = BORDER + widest.ceil() as usize + 9;
         let inner = width - left - BORDER - words.room;
@@ -118,7 +112,7 @@ impl Plot {
     }
 
     /// Pixel coordinates of a point of the data.
-    pub(super) fn place(&self, x: f64, y: f64) -> [f32; 2] {
+    pub(crate) fn place(&self, x: f64, y: f64) -> [f32; 2] {
         let (width, height) = (self.area.width as f64, self.area.height as f64);
         [
             (self.area.x as f64 + self.x.share(x) * width) as f32,
@@ -127,34 +121,34 @@ impl Plot {
     }
 
     /// A line through points in pixels, cut at the area; points that are not finite are gaps.
-    pub(super) fn line(&mut self, points: &[[f32; 2]], stroke: Stroke, color: Color) {
+    pub(crate) fn line(&mut self, points: &[[f32; 2]], stroke: Stroke, color: Color) {
         // Half a stroke more, so that lines along the edge keep their width.
         let clip = self.area.grow(2);
         self.canvas.polyline(points, stroke, clip, |_| color);
     }
 
     /// A dot with a white rim.
-    pub(super) fn dot(&mut self, point: [f32; 2], radius: f32, color: Color) {
+    pub(crate) fn dot(&mut self, point: [f32; 2], radius: f32, color: Color) {
         let clip = self.area.grow(radius.ceil() as i64 + 2);
         self.canvas.disc(point, radius + 1.5, clip, WHITE);
         self.canvas.disc(point, radius, clip, color);
     }
 
     /// A small remark at a point in pixels.
-    pub(super) fn remark(&mut self, point: [f32; 2], text: &str, color: Color, align: Align) {
+    pub(crate) fn remark(&mut self, point: [f32; 2], text: &str, color: Color, align: Align) {
         let style = TextStyle::regular(12.0, color);
         self.canvas.text(point[0], point[1], text, style, align);
     }
 
     /// Says in the middle of the area that there is nothing to see.
-    pub(super) fn say_empty(&mut self) {
+    pub(crate) fn say_empty(&mut self) {
         let x = (self.area.x + self.area.width / 2) as f32;
         let y = (self.area.y + self.area.height / 2) as f32;
         self.canvas.text(x, y, "no data", LABEL, Align::Center);
     }
 
     /// The finished image.
-    pub(super) fn into_image(self) -> RgbImage {
+    pub(crate) fn into_image(self) -> RgbImage {
         self.canvas.into_image()
     }
 }

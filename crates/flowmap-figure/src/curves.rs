@@ -2,11 +2,11 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::axis::{Axis, Scale};
-use super::canvas::Stroke;
-use super::colormap::series_color;
-use super::plot::{Plot, Words};
+use crate::axis::{Axis, Scale};
+use crate::canvas::Stroke;
+use crate::colormap::series_color;
+use crate::plot::{Plot, Words};
+use crate::{Error, Result};
 
 /// Size of the figure in pixels.
 const WIDTH: usize = 900;
@@ -24,7 +24,7 @@ const OUTLIERS: f64 = 0.004;
 const FAINT: Stroke = Stroke { width: 1.0, alpha: 0.25 };
 const STRONG: Stroke = Stroke { width: 2.2, alpha: 1.0 };
 
-/// One line of [`curves`] or of [`quality_vs_steps`](super::quality_vs_steps).
+/// One line of [`curves`] or of [`quality_vs_steps`](crate::quality_vs_steps).
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
     /// Name in the legend.
@@ -42,13 +42,13 @@ pub struct Series<'a> {
 /// Series of less than 60 points are not averaged.
 ///
 /// # Errors
-/// [`FigureError::SeriesLength`] if a series has more x than y or the reverse.
+/// [`Error::SeriesLength`] if a series has more x than y or the reverse.
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::{Scale, Series, curves};
+/// use flowmap_figure::{Scale, Series, curves};
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let step: Vec<f64> = (0..100).map(f64::from).collect();
 /// let loss: Vec<f64> = step.iter().map(|k| 1.0 / (1.0 + k)).collect();
 /// let series = [Series { name: "lsd", x: &step, y: &loss }];
@@ -63,7 +63,7 @@ pub fn curves(
     y_label: &str,
     series: &[Series<'_>],
     scale: Scale,
-) -> Result<RgbImage, FigureError> {
+) -> Result<RgbImage> {
     check_lengths(series)?;
     let scale = usable_scale(series, scale);
     let lines: Vec<Line> = series.iter().map(|s| Line::new(s, scale)).collect();
@@ -160,20 +160,20 @@ fn moving_average(points: &[(f64, f64)], horizon: f64, scale: Scale) -> Vec<(f64
 /// Refuses series whose coordinates do not pair up.
 ///
 /// # Errors
-/// [`FigureError::SeriesLength`].
-pub(super) fn check_lengths(series: &[Series<'_>]) -> Result<(), FigureError> {
+/// [`Error::SeriesLength`].
+pub(crate) fn check_lengths(series: &[Series<'_>]) -> Result<()> {
     for s in series {
         let (n_x, n_y) = (s.x.len(), s.y.len());
         if n_x != n_y {
             let series = s.name.to_owned();
-            return Err(FigureError::SeriesLength { series, n_x, n_y });
+            return Err(Error::SeriesLength { series, n_x, n_y });
         }
     }
     Ok(())
 }
 
 /// `scale`, or linear where a value has no logarithm.
-pub(super) fn usable_scale(series: &[Series<'_>], scale: Scale) -> Scale {
+pub(crate) fn usable_scale(series: &[Series<'_>], scale: Scale) -> Scale {
     let mut values = series.iter().flat_map(|s| s.y).filter(|y| y.is_finite());
     if values.all(|y| *y > 0.0) { scale } else { Scale::Linear }
 }
@@ -200,7 +200,7 @@ fn y_axis(lines: &[Line], scale: Scale) -> Axis {
 }
 
 /// An axis with a little room at both ends; a linear one starts at 0 if that is near.
-pub(super) fn padded_axis(low: f64, high: f64, scale: Scale) -> Axis {
+pub(crate) fn padded_axis(low: f64, high: f64, scale: Scale) -> Axis {
     if low > high {
         return Axis::linear(0.0, 1.0, 5);
     }
@@ -218,7 +218,7 @@ pub(super) fn padded_axis(low: f64, high: f64, scale: Scale) -> Axis {
 }
 
 /// Points of the data in pixels; gaps stay NaN.
-pub(super) fn pixels(plot: &Plot, points: &[(f64, f64)]) -> Vec<[f32; 2]> {
+pub(crate) fn pixels(plot: &Plot, points: &[(f64, f64)]) -> Vec<[f32; 2]> {
     points.iter().map(|(x, y)| plot.place(*x, *y)).collect()
 }
 
@@ -226,7 +226,7 @@ pub(super) fn pixels(plot: &Plot, points: &[(f64, f64)]) -> Vec<[f32; 2]> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::figure::colormap::WHITE;
+    use crate::colormap::WHITE;
 
     fn draw(x: &[f64], y: &[f64], scale: Scale) -> RgbImage {
         let name = "a";

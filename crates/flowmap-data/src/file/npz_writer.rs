@@ -1,6 +1,6 @@
-//! NPZ files: a zip of NPY arrays, as NumPy reads and writes them.
+//! The bytes of NPZ files: a zip of NPY arrays, as NumPy reads them.
 //!
-//! NEP 1, version 1.0 of the NPY format.
+//! NEP 1, version 1.0 of the NPY format. Arrays are stored, not packed; nothing here touches a file.
 
 use std::io::{Cursor, Write};
 
@@ -31,6 +31,17 @@ pub struct NpyArray<'a> {
 ///
 /// # Errors
 /// Where the zip writer refuses, such as a name given twice.
+///
+/// # Example
+/// ```
+/// use flowmap_data::{NpyArray, NpyData, npz_bytes};
+///
+/// let samples = NpyArray { name: "samples", shape: &[1, 2], data: NpyData::F32(&[0.5, -0.5]) };
+/// let labels = NpyArray { name: "labels", shape: &[1], data: NpyData::U32(&[7]) };
+/// let bytes = npz_bytes(&[samples, labels])?;
+/// assert_eq!(&bytes[..2], b"PK");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn npz_bytes(arrays: &[NpyArray<'_>]) -> std::io::Result<Vec<u8>> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     // Stored: random numbers do not compress, and readers may map them.
@@ -70,9 +81,8 @@ fn npy_header(array: &NpyArray<'_>) -> Vec<u8> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use flowmap_data::PointsConfig;
-
     use super::*;
+    use crate::PointsConfig;
 
     #[test]
     fn own_reader_reads_what_is_written() {

@@ -2,12 +2,12 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::canvas::Canvas;
-use super::colormap::{INK, MUTED};
-use super::images::Tiles;
-use super::samples::with_skipped;
-use super::text::{Align, TextStyle};
+use crate::canvas::Canvas;
+use crate::colormap::{INK, MUTED};
+use crate::images::Tiles;
+use crate::samples::with_skipped;
+use crate::text::{Align, TextStyle};
+use crate::{Error, Result};
 
 /// Images are enlarged to this many pixels, so that the times above fit.
 const VISIBLE_SIDE: usize = 56;
@@ -28,33 +28,28 @@ const TIME: TextStyle = TextStyle::regular(12.0, MUTED);
 /// and `times` has the `n_times` times.
 ///
 /// # Errors
-/// [`FigureError::Zero`] without times or pixels, [`FigureError::Channels`],
-/// [`FigureError::Ragged`] if the values are no whole paths, [`FigureError::TooLarge`].
+/// [`Error::Zero`] without times or pixels, [`Error::Channels`],
+/// [`Error::Ragged`] if the values are no whole paths, [`Error::TooLarge`].
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::film_strip;
+/// use flowmap_figure::film_strip;
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let one_path = [0.0; 3 * 8 * 8];
 /// let image = film_strip("from noise to data", &one_path, [1, 8, 8], &[0.0, 0.5, 1.0])?;
 /// assert!(image.width() > 3 * 56);
 /// # Ok(())
 /// # }
 /// ```
-pub fn film_strip(
-    title: &str,
-    paths: &[f32],
-    shape: [usize; 3],
-    times: &[f64],
-) -> Result<RgbImage, FigureError> {
+pub fn film_strip(title: &str, paths: &[f32], shape: [usize; 3], times: &[f64]) -> Result<RgbImage> {
     let tiles = Tiles::new(title, paths, shape, VISIBLE_SIDE)?;
     let n_times = times.len();
     if n_times == 0 {
-        return Err(FigureError::Zero { what: "the number of times" });
+        return Err(Error::Zero { what: "the number of times" });
     }
     if !tiles.n_images.is_multiple_of(n_times) {
-        return Err(FigureError::Ragged {
+        return Err(Error::Ragged {
             what: format!("paths `{title}`"),
             len: paths.len(),
             row: n_times * paths.len() / tiles.n_images,

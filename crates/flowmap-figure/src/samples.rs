@@ -2,11 +2,11 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::canvas::{Canvas, Rect};
-use super::colormap::{DENSITY, FRAME, INK, MUTED};
-use super::density::{Density, blur_for, check_points};
-use super::text::{Align, TextStyle};
+use crate::canvas::{Canvas, Rect};
+use crate::colormap::{DENSITY, FRAME, INK, MUTED};
+use crate::density::{Density, blur_for, check_points};
+use crate::text::{Align, TextStyle};
+use crate::{Error, Result};
 
 /// Side of a panel in pixels, and bins along it.
 const PANEL: usize = 250;
@@ -44,14 +44,14 @@ pub struct Panel2d<'a> {
 /// Points outside of the window are not shown.
 ///
 /// # Errors
-/// [`FigureError::Zero`] without panels, [`FigureError::Ragged`] if points are not pairs,
-/// [`FigureError::Extent`], [`FigureError::TooLarge`].
+/// [`Error::Zero`] without panels, [`Error::Ragged`] if points are not pairs,
+/// [`Error::Extent`], [`Error::TooLarge`].
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::{Panel2d, samples_2d};
+/// use flowmap_figure::{Panel2d, samples_2d};
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let data = [1.0, 1.0, -1.0, -1.0];
 /// let one_step = [0.9, 1.2, -1.1, f32::NAN];
 /// let panels = [
@@ -63,12 +63,12 @@ pub struct Panel2d<'a> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn samples_2d(panels: &[Panel2d<'_>], extent: f64) -> Result<RgbImage, FigureError> {
+pub fn samples_2d(panels: &[Panel2d<'_>], extent: f64) -> Result<RgbImage> {
     for panel in panels {
         check_points(&format!("panel `{}`", panel.title), panel.points, extent)?;
     }
     if panels.is_empty() {
-        return Err(FigureError::Zero { what: "the number of panels" });
+        return Err(Error::Zero { what: "the number of panels" });
     }
     let mut densities: Vec<Density> =
         panels.iter().map(|panel| Density::new(panel.points, extent, PANEL)).collect();
@@ -116,7 +116,7 @@ fn titles(canvas: &mut Canvas, area: Rect, panel: &Panel2d<'_>, n_skipped: usize
 }
 
 /// `text` with the number of points that are not finite behind it, if there are any.
-pub(super) fn with_skipped(text: &str, n_skipped: usize) -> String {
+pub(crate) fn with_skipped(text: &str, n_skipped: usize) -> String {
     match (text, n_skipped) {
         (_, 0) => text.to_owned(),
         ("", n) => format!("{n} not finite"),
@@ -125,7 +125,7 @@ pub(super) fn with_skipped(text: &str, n_skipped: usize) -> String {
 }
 
 /// Ticks at -extent, 0 and extent below the window, and at its left where `labels_left` says so.
-pub(super) fn window_ticks(canvas: &mut Canvas, area: Rect, extent: f64, labels_left: bool) {
+pub(crate) fn window_ticks(canvas: &mut Canvas, area: Rect, extent: f64, labels_left: bool) {
     let number = |value: f64| {
         let rounded = (value * 100.0).round() / 100.0;
         rounded.to_string().replace('-', "−")
@@ -156,7 +156,7 @@ pub(super) fn window_ticks(canvas: &mut Canvas, area: Rect, extent: f64, labels_
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::figure::colormap::WHITE;
+    use crate::colormap::WHITE;
 
     fn panel(points: &[f32]) -> Panel2d<'_> {
         Panel2d { title: "N = 1", subtitle: "", points }

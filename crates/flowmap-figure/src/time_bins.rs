@@ -2,10 +2,10 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::canvas::{Canvas, Rect};
-use super::colormap::{DENSITY, FRAME, INK, MUTED, WHITE};
-use super::text::{Align, TextStyle};
+use crate::canvas::{Canvas, Rect};
+use crate::colormap::{DENSITY, FRAME, INK, MUTED, WHITE};
+use crate::text::{Align, TextStyle};
+use crate::{Error, Result};
 
 /// Side of a cell in pixels.
 const CELL: usize = 60;
@@ -46,14 +46,14 @@ pub struct BinPanel<'a> {
 /// Colors are on a logarithmic scale, one for each panel; cells without a mean are empty.
 ///
 /// # Errors
-/// [`FigureError::Zero`] without panels or intervals, [`FigureError::Ragged`] for other than n² jumps and n on the
-/// diagonal, [`FigureError::TooLarge`].
+/// [`Error::Zero`] without panels or intervals, [`Error::Ragged`] for other than n² jumps and n on the
+/// diagonal, [`Error::TooLarge`].
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::{BinPanel, time_bins};
+/// use flowmap_figure::{BinPanel, time_bins};
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let jumps = [0.5, 2.0, f64::NAN, 0.25];
 /// let panel = BinPanel { title: "loss of lsd", jumps: &jumps, diagonal: &[0.1, 0.2] };
 /// let image = time_bins(&[panel], 2)?;
@@ -61,15 +61,15 @@ pub struct BinPanel<'a> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn time_bins(panels: &[BinPanel<'_>], n: usize) -> Result<RgbImage, FigureError> {
+pub fn time_bins(panels: &[BinPanel<'_>], n: usize) -> Result<RgbImage> {
     if panels.is_empty() || n == 0 {
-        return Err(FigureError::Zero { what: "the number of panels or intervals" });
+        return Err(Error::Zero { what: "the number of panels or intervals" });
     }
     for panel in panels {
         for (values, len) in [(panel.jumps, n * n), (panel.diagonal, n)] {
             if values.len() != len {
                 let what = format!("panel `{}`", panel.title);
-                return Err(FigureError::Ragged { what, len: values.len(), row: len });
+                return Err(Error::Ragged { what, len: values.len(), row: len });
             }
         }
     }
@@ -179,7 +179,7 @@ mod tests {
             assert!(time_bins(&[panel; 5], 2).is_ok());
         }
         let panel = BinPanel { title: "", jumps: &[1.0; 3], diagonal: &[1.0; 2] };
-        assert!(matches!(time_bins(&[panel], 2), Err(FigureError::Ragged { len: 3, row: 4, .. })));
+        assert!(matches!(time_bins(&[panel], 2), Err(Error::Ragged { len: 3, row: 4, .. })));
         assert!(time_bins(&[], 2).is_err());
     }
 }

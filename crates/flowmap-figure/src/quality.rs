@@ -2,13 +2,13 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::axis::{Axis, Scale};
-use super::canvas::Stroke;
-use super::colormap::{MUTED, series_color};
-use super::curves::{Series, check_lengths, padded_axis, pixels, usable_scale};
-use super::plot::{Plot, Words};
-use super::text::Align;
+use crate::Result;
+use crate::axis::{Axis, Scale};
+use crate::canvas::Stroke;
+use crate::colormap::{MUTED, series_color};
+use crate::curves::{Series, check_lengths, padded_axis, pixels, usable_scale};
+use crate::plot::{Plot, Words};
+use crate::text::Align;
 
 /// Size of the figure in pixels.
 const WIDTH: usize = 640;
@@ -30,13 +30,13 @@ const THIN: Stroke = Stroke { width: 1.0, alpha: 1.0 };
 /// With [`Scale::Log`] the y axis is logarithmic if every finite y and the floor are above 0.
 ///
 /// # Errors
-/// [`FigureError::SeriesLength`] if a series has more x than y or the reverse.
+/// [`SeriesLength`](crate::Error::SeriesLength) if a series has more x than y or the reverse.
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::{Scale, Series, quality_vs_steps};
+/// use flowmap_figure::{Scale, Series, quality_vs_steps};
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let series = [Series {
 ///     name: "flow map",
 ///     x: &[1.0, 2.0, 4.0, 8.0, 16.0],
@@ -53,7 +53,7 @@ pub fn quality_vs_steps(
     series: &[Series<'_>],
     floor: Option<f64>,
     scale: Scale,
-) -> Result<RgbImage, FigureError> {
+) -> Result<RgbImage> {
     check_lengths(series)?;
     let floor = floor.filter(|value| value.is_finite());
     let scale =
@@ -102,7 +102,7 @@ pub fn quality_vs_steps(
 }
 
 /// The points that have a place on the axes, in order of N.
-pub(super) fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
+pub(crate) fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = series
         .x
         .iter()
@@ -115,7 +115,7 @@ pub(super) fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
 }
 
 /// A dashed line at `value`, named at its left end: above it, or below where one of these points lies there.
-pub(super) fn draw_level(plot: &mut Plot, name: &str, value: f64, points: &[[f32; 2]]) {
+pub(crate) fn draw_level(plot: &mut Plot, name: &str, value: f64, points: &[[f32; 2]]) {
     // The middle of a row of pixels, for a crisp line.
     let y = plot.place(1.0, value)[1].floor() + 0.5;
     let (left, right) = (plot.area.x as f32, plot.area.right() as f32);
@@ -134,7 +134,7 @@ pub(super) fn draw_level(plot: &mut Plot, name: &str, value: f64, points: &[[f32
 }
 
 /// Three significant digits: `0.123`, `1.23`, `12.3`, `123`, `1.23e-5`.
-pub(super) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     let size = value.abs();
     let text = match size {
         s if s != 0.0 && !(1e-3..1e5).contains(&s) => format!("{value:.2e}"),

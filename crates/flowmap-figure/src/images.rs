@@ -2,11 +2,11 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::canvas::{Canvas, Rect};
-use super::colormap::{INK, MUTED, WARNING};
-use super::samples::with_skipped;
-use super::text::{Align, TextStyle};
+use crate::canvas::{Canvas, Rect};
+use crate::colormap::{INK, MUTED, WARNING};
+use crate::samples::with_skipped;
+use crate::text::{Align, TextStyle};
+use crate::{Error, Result};
 
 /// Images are enlarged by a whole factor until their larger side has this many pixels.
 const VISIBLE_SIDE: usize = 40;
@@ -45,14 +45,14 @@ pub struct ImageGroup<'a> {
 /// Pixels that are not finite are red, and their number stands in the title of the group.
 ///
 /// # Errors
-/// [`FigureError::Zero`] without groups, columns or pixels, [`FigureError::Channels`],
-/// [`FigureError::Ragged`] if the values are no whole images, [`FigureError::TooLarge`].
+/// [`Error::Zero`] without groups, columns or pixels, [`Error::Channels`],
+/// [`Error::Ragged`] if the values are no whole images, [`Error::TooLarge`].
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::{ImageGroup, images_grid};
+/// use flowmap_figure::{ImageGroup, images_grid};
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let two_gray_images = [0.0; 2 * 8 * 8];
 /// let group = ImageGroup { title: "data", images: &two_gray_images, shape: [1, 8, 8], n_columns: 2 };
 /// let image = images_grid(&[group])?;
@@ -60,9 +60,9 @@ pub struct ImageGroup<'a> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn images_grid(groups: &[ImageGroup<'_>]) -> Result<RgbImage, FigureError> {
+pub fn images_grid(groups: &[ImageGroup<'_>]) -> Result<RgbImage> {
     if groups.is_empty() {
-        return Err(FigureError::Zero { what: "the number of groups" });
+        return Err(Error::Zero { what: "the number of groups" });
     }
     // Place the groups as words on lines.
     let mut places = Vec::new();
@@ -70,7 +70,7 @@ pub fn images_grid(groups: &[ImageGroup<'_>]) -> Result<RgbImage, FigureError> {
     for group in groups {
         let tiles = Tiles::new(group.title, group.images, group.shape, VISIBLE_SIDE)?;
         if group.n_columns == 0 {
-            return Err(FigureError::Zero { what: "the number of columns" });
+            return Err(Error::Zero { what: "the number of columns" });
         }
         let n_columns = group.n_columns.min(tiles.n_images.max(1));
         let n_rows = tiles.n_images.div_ceil(n_columns).max(1);
@@ -105,11 +105,11 @@ pub fn images_grid(groups: &[ImageGroup<'_>]) -> Result<RgbImage, FigureError> {
 
 /// Checked images and the factor that makes them visible.
 #[derive(Debug)]
-pub(super) struct Tiles<'a> {
+pub(crate) struct Tiles<'a> {
     images: &'a [f32],
     shape: [usize; 3],
     factor: usize,
-    pub(super) n_images: usize,
+    pub(crate) n_images: usize,
 }
 
 impl<'a> Tiles<'a> {
@@ -117,25 +117,20 @@ impl<'a> Tiles<'a> {
     ///
     /// # Errors
     /// As [`images_grid`].
-    pub(super) fn new(
-        what: &str,
-        images: &'a [f32],
-        shape: [usize; 3],
-        visible_side: usize,
-    ) -> Result<Self, FigureError> {
+    pub(crate) fn new(what: &str, images: &'a [f32], shape: [usize; 3], visible_side: usize) -> Result<Self> {
         let [channels, height, width] = shape;
         if height == 0 || width == 0 {
-            return Err(FigureError::Zero { what: "the number of pixels" });
+            return Err(Error::Zero { what: "the number of pixels" });
         }
         if channels != 1 && channels != 3 {
-            return Err(FigureError::Channels { channels });
+            return Err(Error::Channels { channels });
         }
         let side = height.max(width);
         // Refuses absurd shapes before anything is multiplied.
         Canvas::check_size(side, side)?;
         let image_len = channels * height * width;
         if !images.len().is_multiple_of(image_len) {
-            return Err(FigureError::Ragged {
+            return Err(Error::Ragged {
                 what: format!("images `{what}`"),
                 len: images.len(),
                 row: image_len,
@@ -150,18 +145,18 @@ impl<'a> Tiles<'a> {
     }
 
     /// Width and height of an image in the figure, in pixels.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         let [_, height, width] = self.shape;
         (width * self.factor, height * self.factor)
     }
 
     /// How many values are not finite.
-    pub(super) fn n_skipped(&self) -> usize {
+    pub(crate) fn n_skipped(&self) -> usize {
         self.images.iter().filter(|v| !v.is_finite()).count()
     }
 
     /// Draws one image with its top left corner at `(x, y)`.
-    pub(super) fn draw(&self, canvas: &mut Canvas, image_idx: usize, x: i64, y: i64) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, image_idx: usize, x: i64, y: i64) {
         let [channels, height, width] = self.shape;
         let image = &self.images[image_idx * channels * height * width..];
         for row in 0..height {

@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("../assets/report.css");
 ///
 /// # Example
 /// ```
-/// use flowmap_train::report::{Report, Section, Table};
+/// use flowmap_figure::report::{Report, Section, Table};
 ///
 /// let table = Table {
 ///     headers: vec!["N".to_owned(), "KL".to_owned()],

@@ -2,22 +2,22 @@
 
 use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 
-use super::canvas::Canvas;
-use super::colormap::Color;
+use crate::canvas::Canvas;
+use crate::colormap::Color;
 
-static REGULAR: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
-static BOLD: &[u8] = include_bytes!("../../assets/DejaVuSans-Bold-subset.ttf");
+static REGULAR: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
+static BOLD: &[u8] = include_bytes!("../assets/DejaVuSans-Bold-subset.ttf");
 
 /// Which of the two bundled faces to draw with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(crate) enum Weight {
     Regular,
     Bold,
 }
 
 /// Which point of the line of text is put at the given x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Center,
     Right,
@@ -25,21 +25,21 @@ pub(super) enum Align {
 
 /// How a line of text looks; `size` is the em in pixels.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TextStyle {
-    pub(super) size: f32,
-    pub(super) weight: Weight,
-    pub(super) color: Color,
+pub(crate) struct TextStyle {
+    pub(crate) size: f32,
+    pub(crate) weight: Weight,
+    pub(crate) color: Color,
 }
 
 impl TextStyle {
     /// The regular face.
-    pub(super) const fn regular(size: f32, color: Color) -> Self {
+    pub(crate) const fn regular(size: f32, color: Color) -> Self {
         let weight = Weight::Regular;
         Self { size, weight, color }
     }
 
     /// The bold face.
-    pub(super) const fn bold(size: f32, color: Color) -> Self {
+    pub(crate) const fn bold(size: f32, color: Color) -> Self {
         let weight = Weight::Bold;
         Self { size, weight, color }
     }
@@ -75,12 +75,12 @@ impl TextStyle {
     }
 
     /// Width of `text` in pixels.
-    pub(super) fn width(self, text: &str) -> f32 {
+    pub(crate) fn width(self, text: &str) -> f32 {
         self.layout(&self.font(), text).1
     }
 
     /// `text`, or as much of it as fits into `max_width` pixels with an ellipsis at its end.
-    pub(super) fn fit(self, text: &str, max_width: f32) -> String {
+    pub(crate) fn fit(self, text: &str, max_width: f32) -> String {
         if self.width(text) <= max_width {
             return text.to_owned();
         }
@@ -97,7 +97,7 @@ impl TextStyle {
 
 impl Canvas {
     /// Writes one line with its anchor at `x` and its baseline at `y`.
-    pub(super) fn text(&mut self, x: f32, y: f32, text: &str, style: TextStyle, align: Align) {
+    pub(crate) fn text(&mut self, x: f32, y: f32, text: &str, style: TextStyle, align: Align) {
         let font = style.font();
         let (glyphs, width) = style.layout(&font, text);
         // A whole pixel for the origin keeps equal labels equal.
@@ -125,7 +125,7 @@ impl Canvas {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::figure::colormap::{INK, WHITE};
+    use crate::colormap::{INK, WHITE};
 
     #[test]
     fn both_fonts_hold_the_signs_that_figures_use() {

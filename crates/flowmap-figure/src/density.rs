@@ -1,6 +1,6 @@
 //! Smoothed histograms of points in the plane.
 
-use super::FigureError;
+use crate::{Error, Result};
 
 /// The blur grows until this many points fall under the kernel on average.
 const POINTS_UNDER_KERNEL: f64 = 30.0;
@@ -11,19 +11,19 @@ const SCALE_QUANTILE: f64 = 0.95;
 
 /// A density on `[-extent, extent]²`, 1 where the points are spread as the uniform law would.
 #[derive(Debug)]
-pub(super) struct Density {
+pub(crate) struct Density {
     n_bins: usize,
     /// Row-major, the top row (largest y) first.
     values: Vec<f64>,
     /// Points with two finite coordinates, inside and outside of the window.
-    pub(super) n_finite: usize,
+    pub(crate) n_finite: usize,
     /// Points that were left out since a coordinate is not finite.
-    pub(super) n_skipped: usize,
+    pub(crate) n_skipped: usize,
 }
 
 impl Density {
     /// Histogram of `points`, `(n, 2)` row-major.
-    pub(super) fn new(points: &[f32], extent: f64, n_bins: usize) -> Self {
+    pub(crate) fn new(points: &[f32], extent: f64, n_bins: usize) -> Self {
         let mut values = vec![0.0; n_bins * n_bins];
         let (mut n_finite, mut n_skipped) = (0, 0);
         for point in points.chunks_exact(2) {
@@ -46,12 +46,12 @@ impl Density {
     }
 
     /// The density in a bin.
-    pub(super) fn at(&self, column: usize, row: usize) -> f64 {
+    pub(crate) fn at(&self, column: usize, row: usize) -> f64 {
         self.values[row * self.n_bins + column]
     }
 
     /// Gaussian blur of `blur` bins; nothing leaks through the border of the window.
-    pub(super) fn smooth(&mut self, blur: f64) {
+    pub(crate) fn smooth(&mut self, blur: f64) {
         let reach = (3.0 * blur).ceil() as usize;
         let kernel: Vec<f64> = (0..=reach).map(|k| (-0.5 * (k as f64 / blur).powi(2)).exp()).collect();
         for stride in [1, self.n_bins] {
@@ -78,7 +78,7 @@ impl Density {
     /// The value for the dark end of the color scale, `None` where the window is empty.
     ///
     /// 95 % of the mass lies in bins below it, which keeps single dense bins from bleaching the rest.
-    pub(super) fn scale(&self) -> Option<f64> {
+    pub(crate) fn scale(&self) -> Option<f64> {
         let mut values: Vec<f64> = self.values.iter().copied().filter(|v| *v > 0.0).collect();
         values.sort_by(f64::total_cmp);
         let mass: f64 = values.iter().sum();
@@ -94,7 +94,7 @@ impl Density {
 }
 
 /// The blur in bins that suits `n_points` points on a grid of `n_bins`².
-pub(super) fn blur_for(n_points: usize, n_bins: usize) -> f64 {
+pub(crate) fn blur_for(n_points: usize, n_bins: usize) -> f64 {
     // The kernel covers 4 π blur² bins.
     let points_per_bin = n_points.max(1) as f64 / (n_bins * n_bins) as f64;
     let blur2 = POINTS_UNDER_KERNEL / (4.0 * std::f64::consts::PI * points_per_bin);
@@ -104,13 +104,13 @@ pub(super) fn blur_for(n_points: usize, n_bins: usize) -> f64 {
 /// Refuses points that are not `(n, 2)` and windows that are no square.
 ///
 /// # Errors
-/// [`FigureError::Ragged`] and [`FigureError::Extent`].
-pub(super) fn check_points(what: &str, points: &[f32], extent: f64) -> Result<(), FigureError> {
+/// [`Error::Ragged`] and [`Error::Extent`].
+pub(crate) fn check_points(what: &str, points: &[f32], extent: f64) -> Result<()> {
     if !(extent.is_finite() && extent > 0.0) {
-        return Err(FigureError::Extent { extent });
+        return Err(Error::Extent { extent });
     }
     if !points.len().is_multiple_of(2) {
-        return Err(FigureError::Ragged { what: what.to_owned(), len: points.len(), row: 2 });
+        return Err(Error::Ragged { what: what.to_owned(), len: points.len(), row: 2 });
     }
     Ok(())
 }

@@ -19,23 +19,23 @@ pub enum Scale {
 
 /// A mark on an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tick {
-    pub(super) value: f64,
-    pub(super) label: String,
+pub(crate) struct Tick {
+    pub(crate) value: f64,
+    pub(crate) label: String,
 }
 
 /// A range of values with its ticks.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     scale: Scale,
-    pub(super) ticks: Vec<Tick>,
+    pub(crate) ticks: Vec<Tick>,
 }
 
 impl Axis {
     /// Exactly the range from `low` to `high` with at most `n_ticks` + 1 round ticks.
-    pub(super) fn linear(low: f64, high: f64, n_ticks: usize) -> Self {
+    pub(crate) fn linear(low: f64, high: f64, n_ticks: usize) -> Self {
         let (low, high) = ordered(low, high);
         let (low, high) = (low.clamp(-HUGE, HUGE), high.clamp(-HUGE, HUGE));
         let (low, high) = if high - low > 1e-9 * low.abs().max(high.abs()) {
@@ -51,7 +51,7 @@ impl Axis {
     }
 
     /// As [`Axis::linear`], but up to the next tick if that is near: to 20 000 for steps 0 to 19 990.
-    pub(super) fn to_tick(low: f64, high: f64, n_ticks: usize) -> Self {
+    pub(crate) fn to_tick(low: f64, high: f64, n_ticks: usize) -> Self {
         let axis = Self::linear(low, high, n_ticks);
         let step = round_step(axis.low, axis.high, n_ticks);
         let next = (axis.high / step - 1e-6).ceil() * step;
@@ -63,7 +63,7 @@ impl Axis {
     }
 
     /// As [`Axis::linear`] for positive values on a logarithmic scale.
-    pub(super) fn log(low: f64, high: f64, n_ticks: usize) -> Self {
+    pub(crate) fn log(low: f64, high: f64, n_ticks: usize) -> Self {
         let (low, high) = ordered(low, high);
         let (low, high) = (low.clamp(TINY, HUGE), high.clamp(TINY, HUGE));
         let (low, high) = if high / low > 1.02 { (low, high) } else { (low / 1.1, high * 1.1) };
@@ -73,7 +73,7 @@ impl Axis {
     }
 
     /// A logarithmic axis for positive `values`, with a tick at each of them.
-    pub(super) fn log_at(values: &[f64]) -> Self {
+    pub(crate) fn log_at(values: &[f64]) -> Self {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(0.0, f64::max);
         let mut axis = if low <= high {
@@ -87,7 +87,7 @@ impl Axis {
     }
 
     /// Place of `value` along the axis: 0 at its low, 1 at its high end.
-    pub(super) fn share(&self, value: f64) -> f64 {
+    pub(crate) fn share(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
             Scale::Log => (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln()),

@@ -2,36 +2,36 @@
 
 use image::{Rgb, RgbImage};
 
-use super::FigureError;
-use super::colormap::{Color, WHITE, mix};
+use crate::colormap::{Color, WHITE, mix};
+use crate::{Error, Result};
 
 /// The largest side of a figure in pixels.
 const MAX_SIDE: usize = 16_384;
 
 /// An axis-aligned rectangle in pixels; y grows downward.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rect {
-    pub(super) x: i64,
-    pub(super) y: i64,
-    pub(super) width: i64,
-    pub(super) height: i64,
+pub(crate) struct Rect {
+    pub(crate) x: i64,
+    pub(crate) y: i64,
+    pub(crate) width: i64,
+    pub(crate) height: i64,
 }
 
 impl Rect {
-    pub(super) fn new(x: usize, y: usize, width: usize, height: usize) -> Self {
+    pub(crate) fn new(x: usize, y: usize, width: usize, height: usize) -> Self {
         Self { x: x as i64, y: y as i64, width: width as i64, height: height as i64 }
     }
 
-    pub(super) fn right(self) -> i64 {
+    pub(crate) fn right(self) -> i64 {
         self.x + self.width
     }
 
-    pub(super) fn bottom(self) -> i64 {
+    pub(crate) fn bottom(self) -> i64 {
         self.y + self.height
     }
 
     /// The rectangle of all points at most `margin` pixels away; negative margins shrink it.
-    pub(super) fn grow(self, margin: i64) -> Self {
+    pub(crate) fn grow(self, margin: i64) -> Self {
         Self {
             x: self.x - margin,
             y: self.y - margin,
@@ -43,14 +43,14 @@ impl Rect {
 
 /// Width in pixels and opacity of a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stroke {
-    pub(super) width: f32,
-    pub(super) alpha: f32,
+pub(crate) struct Stroke {
+    pub(crate) width: f32,
+    pub(crate) alpha: f32,
 }
 
 /// The image while it is being drawn.
 #[derive(Debug)]
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     image: RgbImage,
 }
 
@@ -58,8 +58,8 @@ impl Canvas {
     /// A white sheet.
     ///
     /// # Errors
-    /// [`FigureError::TooLarge`].
-    pub(super) fn new(width: usize, height: usize) -> Result<Self, FigureError> {
+    /// [`Error::TooLarge`].
+    pub(crate) fn new(width: usize, height: usize) -> Result<Self> {
         Self::check_size(width, height)?;
         let image = RgbImage::from_pixel(width as u32, height as u32, Rgb(WHITE));
         Ok(Self { image })
@@ -68,22 +68,22 @@ impl Canvas {
     /// Refuses sizes that no viewer shows.
     ///
     /// # Errors
-    /// [`FigureError::TooLarge`].
-    pub(super) fn check_size(width: usize, height: usize) -> Result<(), FigureError> {
+    /// [`Error::TooLarge`].
+    pub(crate) fn check_size(width: usize, height: usize) -> Result<()> {
         let limit = MAX_SIDE;
         if width > limit || height > limit {
-            return Err(FigureError::TooLarge { width, height, limit });
+            return Err(Error::TooLarge { width, height, limit });
         }
         Ok(())
     }
 
     /// The finished image.
-    pub(super) fn into_image(self) -> RgbImage {
+    pub(crate) fn into_image(self) -> RgbImage {
         self.image
     }
 
     /// Lays `color` with opacity `alpha` over a pixel; pixels outside of the sheet are ignored.
-    pub(super) fn blend(&mut self, x: i64, y: i64, color: Color, alpha: f32) {
+    pub(crate) fn blend(&mut self, x: i64, y: i64, color: Color, alpha: f32) {
         let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
             return;
         };
@@ -93,7 +93,7 @@ impl Canvas {
     }
 
     /// Fills a rectangle.
-    pub(super) fn fill(&mut self, rect: Rect, color: Color, alpha: f32) {
+    pub(crate) fn fill(&mut self, rect: Rect, color: Color, alpha: f32) {
         for y in rect.y..rect.bottom() {
             for x in rect.x..rect.right() {
                 self.blend(x, y, color, alpha);
@@ -102,7 +102,7 @@ impl Canvas {
     }
 
     /// Draws a frame of one pixel just inside the rectangle.
-    pub(super) fn frame(&mut self, rect: Rect, color: Color) {
+    pub(crate) fn frame(&mut self, rect: Rect, color: Color) {
         let Rect { x, y, width, height } = rect;
         let side = |x, y, width, height| Rect { x, y, width, height };
         self.fill(side(x, y, width, 1), color, 1.0);
@@ -115,7 +115,7 @@ impl Canvas {
     ///
     /// A pixel takes the largest coverage of all segments, so that joints are not darker than the rest.
     /// A point that is not finite ends the line; the next finite one starts it again.
-    pub(super) fn polyline(
+    pub(crate) fn polyline(
         &mut self,
         points: &[[f32; 2]],
         stroke: Stroke,
@@ -158,7 +158,7 @@ impl Canvas {
     }
 
     /// Draws a filled disc inside `clip`; a center that is not finite draws nothing.
-    pub(super) fn disc(&mut self, center: [f32; 2], radius: f32, clip: Rect, color: Color) {
+    pub(crate) fn disc(&mut self, center: [f32; 2], radius: f32, clip: Rect, color: Color) {
         let Some(area) = covered(&[center], radius + 1.0, clip) else {
             return;
         };

@@ -9,27 +9,27 @@
 //! with C reduced where sRGB ends.
 
 /// A color in sRGB.
-pub(super) type Color = [u8; 3];
+pub(crate) type Color = [u8; 3];
 
 /// The paper.
-pub(super) const WHITE: Color = [255, 255, 255];
+pub(crate) const WHITE: Color = [255, 255, 255];
 /// Titles.
-pub(super) const INK: Color = [28, 32, 38];
+pub(crate) const INK: Color = [28, 32, 38];
 /// Labels, ticks and subtitles.
-pub(super) const MUTED: Color = [98, 106, 117];
+pub(crate) const MUTED: Color = [98, 106, 117];
 /// Frames around panels.
-pub(super) const FRAME: Color = [186, 192, 201];
+pub(crate) const FRAME: Color = [186, 192, 201];
 /// Grid lines.
-pub(super) const GRID: Color = [233, 236, 240];
+pub(crate) const GRID: Color = [233, 236, 240];
 /// Marks of values that are not finite.
-pub(super) const WARNING: Color = [214, 40, 57];
+pub(crate) const WARNING: Color = [214, 40, 57];
 
 /// A sequential color map: equidistant knots, linear between them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ColorMap(&'static [Color; 17]);
+pub(crate) struct ColorMap(&'static [Color; 17]);
 
 /// White for nothing to indigo for much.
-pub(super) const DENSITY: ColorMap = ColorMap(&[
+pub(crate) const DENSITY: ColorMap = ColorMap(&[
     [255, 255, 255],
     [225, 244, 248],
     [196, 233, 242],
@@ -50,7 +50,7 @@ pub(super) const DENSITY: ColorMap = ColorMap(&[
 ]);
 
 /// Indigo at t = 0 to orange at t = 1, dark enough everywhere for a line on white.
-pub(super) const TIME: ColorMap = ColorMap(&[
+pub(crate) const TIME: ColorMap = ColorMap(&[
     [44, 47, 132],
     [62, 47, 144],
     [81, 47, 152],
@@ -76,7 +76,7 @@ const PALETTE: [Color; 6] =
 
 impl ColorMap {
     /// The color of `u`, which is clamped to [0, 1].
-    pub(super) fn at(self, u: f64) -> Color {
+    pub(crate) fn at(self, u: f64) -> Color {
         let last = self.0.len() - 1;
         let place = u.clamp(0.0, 1.0) * last as f64;
         let knot = (place as usize).min(last - 1);
@@ -85,12 +85,12 @@ impl ColorMap {
 }
 
 /// The color of series number `series_idx`.
-pub(super) fn series_color(series_idx: usize) -> Color {
+pub(crate) fn series_color(series_idx: usize) -> Color {
     PALETTE[series_idx % PALETTE.len()]
 }
 
 /// `(1 − share) from + share to`.
-pub(super) fn mix(from: Color, to: Color, share: f32) -> Color {
+pub(crate) fn mix(from: Color, to: Color, share: f32) -> Color {
     let blend = |a: u8, b: u8| (f32::from(a) + share * (f32::from(b) - f32::from(a))).round() as u8;
     [blend(from[0], to[0]), blend(from[1], to[1]), blend(from[2], to[2])]
 }

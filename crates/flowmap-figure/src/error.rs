@@ -1,9 +1,12 @@
 //! What can be wrong with the data of a figure.
 
+/// The result of drawing.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// Why a figure cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FigureError {
+pub enum Error {
     /// The values do not divide into whole rows.
     #[error("{what}: {len} values do not divide into rows of {row}")]
     Ragged {

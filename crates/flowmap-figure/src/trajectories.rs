@@ -2,12 +2,12 @@
 
 use image::RgbImage;
 
-use super::FigureError;
-use super::canvas::{Canvas, Rect, Stroke};
-use super::colormap::{FRAME, INK, MUTED, TIME, WHITE, mix};
-use super::density::{Density, blur_for, check_points};
-use super::samples::{window_ticks, with_skipped};
-use super::text::{Align, TextStyle};
+use crate::canvas::{Canvas, Rect, Stroke};
+use crate::colormap::{FRAME, INK, MUTED, TIME, WHITE, mix};
+use crate::density::{Density, blur_for, check_points};
+use crate::samples::{window_ticks, with_skipped};
+use crate::text::{Align, TextStyle};
+use crate::{Error, Result};
 
 /// Side of the window in pixels.
 const SIDE: usize = 560;
@@ -31,14 +31,14 @@ const MANY: usize = 150;
 /// The window is `[-extent, extent]²`; points that are not finite interrupt their path.
 ///
 /// # Errors
-/// [`FigureError::Zero`] if `n_times` is 0, [`FigureError::Ragged`] if the values are no whole paths or points,
-/// [`FigureError::Extent`].
+/// [`Error::Zero`] if `n_times` is 0, [`Error::Ragged`] if the values are no whole paths or points,
+/// [`Error::Extent`].
 ///
 /// # Example
 /// ```
-/// use flowmap_train::figure::trajectories_2d;
+/// use flowmap_figure::trajectories_2d;
 ///
-/// # fn main() -> Result<(), flowmap_train::figure::FigureError> {
+/// # fn main() -> Result<(), flowmap_figure::Error> {
 /// let two_paths_of_three_points = [0.0, 0.0, 0.5, 0.2, 1.0, 1.0, 0.1, 0.0, -0.5, 0.1, -1.0, 1.0];
 /// let image = trajectories_2d(&two_paths_of_three_points, 3, &[], 4.0, "From noise to data")?;
 /// assert!(image.width() > 560);
@@ -51,14 +51,14 @@ pub fn trajectories_2d(
     background: &[f32],
     extent: f64,
     title: &str,
-) -> Result<RgbImage, FigureError> {
+) -> Result<RgbImage> {
     if n_times == 0 {
-        return Err(FigureError::Zero { what: "the number of times" });
+        return Err(Error::Zero { what: "the number of times" });
     }
     check_points("background", background, extent)?;
     let row = n_times.saturating_mul(2);
     if !paths.len().is_multiple_of(row) {
-        return Err(FigureError::Ragged { what: "paths".to_owned(), len: paths.len(), row });
+        return Err(Error::Ragged { what: "paths".to_owned(), len: paths.len(), row });
     }
     let mut canvas = Canvas::new(LEFT + SIDE + RIGHT, HEADER + SIDE + FOOTER)?;
     let area = Rect::new(LEFT, HEADER, SIDE, SIDE);
