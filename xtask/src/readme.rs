@@ -1,4 +1,7 @@
-//! `cargo xtask readme`: runs the commands of README.md as a reader would.
+//! `cargo xtask readme`: runs the commands of README.md as a reader would, in the release profile.
+//!
+//! The gate runs the same commands with the program that its tests have built, and trains fewer steps, since a release
+//! build of all dependencies and the whole training take minutes that find little: they are the slow stage, nightly.
 //!
 //! Every line of a fenced block tagged `sh` is one command, run by bash in the root of the workspace.
 //! A block that follows the comment `<!-- not run by ci: REASON -->` is left out,
@@ -18,6 +21,11 @@ const COMMENT_END: &str = "-->";
 
 /// Commands that lead back to this task.
 const GATES: &[&str] = &["cargo xtask ci", "cargo xtask readme", ".ci/run", "./.ci/run"];
+
+/// How README.md starts the program.
+const PROGRAM: &str = "cargo run --release -p flowmap-cli --";
+/// The command of README.md that trains, and the steps that the gate gives it.
+const TRAINS: (&str, &str) = ("cargo run --release -p flowmap-cli -- train", " --steps 300");
 
 /// One line of a block.
 #[derive(Debug, PartialEq)]
@@ -39,22 +47,45 @@ pub fn main(args: &[String]) -> Result<ExitCode> {
         }
         return Ok(crate::usage_error(&format!("no option `{arg}`"), usage));
     }
-    check()?;
+    run_all(&as_written)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs every command of README.md and stops at the first that fails.
+/// Runs every command of README.md in the form of the gate and stops at the first that fails.
 ///
 /// # Errors
 /// The file cannot be read, holds no command, or one of its commands fails.
 pub fn check() -> Result<()> {
+    let mut build = process::cargo();
+    build.args(["build", "--locked", "--workspace", "--features", "flowmap-cli/parquet", "--bin", "flowmap"]);
+    ensure!(process::succeeds(build), "`cargo build --bin flowmap` failed");
+    // The program lies beside this one.
+    let built = std::env::current_exe().context("finding this program")?.with_file_name("flowmap");
+    run_all(&|command| of_the_gate(command, &built.display().to_string()))
+}
+
+fn run_all(form: &dyn Fn(&str) -> String) -> Result<()> {
     let text = fs::read_to_string(README).with_context(|| format!("reading {README}"))?;
     let lines = commands(&text)?;
     ensure!(!lines.is_empty(), "{README} has no block tagged `sh`");
     for line in lines {
-        run(&line)?;
+        run(&Line { command: form(&line.command), ..line })?;
     }
     Ok(())
+}
+
+fn as_written(command: &str) -> String {
+    command.to_owned()
+}
+
+/// The same command with the program of the tests, and fewer steps for the training.
+fn of_the_gate(command: &str, built: &str) -> String {
+    let (train, steps) = TRAINS;
+    let more = if command == train { steps } else { "" };
+    match command.strip_prefix(PROGRAM) {
+        Some(arguments) => format!("{built}{arguments}{more}"),
+        None => command.to_owned(),
+    }
 }
 
 fn run(line: &Line) -> Result<()> {
@@ -146,6 +177,16 @@ mod tests {
         let found: Vec<_> =
             found.iter().map(|line| (line.number, line.command.as_str(), line.left_out.as_deref())).collect();
         assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn gate_runs_the_program_of_the_tests_and_trains_few_steps() {
+        assert_eq!(of_the_gate(TRAINS.0, "built"), "built train --steps 300");
+        assert_eq!(of_the_gate(&format!("{PROGRAM} presets"), "built"), "built presets");
+        assert_eq!(of_the_gate("ls", "built"), "ls");
+        let text = fs::read_to_string("../README.md").unwrap();
+        let lines = commands(&text).unwrap();
+        assert!(lines.iter().any(|line| line.command == TRAINS.0), "README.md trains by `{}`", TRAINS.0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Comparing methods: each trained for the same wall time on the same data, and judged the same way.
 //!
-//! All share data, network, optimizer, batch, learning rate and seed; [`crate::RECIPES`] has the terms of each.
+//! All share data, network, optimizer, batch, learning rate and seed; [`crate::Recipe`] has the terms of each.
 //! The number of steps follows from the time: a throw-away run measures a step, and the schedule of the
 //! learning rate ends with the steps that fit. The seconds reported are those that the training then took.
 //! Each method is sampled as it is meant to be ([`Sampling::suited_to`]), at one evaluation of the network a step.

@@ -45,9 +45,9 @@ impl Step {
 
 /// The steps, in the order in which they run.
 ///
-/// Three sets of dependencies are compiled, and one is checked for GPUs: checked ones for clippy and doc, dev ones for tests, doctests
-/// and benches, release ones for the README. Steps that share a set select the same packages, since another selection
-/// unites other features and would compile Candle again. What a user would build without Parquet files is checked with them.
+/// One set of dependencies is compiled, for tests, doctests, benches and the README; another is checked for clippy and
+/// doc, and a third for GPUs. Steps that share a set select the same packages, since another selection unites other
+/// features and would compile Candle again. What a user would build without Parquet files is checked with them.
 pub fn table(runner: TestRunner) -> Vec<Step> {
     let test = match runner {
         TestRunner::Nextest => {
@@ -78,7 +78,7 @@ pub fn table(runner: TestRunner) -> Vec<Step> {
                 env: &[("RUSTDOCFLAGS", "-D warnings")],
             },
         },
-        // A fourth set, for features that need Candle again; nothing is compiled but checked.
+        // A third set, for features that need Candle again; nothing is compiled but checked.
         Step { name: "gpu-check", action: Action::Task { name: "gpu-check", check: gpu::check } },
         Step::cargo("test", test),
         Step::cargo(
@@ -91,6 +91,7 @@ pub fn table(runner: TestRunner) -> Vec<Step> {
             "bench",
             "bench --locked --workspace --features flowmap-cli/parquet --bench * --no-run --profile dev",
         ),
+        // With the program of the tests; `cargo xtask readme` runs the commands as they are written, nightly.
         Step { name: "readme", action: Action::Task { name: "readme", check: readme::check } },
     ]
 }

@@ -50,7 +50,7 @@ pub enum AyfLaw {
     Lagrangian,
 }
 
-/// Choices of [`align_your_flow`], by default those of the paper.
+/// The choices of Align Your Flow, by default those of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlignYourFlow {

@@ -55,7 +55,7 @@ pub enum ScmVelocity {
     Teacher,
 }
 
-/// Choices of [`scm`], by default those of the paper.
+/// The choices of sCM, by default those of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scm {

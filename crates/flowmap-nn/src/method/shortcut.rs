@@ -63,7 +63,7 @@ pub enum SmallestStep {
     Data,
 }
 
-/// Choices of [`shortcut`], by default those of the paper.
+/// The choices of shortcut models, by default those of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shortcut {
