@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who started it")]
 
 mod ci;
+mod examples;
 mod gpu;
 mod process;
 mod readme;
@@ -21,6 +22,7 @@ const TASKS: &[Task] = &[
     ("ci", "run every check, cheapest first: the only gate", ci::main),
     ("tidy", "check the house rules that no compiler knows", tidy::main),
     ("readme", "run the commands of README.md", readme::main),
+    ("examples", "build and run the examples of all crates", examples::main),
     ("gpu-check", "check all that is for GPUs, without one", gpu::check_main),
     ("gpu-pack", "build and pack the programs for a machine with a GPU", gpu::pack_main),
 ];
@@ -33,6 +35,7 @@ examples:
   cargo xtask ci --keep-going             all steps, whatever fails
   cargo xtask tidy
   cargo xtask readme
+  cargo xtask examples
   cargo xtask gpu-check --metal
   cargo xtask gpu-pack target/pack";
 

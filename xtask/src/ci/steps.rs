@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{gpu, readme, tidy};
+use crate::{examples, gpu, readme, tidy};
 
 /// One step.
 pub struct Step {
@@ -91,6 +91,7 @@ pub fn table(runner: TestRunner) -> Vec<Step> {
             "bench",
             "bench --locked --workspace --features flowmap-cli/parquet --bench * --no-run --profile dev",
         ),
+        Step { name: "examples", action: Action::Task { name: "examples", check: examples::check } },
         // With the program of the tests; `cargo xtask readme` runs the commands as they are written, nightly.
         Step { name: "readme", action: Action::Task { name: "readme", check: readme::check } },
     ]
