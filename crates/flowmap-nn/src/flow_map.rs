@@ -33,6 +33,11 @@ pub trait AverageVelocity: Send + Sync {
         None
     }
 
+    /// How derivatives of the network are taken; [`Derivative::Central`] for a network that passes over tangents.
+    fn derivative(&self) -> Derivative {
+        Derivative::Dual
+    }
+
     /// What a plain forward pass of one sample costs, for estimates; `None` if the network does not say.
     fn cost(&self) -> Option<Cost> {
         None
@@ -46,6 +51,10 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for Box<M> {
 
     fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
         (**self).starting_at(s)
+    }
+
+    fn derivative(&self) -> Derivative {
+        (**self).derivative()
     }
 
     fn cost(&self) -> Option<Cost> {
@@ -62,6 +71,10 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for std::sync::Arc<M> {
         (**self).starting_at(s)
     }
 
+    fn derivative(&self) -> Derivative {
+        (**self).derivative()
+    }
+
     fn cost(&self) -> Option<Cost> {
         (**self).cost()
     }
@@ -74,6 +87,10 @@ impl<M: AverageVelocity + ?Sized> AverageVelocity for &M {
 
     fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {
         (**self).starting_at(s)
+    }
+
+    fn derivative(&self) -> Derivative {
+        (**self).derivative()
     }
 
     fn cost(&self) -> Option<Cost> {
@@ -103,23 +120,31 @@ pub enum Derivative {
     Central,
 }
 
+impl Derivative {
+    /// Central differences if either asks for them.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Dual { other } else { self }
+    }
+}
+
 /// ε of [`Derivative::Central`], as small as single precision allows.
 const EPSILON: f64 = 5e-3;
 
 impl<'a> FlowMap<'a> {
     /// The flow map of an unconditional network.
     pub fn new(net: &'a dyn AverageVelocity) -> Self {
-        Self { net, condition: Condition::default(), derivative: Derivative::Dual }
+        Self { net, condition: Condition::default(), derivative: net.derivative() }
     }
 
     /// The flow map of a network given a condition, or labels `(B,)` of u32 alone.
     pub fn given(net: &'a dyn AverageVelocity, condition: impl Into<Condition<'a>>) -> Self {
-        Self { net, condition: condition.into(), derivative: Derivative::Dual }
+        Self { net, condition: condition.into(), derivative: net.derivative() }
     }
 
-    /// The same map with derivatives taken in another way.
+    /// The same map with derivatives taken in another way, except that a network which passes over tangents keeps
+    /// central differences.
     pub fn with_derivative(self, derivative: Derivative) -> Self {
-        Self { derivative, ..self }
+        Self { derivative: derivative.or(self.net.derivative()), ..self }
     }
 
     /// The network.

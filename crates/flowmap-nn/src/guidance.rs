@@ -13,7 +13,7 @@
 
 use flowmap_dual::{Dual, host};
 
-use crate::{AverageVelocity, Condition, Result};
+use crate::{AverageVelocity, Condition, Derivative, Result};
 
 /// A conditional network under guidance of scale `w`, (1).
 #[derive(Clone, Debug)]
@@ -37,6 +37,10 @@ impl<M: AverageVelocity> AverageVelocity for Guided<M> {
         let v_class = self.net.average_velocity(s, t, x, condition)?;
         extrapolated(&v_null, &v_class, self.scale)
     }
+
+    fn derivative(&self) -> Derivative {
+        self.net.derivative()
+    }
 }
 
 /// A network guided by a weaker one, (2).
@@ -59,6 +63,10 @@ impl<M: AverageVelocity, G: AverageVelocity> AverageVelocity for Autoguided<M, G
         let v_guide = self.guide.average_velocity(s, t, x, condition)?;
         let v = self.net.average_velocity(s, t, x, condition)?;
         extrapolated(&v_guide, &v, self.scale)
+    }
+
+    fn derivative(&self) -> Derivative {
+        self.net.derivative().or(self.guide.derivative())
     }
 }
 
@@ -99,6 +107,10 @@ impl<M: AverageVelocity, G: AverageVelocity> AverageVelocity for GuidedWithin<M,
         let shares = host::send(shares, column, x.dtype(), x.device())?;
         let shares = Dual::constant(shares.broadcast_as(x.shape())?.contiguous()?);
         Ok(plain.add(&guided.sub(&plain)?.mul(&shares)?)?)
+    }
+
+    fn derivative(&self) -> Derivative {
+        self.plain.derivative().or(self.guided.derivative())
     }
 
     fn starting_at(&self, s: f64) -> Option<&dyn AverageVelocity> {

@@ -109,6 +109,7 @@ impl Trainer {
     ) -> Result<Self> {
         config.validate()?;
         config.refuse_unused_teacher()?;
+        config.objective.iter().try_for_each(|term| term.objective.check_known())?;
         let data = match config.coupling {
             Coupling::Paired {} => config.data.build_pairs(None)?,
             _ => config.data.build(None)?,

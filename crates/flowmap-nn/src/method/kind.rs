@@ -134,6 +134,17 @@ impl Objective {
         self.card().name
     }
 
+    /// Refuses a method of another program, of which this one has the name alone.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOwn`].
+    pub fn check_known(&self) -> Result<()> {
+        match self {
+            Self::Own(own) => own.known().map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses methods that cannot learn guidance with its scale as an input.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 use flowmap_dual::Dual;
 use serde::{Deserialize, Serialize};
 
-use crate::{AverageVelocity, Condition, Result};
+use crate::{AverageVelocity, Condition, Derivative, Result};
 
 /// Which way the time runs that a network is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,5 +52,9 @@ impl<M: AverageVelocity> AverageVelocity for ReversedTime<M> {
     fn average_velocity(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let network = |start: &Dual, end: &Dual| self.0.average_velocity(start, end, x, condition);
         TimeDirection::FromData.velocity(s, t, network)
+    }
+
+    fn derivative(&self) -> Derivative {
+        self.0.derivative()
     }
 }

@@ -5,6 +5,7 @@ mod divergence;
 mod guidance;
 mod guided_teacher;
 mod judgement;
+mod own;
 mod pairs;
 mod precision;
 mod resume;
