@@ -8,4 +8,5 @@ pub mod measure;
 pub mod mixture_net;
 pub mod mlps;
 pub mod path;
+pub mod setting;
 pub mod truths;
