@@ -7,7 +7,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Command as Parsed, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use values::{positive, sampling_steps, seconds, seed, training_steps};
+use flowmap_core::TimeGrid;
+use flowmap_train::{Sampling, Weights};
+use values::{
+    ema, guidance, interval, positive, sampler, sampling_steps, seconds, seed, times, training_steps,
+};
 
 /// Train, sample and judge generative flow maps.
 #[derive(Debug, Parser)]
@@ -85,7 +89,7 @@ Values are taken from the preset, then CONFIG, then --set, then the other option
 pub struct TrainArgs {
     /// A config file; without it and without --preset, the preset `checkerboard`.
     pub config: Option<PathBuf>,
-    /// What every run has.
+    /// Options common to `train` and `distill`.
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -113,12 +117,12 @@ pub struct DistillArgs {
     /// The objective, with its recipe (see `flowmap presets`); without it that of the config, or lmd.
     #[arg(long, value_name = "NAME")]
     pub objective: Option<String>,
-    /// What every run has.
+    /// Options common to `train` and `distill`.
     #[command(flatten)]
     pub run: RunArgs,
 }
 
-/// What `train` and `distill` share.
+/// Options common to `train` and `distill`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// A preset, see `flowmap presets`.
@@ -145,9 +149,9 @@ pub struct RunArgs {
     /// Prints the resolved config and stops.
     #[arg(long)]
     pub dry_run: bool,
-    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 /// Options of `compare`.
@@ -192,9 +196,9 @@ pub struct CompareArgs {
     /// Writes all numbers to this file too, as JSON; `-` prints them instead of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 /// Options of `sample`.
@@ -217,37 +221,21 @@ pub struct SampleArgs {
     #[arg(long, value_name = "K", default_value = "4", conflicts_with = "times", value_parser = sampling_steps)]
     pub steps: NonZeroU32,
     /// The times of the steps instead, in order, such as 0,0.4,1.
-    #[arg(long, value_name = "T,T,...", allow_hyphen_values = true)]
-    pub times: Option<String>,
-    /// The sampler; without it, the one that suits the objectives of the model: flow_map jumps along the times; euler,
-    /// midpoint, heun and rk4 integrate the velocity field; consistency jumps to the data and adds fresh noise.
-    #[arg(long, value_name = "NAME")]
-    pub sampler: Option<String>,
+    #[arg(long, value_name = "T,T,...", allow_hyphen_values = true, value_parser = times)]
+    pub times: Option<TimeGrid>,
     /// The class of all samples, by its number or its name; without it, classes are drawn by their shares in the training
     /// data.
     #[arg(long, value_name = "C")]
     pub class: Option<String>,
-    /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
-    #[arg(long, value_name = "W")]
-    pub guidance: Option<f64>,
-    /// A weaker model to guide away from instead of the model without a label (autoguidance).
-    #[arg(long, value_name = "MODEL", requires = "guidance")]
-    pub guide: Option<PathBuf>,
-    /// Guides only jumps that start at times from A to B, such as 0.1,0.8.
-    #[arg(long, value_name = "A,B", requires = "guidance", allow_hyphen_values = true)]
-    pub guidance_interval: Option<String>,
-    /// Seed of the noise.
-    #[arg(long, default_value_t = 0, value_parser = seed)]
-    pub seed: u64,
-    /// Decay of the moving average to use, or `none` for the parameters of the last step; the largest without it.
-    #[arg(long, value_name = "DECAY")]
-    pub ema: Option<String>,
+    /// How samples are drawn.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Where to write: FILE.npz, FILE.png, or a directory.
     #[arg(long, short, default_value = "samples.npz")]
     pub out: PathBuf,
-    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 /// Options of `eval`.
@@ -275,7 +263,7 @@ pub struct EvalArgs {
     #[arg(required_unless_present = "samples", conflicts_with = "samples")]
     pub model: Option<PathBuf>,
     /// A file of samples to judge instead of a model: .npz, .npy or .csv.
-    #[arg(long, value_name = "FILE", requires = "reference")]
+    #[arg(long, value_name = "FILE", requires = "reference", conflicts_with = "guidance")]
     pub samples: Option<PathBuf>,
     /// Numbers of sampling steps.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = sampling_steps)]
@@ -283,37 +271,53 @@ pub struct EvalArgs {
     /// Number of samples.
     #[arg(long, default_value_t = 100_000, value_parser = positive)]
     pub num: usize,
-    /// The sampler: flow_map, euler, midpoint, heun, rk4 or consistency, see `flowmap sample --help`; without it, the
-    /// one that suits the objectives of the model, by which its run was judged.
-    #[arg(long, value_name = "NAME")]
-    pub sampler: Option<String>,
     /// Metrics by name; without it, those that suit the data.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub metrics: Vec<String>,
     /// Data to judge against: the kind of a data set, or a file; without it, what the model was trained on.
     #[arg(long, value_name = "DATA")]
     pub reference: Option<String>,
-    /// Scale of classifier-free guidance, as for `sample`; none without it.
-    #[arg(long, value_name = "W", conflicts_with = "samples")]
-    pub guidance: Option<f64>,
-    /// A weaker model to guide away from, as for `sample`.
-    #[arg(long, value_name = "MODEL", requires = "guidance")]
-    pub guide: Option<PathBuf>,
-    /// Guides only jumps that start at times from A to B, as for `sample`.
-    #[arg(long, value_name = "A,B", requires = "guidance", allow_hyphen_values = true)]
-    pub guidance_interval: Option<String>,
-    /// Seed of the noise and of the reference samples.
-    #[arg(long, default_value_t = 0, value_parser = seed)]
-    pub seed: u64,
-    /// Decay of the moving average to use, or `none` for the parameters of the last step; the largest without it.
-    #[arg(long, value_name = "DECAY")]
-    pub ema: Option<String>,
+    /// How samples are drawn.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Writes all numbers to this file as JSON; `-` prints them instead of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArg,
+}
+
+/// How `sample` and `eval` draw samples.
+#[derive(Debug, Args)]
+pub struct SamplingArgs {
+    /// The sampler; without it, the one that suits the objectives of the model: flow_map jumps along the times; euler,
+    /// midpoint, heun and rk4 integrate the velocity field; consistency jumps to the data and adds fresh noise.
+    #[arg(long, value_name = "NAME", value_parser = sampler)]
+    pub sampler: Option<Sampling>,
+    /// Scale of classifier-free guidance: an input of a model trained for it, two evaluations of others.
+    #[arg(long, value_name = "W", value_parser = guidance)]
+    pub guidance: Option<f64>,
+    /// A weaker model to guide away from, instead of the model without a label (autoguidance).
+    #[arg(long, value_name = "MODEL", requires = "guidance")]
+    pub guide: Option<PathBuf>,
+    /// Guides only jumps that start at times from A to B, such as 0.1,0.8.
+    #[arg(long, value_name = "A,B", requires = "guidance", allow_hyphen_values = true, value_parser = interval)]
+    pub guidance_interval: Option<[f64; 2]>,
+    /// Seed of the noise, and of the reference samples of `eval`.
+    #[arg(long, default_value_t = 0, value_parser = seed)]
+    pub seed: u64,
+    /// Decay of the moving average to use, or `none` for the parameters of the last step; without it, the largest decay.
+    #[arg(long, value_name = "DECAY", value_parser = ema)]
+    pub ema: Option<Weights>,
+}
+
+/// The option of every command that computes.
+#[derive(Debug, Args)]
+pub struct DeviceArg {
     /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    #[arg(long = "device", value_name = "DEVICE", default_value = "cpu")]
+    pub name: String,
 }
 
 /// Options of `presets`.
@@ -368,9 +372,9 @@ pub enum Format {
 pub struct PlotArgs {
     /// A run directory.
     pub run: PathBuf,
-    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 /// Options of `bench`.
@@ -403,9 +407,9 @@ pub struct BenchArgs {
     /// Seconds that each of the four measurements takes.
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     pub seconds: f64,
-    /// Where to compute: `cpu`, `cuda:N`, `metal`, or `auto` for the first of `cuda:0`, `metal`, `cpu` that works.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// Prints JSON instead of a table.
     #[arg(long)]
     pub json: bool,

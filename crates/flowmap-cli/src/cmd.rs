@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use flowmap_train::{Model, Sampling};
+use flowmap_train::{Generation, Model, Sampling};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, SamplingArgs};
 
 /// Wrong usage that the parser cannot see: exit code 2.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Checks that `file` can lie where `option` puts it, before the work whose result it shall hold.
+/// Checks, before any work, that the `file` of an option can be written.
 fn check_place(option: &str, file: &Path) -> Result<()> {
     let parent = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
@@ -68,53 +68,19 @@ fn check_place(option: &str, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a scale of `--guidance` that is no number.
-fn check_guidance(scale: Option<f64>) -> Result<()> {
-    match scale.filter(|scale| !scale.is_finite()) {
-        Some(scale) => Err(Usage(format!("--guidance: expected a finite number, found {scale}")).into()),
-        None => Ok(()),
-    }
-}
-
 /// The model that `--guide` names.
 fn guide(path: Option<&Path>, device: &Device) -> Result<Option<Arc<Model>>> {
     let open = |path: &Path| Model::open(path, flowmap_train::Weights::Best, device).context("--guide");
     Ok(path.map(open).transpose()?.map(Arc::new))
 }
 
-/// The times of `--guidance-interval`.
-fn interval(text: Option<&str>) -> Result<Option<[f64; 2]>> {
-    let Some(text) = text else { return Ok(None) };
-    let ends = text.split_once(',').and_then(|(a, b)| Some([a.trim().parse().ok()?, b.trim().parse().ok()?]));
-    match ends.filter(|[a, b]: &[f64; 2]| (0.0..=1.0).contains(a) && (*a..=1.0).contains(b)) {
-        Some(interval) => Ok(Some(interval)),
-        None => {
-            let expected = "expected two times A,B with 0 <= A <= B <= 1";
-            Err(Usage(format!("--guidance-interval: {expected}, found `{text}`")).into())
-        }
-    }
-}
-
-/// The sampler that `--sampler` asks for, or the one for what the model was trained for.
-fn sampler(name: Option<&str>, model: &Model) -> Result<Sampling> {
-    match name {
-        None => Ok(Sampling::of_model(&model.config)),
-        Some(name) => Ok(name.parse().map_err(|e| Usage(format!("--sampler: {e}")))?),
-    }
-}
-
-/// The weights that `--ema` asks for.
-fn weights(ema: Option<&str>) -> Result<flowmap_train::Weights> {
-    use flowmap_train::Weights;
-    match ema {
-        None => Ok(Weights::Best),
-        Some("none") => Ok(Weights::Live),
-        Some(decay) => match decay.parse() {
-            Ok(decay) => Ok(Weights::Ema(decay)),
-            Err(_) => {
-                Err(Usage(format!("--ema: expected a decay such as 0.999, or `none`, found `{decay}`"))
-                    .into())
-            }
-        },
-    }
+/// How `args` ask for samples of `model`.
+fn generation(args: &SamplingArgs, model: &Model, num: usize, device: &Device) -> Result<Generation> {
+    Ok(Generation {
+        sampler: args.sampler.unwrap_or_else(|| Sampling::of_model(&model.config)),
+        guidance: args.guidance,
+        guide: guide(args.guide.as_deref(), device)?,
+        interval: args.guidance_interval,
+        ..Generation::new(num, args.seed)
+    })
 }

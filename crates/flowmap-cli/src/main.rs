@@ -5,6 +5,7 @@ mod args;
 mod cmd;
 mod device;
 mod estimate;
+mod layers;
 mod progress;
 mod table;
 

@@ -2,6 +2,9 @@
 
 use std::num::NonZeroU32;
 
+use flowmap_core::TimeGrid;
+use flowmap_train::{Sampling, Weights};
+
 /// The most sampling steps: single precision tells no more times apart.
 const MAX_SAMPLING_STEPS: u32 = 1 << 24;
 
@@ -42,4 +45,44 @@ pub(super) fn training_steps(text: &str) -> Result<u64, String> {
 /// A seed.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// Times that rise from the noise at 0 toward the data.
+pub(super) fn times(text: &str) -> Result<TimeGrid, String> {
+    let grid: TimeGrid = text.parse().map_err(|error: flowmap_core::Error| error.to_string())?;
+    match grid.times().first() {
+        Some(0.0) => Ok(grid),
+        _ => Err("expected times that rise from 0, the time of the noise".into()),
+    }
+}
+
+/// A sampler by its name.
+pub(super) fn sampler(text: &str) -> Result<Sampling, String> {
+    text.parse().map_err(|error: flowmap_sample::Error| error.to_string())
+}
+
+/// A scale of guidance.
+pub(super) fn guidance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if scale.is_finite() => Ok(scale),
+        _ => Err("expected a finite number".into()),
+    }
+}
+
+/// An interval of times.
+pub(super) fn interval(text: &str) -> Result<[f64; 2], String> {
+    let ends = text.split_once(',').and_then(|(a, b)| Some([a.trim().parse().ok()?, b.trim().parse().ok()?]));
+    ends.filter(|[a, b]: &[f64; 2]| (0.0..=1.0).contains(a) && (*a..=1.0).contains(b))
+        .ok_or_else(|| "expected two times A,B with 0 <= A <= B <= 1".into())
+}
+
+/// The decay of a moving average, or `none`.
+pub(super) fn ema(text: &str) -> Result<Weights, String> {
+    match text {
+        "none" => Ok(Weights::Live),
+        decay => match decay.parse() {
+            Ok(decay) => Ok(Weights::Ema(decay)),
+            Err(_) => Err("expected a decay such as 0.999, or `none`".into()),
+        },
+    }
 }

@@ -27,7 +27,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         let message = format!("--seconds: expected a positive number, found {}", args.seconds);
         return Err(Usage(message).into());
     }
-    let device = device(&args.device)?;
+    let device = device(&args.device.name)?;
     if let Some(threads) = args.threads.map(|n| n.to_string())
         && env::var(THREADS).as_deref() != Ok(&threads)
     {

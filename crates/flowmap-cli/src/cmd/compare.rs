@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 use flowmap_train::compare::{Budget, CompareDir, Outcome, Plan, compare};
 use flowmap_train::{ConfigSource, Error, write_atomically};
 
-use super::train::{free_dir, named, seed_layer};
 use super::{Usage, check_place};
 use crate::args::CompareArgs;
 use crate::device::device;
+use crate::layers::{free_dir, named, seed_layer};
 use crate::progress::{CompareBar, human, say};
 use crate::table;
 
@@ -23,7 +23,7 @@ const NOT_SHARED: [(&str, &str); 2] =
 /// # Errors
 /// What is wrong with config, methods, data, device or disk.
 pub fn run(args: &CompareArgs) -> Result<()> {
-    let device = device(&args.device)?;
+    let device = device(&args.device.name)?;
     let plan = plan(args)?;
     if args.dry_run {
         return print_recipes(&plan);

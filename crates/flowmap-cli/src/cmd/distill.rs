@@ -10,6 +10,7 @@ use flowmap_train::{Config, ConfigSource, Error, Model, Recipe, Weights, resolve
 use super::{Usage, train};
 use crate::args::DistillArgs;
 use crate::device::device;
+use crate::layers;
 
 /// The word that stands for the exact velocity of the data.
 const EXACT: &str = "exact";
@@ -21,7 +22,7 @@ const DEFAULT_OBJECTIVE: &str = "lmd";
 /// # Errors
 /// What is wrong with teacher, config, data, device or disk.
 pub fn run(args: &DistillArgs) -> Result<()> {
-    let device = device(&args.run.device)?;
+    let device = device(&args.run.device.name)?;
     train::execute(config(args)?, &args.run, &device)
 }
 
@@ -38,7 +39,7 @@ fn config(args: &DistillArgs) -> Result<Config> {
         return Err(Usage(message.into()).into());
     }
     let is_like_teacher = !is_exact && !args.run.resume && args.config.is_none() && args.run.preset.is_none();
-    let mut layers = train::below(&args.run, args.config.as_deref(), || match is_exact {
+    let mut layers = layers::below(&args.run, args.config.as_deref(), || match is_exact {
         true => ConfigSource::preset("distill-mixture"),
         false => ConfigSource::of_model(Path::new(&args.teacher)),
     })?;
@@ -47,7 +48,7 @@ fn config(args: &DistillArgs) -> Result<Config> {
         None if is_like_teacher => Some(Recipe::distilling(DEFAULT_OBJECTIVE)?),
         recipe => recipe,
     };
-    let above = train::above(&args.run)?;
+    let above = layers::above(&args.run)?;
     if let Some(recipe) = recipe {
         layers.push(recipe.layer()?);
         // What follows from the number of steps, and the name of the run, need the rest.

@@ -5,11 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flowmap_data::{DataConfig, DataSet, PointsConfig};
 use flowmap_train::{
-    Evaluation, Generation, Metric, Model, Reference, evaluate, evaluate_samples, parse_data_kind,
-    write_atomically,
+    Evaluation, Metric, Model, Reference, evaluate, evaluate_samples, parse_data_kind, write_atomically,
 };
 
-use super::{Usage, check_guidance, check_place, guide, interval, plot, sampler, weights};
+use super::{Usage, check_place, generation, plot};
 use crate::args::EvalArgs;
 use crate::device::device;
 use crate::progress::{sampling_bar, warn};
@@ -50,22 +49,15 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 }
 
 fn of_model(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Evaluation> {
-    let device = device(&args.device)?;
-    check_guidance(args.guidance)?;
-    let model = Model::open(path, weights(args.ema.as_deref())?, &device)?;
+    let device = device(&args.device.name)?;
+    let model = Model::open(path, args.sampling.ema.unwrap_or_default(), &device)?;
     let data = match &args.reference {
         Some(name) => reference_config(name)?,
         None => model.config.data.clone(),
     };
     let reference = Reference::for_model(&data, &model.config)?;
     check_shape(reference.data().shape(), &model.config.shape)?;
-    let how = Generation {
-        sampler: sampler(args.sampler.as_deref(), &model)?,
-        guidance: args.guidance,
-        guide: guide(args.guide.as_deref(), &device)?,
-        interval: interval(args.guidance_interval.as_deref())?,
-        ..Generation::new(args.num, args.seed)
-    };
+    let how = generation(&args.sampling, &model, args.num, &device)?;
     let steps: Vec<u32> = args.steps.iter().map(|steps| steps.get()).collect();
     // A metric that was asked for is not left out.
     metrics.iter().try_for_each(|m| m.check(&reference).and_then(|()| m.check_sampling(&how, &steps)))?;
@@ -89,7 +81,7 @@ fn of_samples(path: &Path, args: &EvalArgs, metrics: Vec<Metric>) -> Result<Eval
         metrics.retain(|m| *m != Metric::MapError);
         metrics.retain(|m| *m != Metric::ClassAccuracy || samples.labels().is_some());
     }
-    Ok(evaluate_samples(path.display().to_string(), &samples, &reference, &metrics, args.seed)?)
+    Ok(evaluate_samples(path.display().to_string(), &samples, &reference, &metrics, args.sampling.seed)?)
 }
 
 /// The data that `--reference` names: the kind of a data set, or a file.

@@ -13,7 +13,7 @@ use crate::table;
 /// # Errors
 /// Where the run holds no checkpoint, or a file cannot be written.
 pub fn run(args: &PlotArgs) -> Result<()> {
-    let device = device(&args.device)?;
+    let device = device(&args.device.name)?;
     let run = RunDir::new(&args.run);
     if !run.config().is_file() {
         bail!("{} is no run directory: it has no config.toml", args.run.display());

@@ -8,7 +8,7 @@ use flowmap_data::{NpyArray, NpyData, npz_bytes};
 use flowmap_figure::{ImageGroup, Panel2d, encode_png, images_grid, samples_2d};
 use flowmap_train::{Generation, Model, Samples, generate, make_dir_with, write_atomically};
 
-use super::{Usage, check_guidance, check_place, guide, interval, sampler, weights};
+use super::{Usage, check_place, generation};
 use crate::args::SampleArgs;
 use crate::device::device;
 use crate::progress::{sampling_bar, warn};
@@ -24,27 +24,16 @@ const MAX_IMAGES: usize = 400;
 pub fn run(args: &SampleArgs) -> Result<()> {
     let out = &args.out;
     let format = Format::of(out)?;
-    let device = device(&args.device)?;
-    let grid = match &args.times {
-        Some(times) => grid_of(times)?,
-        None => TimeGrid::uniform(args.steps),
-    };
-    check_guidance(args.guidance)?;
-    let model = Model::open(&args.model, weights(args.ema.as_deref())?, &device)?;
+    let device = device(&args.device.name)?;
+    let grid = args.times.clone().unwrap_or_else(|| TimeGrid::uniform(args.steps));
+    let model = Model::open(&args.model, args.sampling.ema.unwrap_or_default(), &device)?;
     let class = args.class.as_deref().map(|class| model.config.class_of(class)).transpose()?;
     let (class, doubt) = class.unzip();
     warn(doubt.flatten().as_slice());
-    let how = Generation {
-        sampler: sampler(args.sampler.as_deref(), &model)?,
-        class,
-        guidance: args.guidance,
-        guide: guide(args.guide.as_deref(), &device)?,
-        interval: interval(args.guidance_interval.as_deref())?,
-        ..Generation::new(args.num, args.seed)
-    };
+    let how = Generation { class, ..generation(&args.sampling, &model, args.num, &device)? };
     let warning = how.warning(&model.config)?;
     warn(warning.as_slice());
-    // What can be seen to fail at the end is said before the work.
+    // Fail early on anything that would fail at the end.
     match format {
         Format::Directory if out.exists() && !out.is_dir() => {
             bail!("--out {}: expected a directory, found a file", out.display())
@@ -86,16 +75,6 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         "{}: {num} samples by {sampler}, {n_evaluations} evaluations each",
         out.display()
     ))?)
-}
-
-/// The times of `--times`: from the noise at 0 towards the data.
-fn grid_of(times: &str) -> Result<TimeGrid> {
-    let grid: TimeGrid = times.parse().map_err(|e| Usage(format!("--times {times}: {e}")))?;
-    if grid.times().first() != Some(&0.0) {
-        let message = format!("--times {times}: expected times that rise from 0, the time of the noise");
-        return Err(Usage(message).into());
-    }
-    Ok(grid)
 }
 
 /// What to write.

@@ -1,6 +1,6 @@
 //! `flowmap train`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -10,10 +10,11 @@ use flowmap_train::{
     Checkpoint, Config, ConfigSource, ModelConfig, Reference, RunDir, Trainer, judge_and_draw, resolve, train,
 };
 
-use super::{Usage, plot};
+use super::plot;
 use crate::args::{RunArgs, TrainArgs};
 use crate::device::device;
 use crate::estimate::estimate;
+use crate::layers::{above, below, free_dir};
 use crate::progress::{TrainingBar, human, say, warn};
 use crate::table;
 
@@ -22,7 +23,7 @@ use crate::table;
 /// # Errors
 /// What is wrong with config, data, device or disk.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let device = device(&args.run.device)?;
+    let device = device(&args.run.device.name)?;
     let mut layers = below(&args.run, args.config.as_deref(), || ConfigSource::preset("checkerboard"))?;
     layers.extend(above(&args.run)?);
     execute(resolve(&layers)?, &args.run, &device)
@@ -87,72 +88,4 @@ fn say_data(data: &dyn DataSet) {
         n => format!(", {n} classes"),
     };
     say(&format!("data: {n} samples of shape {:?}{classes}, from {source}", data.shape()));
-}
-
-/// The layers below all options: preset < file, or for a resumed run its own config; `neither` stands for both.
-pub fn below(
-    args: &RunArgs,
-    config: Option<&Path>,
-    neither: impl FnOnce() -> flowmap_train::Result<ConfigSource>,
-) -> Result<Vec<ConfigSource>> {
-    if args.resume {
-        let Some(out) = &args.out else {
-            return Err(Usage("--resume needs --out DIR, the run to go on with".into()).into());
-        };
-        if args.preset.is_some() || config.is_some() {
-            let message = "--resume takes the config of the run; use --set to change it";
-            return Err(Usage(message.into()).into());
-        }
-        return Ok(vec![ConfigSource::file(&RunDir::new(out).config())?]);
-    }
-    named(args.preset.as_deref(), config, neither)
-}
-
-/// The layers of a preset and a file, or what stands for both.
-pub fn named(
-    preset: Option<&str>,
-    config: Option<&Path>,
-    neither: impl FnOnce() -> flowmap_train::Result<ConfigSource>,
-) -> Result<Vec<ConfigSource>> {
-    let mut layers = Vec::new();
-    match preset {
-        Some(preset) => layers.push(ConfigSource::preset(preset)?),
-        None if config.is_none() => layers.push(neither()?),
-        None => {}
-    }
-    if let Some(path) = config {
-        layers.push(ConfigSource::file(path)?);
-    }
-    Ok(layers)
-}
-
-/// The layers of the options: `--set` < flags.
-pub fn above(args: &RunArgs) -> Result<Vec<ConfigSource>> {
-    let mut layers = args.sets.iter().map(|set| ConfigSource::set(set)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(steps) = args.steps.and_then(|steps| i64::try_from(steps).ok()) {
-        layers.push(ConfigSource::value(format!("--steps {steps}"), "train.steps", steps));
-    }
-    if args.skip_bad {
-        layers.push(ConfigSource::value("--skip-bad".to_owned(), "data.skip_bad", true));
-    }
-    layers.extend(seed_layer(args.seed)?);
-    Ok(layers)
-}
-
-/// The layer of `--seed`.
-pub fn seed_layer(seed: Option<u64>) -> Result<Option<ConfigSource>> {
-    let layer = |seed: u64| match i64::try_from(seed) {
-        Ok(seed) => Ok(ConfigSource::value(format!("--seed {seed}"), "seed", seed)),
-        Err(_) => Err(Usage(format!("--seed: expected a number below 2^63, found {seed}")).into()),
-    };
-    seed.map(layer).transpose()
-}
-
-/// `parent/name`, or with a number behind where that is taken.
-pub fn free_dir(parent: &Path, name: &str) -> PathBuf {
-    let numbered = (2..).map(|n| parent.join(format!("{name}-{n}")));
-    std::iter::once(parent.join(name))
-        .chain(numbered)
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| parent.join(name))
 }

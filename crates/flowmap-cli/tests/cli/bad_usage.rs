@@ -148,7 +148,7 @@ fn unknown_sampler_is_refused() {
 #[test]
 fn unknown_moving_average_is_refused() {
     refuses_on_run("sample", &["--ema", "0.5"], 1, &["0.5", "expected one of 0.999"]);
-    refuses_on_run("sample", &["--ema", "big"], 2, &["--ema", "`big`", "0.999", "`none`"]);
+    refuses_on_run("sample", &["--ema", "big"], 2, &["--ema", "'big'", "0.999", "`none`"]);
 }
 
 #[test]

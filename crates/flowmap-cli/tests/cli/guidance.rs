@@ -51,7 +51,7 @@ fn scale_that_the_model_was_not_trained_for_is_refused_with_the_range() {
         refuses(dir.path(), &["sample", run, "--guidance", scale], 1, &words);
         refuses(dir.path(), &["eval", run, "--guidance", scale], 1, &words);
     }
-    refuses(dir.path(), &["eval", run, "--guidance", "nan"], 2, &["--guidance", "finite number", "NaN"]);
+    refuses(dir.path(), &["eval", run, "--guidance", "nan"], 2, &["--guidance", "finite number", "'nan'"]);
     refuses(dir.path(), &["eval", str(tiny_run()), "--guidance", "2"], 1, &["no classes"]);
 }
 
