@@ -23,7 +23,9 @@ pub use batch::{Batch, batch, batch_noise};
 pub use config::{DataConfig, Declared};
 pub use data_set::DataSet;
 pub use digits::{DigitsConfig, digits};
-pub use error::{Error, FormatFault, JpegFault, PngFault, RecordFault, Result};
+pub use error::{
+    Error, FolderFault, FormatFault, JpegFault, PngFault, RecordFault, Result, TextFault, ValueFault,
+};
 pub use file::npz_writer::{NpyArray, NpyData, npz_bytes};
 pub use finite::FiniteSet;
 pub use generated::{

@@ -18,7 +18,7 @@ use records::{OpenQuote, Record, Records, Separator};
 
 use crate::error::FormatFault;
 use crate::points::{Column, select};
-use crate::{Error, Result, Warning};
+use crate::{Error, Result, TextFault, Warning};
 
 /// What the config says about a table.
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,7 +108,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, wanted: Wanted<'_>) -> Result<Tab
         .as_ref()
         .is_some_and(|names| Some(names.len()) == n_below && !names.iter().any(|name| is_nameless(name)));
     if let Some((line, found)) = decimal_comma.filter(|_| !are_named) {
-        return Err(Error::DecimalComma { path: path.into(), line, found });
+        return Err(TextFault::DecimalComma { path: path.into(), line, found }.into());
     }
     if let Some(names) = names.as_mut().filter(|names| n_below == Some(names.len() + 1)) {
         names.insert(0, String::new());
@@ -127,7 +127,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, wanted: Wanted<'_>) -> Result<Tab
                 |column: &usize| names.as_ref().is_some_and(|names| is_nameless(&names[*column]));
             let (nameless, chosen): (Vec<usize>, Vec<usize>) = all.partition(is_nameless);
             if chosen.is_empty() && !nameless.is_empty() {
-                return Err(Error::NoNames { path: path.into() });
+                return Err(TextFault::NoNames { path: path.into() }.into());
             }
             warnings.extend(nameless.into_iter().map(|column| Warning {
                 subject: place.clone(),
@@ -145,23 +145,23 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, wanted: Wanted<'_>) -> Result<Tab
     for row in rows {
         let Record { line, fields } = row;
         if first.as_ref().is_some_and(|first| first.fields == fields) {
-            return Err(Error::NamesAgain { path: path.into(), line });
+            return Err(TextFault::NamesAgain { path: path.into(), line }.into());
         }
         let (expected, found) = (n_fields, fields.len());
         if expected != found {
-            return Err(Error::Ragged { path: path.into(), line, expected, found });
+            return Err(TextFault::Ragged { path: path.into(), line, expected, found }.into());
         }
         for column in &chosen {
             let value = numbers.parse(&fields[*column]).map(|value| value as f32);
             table.values.push(value.filter(|value| value.is_finite()).ok_or_else(|| {
                 let found = shown(&fields[*column..=*column]);
-                Error::NotANumber { path: path.into(), line, column: column + 1, found }
+                Error::from(TextFault::NotANumber { path: path.into(), line, column: column + 1, found })
             })?);
         }
         if let Some(column) = label {
             labels.push(&fields[column], numbers).map_err(|expected| {
                 let (column, found) = (column + 1, shown(&fields[column..=column]));
-                Error::MixedLabels { path: path.into(), line, column, expected, found }
+                Error::from(TextFault::MixedLabels { path: path.into(), line, column, expected, found })
             })?;
         }
     }
@@ -208,8 +208,8 @@ fn survey(records: Records<'_>, path: &Path) -> Result<Option<Survey>> {
     // Whether all lines but the first have pairs `-12`, `034` of whole and broken parts, and where that shows.
     let (mut are_pairs, mut decimal_comma) = (separator == Separator::Character(','), None);
     for record in records {
-        let Record { line, fields } =
-            record.map_err(|OpenQuote(line)| Error::OpenQuote { path: path.into(), line })?;
+        let Record { line, fields } = record
+            .map_err(|OpenQuote(line)| Error::from(TextFault::OpenQuote { path: path.into(), line }))?;
         if n_lines == 0 {
             n_fields = fields.len();
         } else if are_pairs {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::npy::{Stored, Surroundings};
 use super::zip;
-use crate::{Error, Result};
+use crate::{Error, FolderFault, Result};
 
 /// Arrays that unpack to more than this must not be packed more than [`MAX_RATIO`] times.
 const MAX_UNPACKED: u64 = 64 << 20;
@@ -41,7 +41,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     // Asked before opening, since opening a pipe waits for a writer.
     let metadata = fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
-        return Err(Error::NotAFile { path: path.into() });
+        return Err(FolderFault::NotAFile { path: path.into() }.into());
     }
     Ok((File::open(path).map_err(io)?, metadata.len()))
 }

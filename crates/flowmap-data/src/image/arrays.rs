@@ -12,7 +12,7 @@ use super::skipped::Bad;
 use crate::file::npy::{Header, Source, Stored};
 use crate::file::npz::{array, arrays, extension, single};
 use crate::labels::Numbering;
-use crate::{Error, ImageSet, Result, Skipped, Warning};
+use crate::{Error, ImageSet, Result, Skipped, ValueFault, Warning};
 
 /// The arrays that are read where there are several.
 const SAMPLES: [&str; 4] = ["samples", "images", "x", NAMELESS];
@@ -162,7 +162,7 @@ impl ImagesConfig {
         let n = shape[0];
         if let Some((place, labels)) = labels.as_ref().filter(|(_, labels)| labels.len() != n) {
             let (expected, found) = (n as u64, labels.len() as u64);
-            return Err(Error::LabelCount { place: place.clone(), expected, found });
+            return Err(ValueFault::LabelCount { place: place.clone(), expected, found }.into());
         }
         let sample = layout.sample(shape);
         let dim = sample.iter().product();
@@ -222,11 +222,8 @@ pub(crate) fn read_pixels<R: Source>(stored: Stored<R>, shape: [usize; 4]) -> Re
             let dim: usize = shape[1..].iter().product();
             let byte = |(at, found): (usize, i64)| {
                 let (sample, coordinate) = ((at / dim) as u64, (at % dim) as u64);
-                u8::try_from(found).map_err(|_| Error::NotAByte {
-                    place: place.clone(),
-                    sample,
-                    coordinate,
-                    found,
+                u8::try_from(found).map_err(|_| {
+                    Error::from(ValueFault::NotAByte { place: place.clone(), sample, coordinate, found })
                 })
             };
             let numbers: Vec<i64> = stored.values()?;
@@ -246,9 +243,9 @@ fn check_floats(place: &str, row: usize, image: &[f32]) -> Result<()> {
     let (place, sample, coordinate) = (place.into(), row as u64, at as u64);
     let found = f64::from(image[at]);
     Err(if image[at].is_finite() {
-        Error::BeyondScale { place, sample, coordinate, found }
+        Error::from(ValueFault::BeyondScale { place, sample, coordinate, found })
     } else {
-        Error::NotFinite { place, sample, coordinate, found }
+        Error::from(ValueFault::NotFinite { place, sample, coordinate, found })
     })
 }
 

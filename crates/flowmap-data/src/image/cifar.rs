@@ -17,7 +17,7 @@ use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use crate::error::FormatFault;
 use crate::file::npz::open;
-use crate::{Error, ImageSet, Result};
+use crate::{Error, ImageSet, Result, ValueFault};
 
 /// Shape of an image.
 const SHAPE: [usize; 3] = [3, 32, 32];
@@ -164,7 +164,12 @@ fn read(
         for (record, sample) in records.zip(0..) {
             let label = u32::from(record[layout.label]);
             if label > max {
-                bad.record(Error::BadLabel { place: place.clone(), sample, max, found: label.into() })?;
+                bad.record(Error::from(ValueFault::BadLabel {
+                    place: place.clone(),
+                    sample,
+                    max,
+                    found: label.into(),
+                }))?;
                 continue;
             }
             labels.push(label);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::idx::{IdxConfig, Split};
-use crate::{Error, ImageSet, Result};
+use crate::{FolderFault, ImageSet, Result};
 
 /// Where Debian's package puts the files.
 const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
@@ -57,12 +57,12 @@ impl FashionMnistConfig {
     /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] where the directory is not there; as [`IdxConfig::read`].
+    /// [`FolderFault::NotInstalled`] where the directory is not there; as [`IdxConfig::read`].
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         let Self { path, split, flip, skip_bad } = self.clone();
         let dir = base_dir.map_or_else(|| path.clone(), |base| base.join(&path));
         if !dir.is_dir() {
-            return Err(Error::NotInstalled { path: dir, package: "dataset-fashion-mnist" });
+            return Err(FolderFault::NotInstalled { path: dir, package: "dataset-fashion-mnist" }.into());
         }
         let classes = Some(CLASSES);
         let idx = IdxConfig { path, split, classes, first_label: None, transpose: None, flip, skip_bad };

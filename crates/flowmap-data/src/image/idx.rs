@@ -11,7 +11,7 @@ use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use crate::file::idx;
 use crate::labels::Numbering;
-use crate::{Error, ImageSet, Result, Warning};
+use crate::{Error, FolderFault, ImageSet, Result, ValueFault, Warning};
 
 /// Which part of a data set that comes in two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ impl IdxConfig {
         let (n_images, n_labels) = (images.shape[0], labels.shape[0]);
         if n_images != n_labels {
             let (expected, found) = (n_images, n_labels);
-            return Err(Error::LabelCount { place: label_place, expected, found });
+            return Err(ValueFault::LabelCount { place: label_place, expected, found }.into());
         }
         let [_, height, width] = images.shape[..] else { return Err(Error::Empty { place: image_place }) };
         let [height, width] = [height as usize, width as usize]; // u32 in the file
@@ -138,13 +138,15 @@ impl IdxConfig {
 
     /// The only file of the part with this word in its name; plain before packed.
     fn find(&self, dir: &Path, word: &str) -> Result<PathBuf> {
-        let missing = |found| Error::MissingFile {
-            path: dir.into(),
-            wanted: format!(
-                "an IDX file with `{}` and `{word}` in its name",
-                self.split.words().join("` or `")
-            ),
-            found,
+        let missing = |found| {
+            Error::from(FolderFault::MissingFile {
+                path: dir.into(),
+                wanted: format!(
+                    "an IDX file with `{}` and `{word}` in its name",
+                    self.split.words().join("` or `")
+                ),
+                found,
+            })
         };
         let entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
         let mut names: Vec<String> = entries

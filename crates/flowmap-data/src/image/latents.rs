@@ -25,7 +25,7 @@ use crate::file::npz::{array, arrays, extension};
 use crate::finite::{check_sigma, standard_deviation};
 use crate::labels::Numbering;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result, Skipped, Warning};
+use crate::{DataSet, Error, Result, Skipped, ValueFault, Warning};
 
 /// Latents from an NPZ or safetensors file; see the module for what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ impl LatentsConfig {
         }
         if let Some((place, labels)) = labels.as_ref().filter(|(_, labels)| labels.len() != n) {
             let (expected, found) = (n as u64, labels.len() as u64);
-            return Err(Error::LabelCount { place: place.clone(), expected, found });
+            return Err(ValueFault::LabelCount { place: place.clone(), expected, found }.into());
         }
         let (shift, scale) = self.affine(shape, channels)?;
         let mut bad = Bad::allowed_by(&self.skip_bad);
@@ -195,7 +195,7 @@ impl LatentsConfig {
             spread.iter().map(|std| f64::from(*std).powi(2)).sum::<f64>() / spread.len().max(1) as f64;
         set.sigma = standard_deviation(&set.means).hypot(inner.sqrt());
         if set.sigma == 0.0 {
-            return Err(Error::NoSpread { place: set.name, found: set.means[0].into() });
+            return Err(ValueFault::NoSpread { place: set.name, found: set.means[0].into() }.into());
         }
         check_sigma(&set.name, set.sigma)?;
         set.skipped = bad.into_skipped();
@@ -251,7 +251,7 @@ impl LatentsConfig {
 fn finite(place: &str, row: usize, values: &[f32]) -> Result<()> {
     let Some(at) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     let (sample, coordinate, found) = (row as u64, at as u64, values[at].into());
-    Err(Error::NotFinite { place: place.into(), sample, coordinate, found })
+    Err(ValueFault::NotFinite { place: place.into(), sample, coordinate, found }.into())
 }
 
 fn from_npz(path: &Path) -> Result<Arrays> {

@@ -6,7 +6,7 @@ use flowmap_core::NoiseStream;
 
 use crate::finite::standard_deviation;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, FiniteSet, Result, Skipped, Warning};
+use crate::{DataSet, Error, FiniteSet, Result, Skipped, ValueFault, Warning};
 
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
@@ -82,7 +82,9 @@ impl ImageSet {
             return Err(Error::Empty { place: name });
         }
         if dim == 0 || !found.is_multiple_of(dim) {
-            return Err(Error::ValueCount { place: name, shape: shape.into(), expected: dim, found });
+            return Err(
+                ValueFault::ValueCount { place: name, shape: shape.into(), expected: dim, found }.into()
+            );
         }
         let n_samples = (found / dim) as u64;
         let n_classes = match &labels {
@@ -94,7 +96,7 @@ impl ImageSet {
             Pixels::Floats(floats) => (floats[0], standard_deviation(floats)),
         };
         if sigma == 0.0 {
-            return Err(Error::NoSpread { place: name, found: first.into() });
+            return Err(ValueFault::NoSpread { place: name, found: first.into() }.into());
         }
         let (class_names, warnings) = (Vec::new(), Vec::new());
         Ok(Self {
@@ -173,12 +175,12 @@ pub(crate) fn check_labels(
 ) -> Result<usize> {
     if labels.len() as u64 != n_samples {
         let found = labels.len() as u64;
-        return Err(Error::LabelCount { place: name.into(), expected: n_samples, found });
+        return Err(ValueFault::LabelCount { place: name.into(), expected: n_samples, found }.into());
     }
     let max = max_label(classes);
     if let Some(sample) = labels.iter().position(|label| *label > max) {
         let found = labels[sample].into();
-        return Err(Error::BadLabel { place: name.into(), sample: sample as u64, max, found });
+        return Err(ValueFault::BadLabel { place: name.into(), sample: sample as u64, max, found }.into());
     }
     let seen = || labels.iter().max().map_or(0, |label| *label as usize + 1);
     Ok(classes.map_or_else(seen, |n| n.get() as usize))
