@@ -91,6 +91,35 @@ impl Default for DataConfig {
 
 impl DataConfig {
     /// A data set of another crate under a name, which configs write down.
+    ///
+    /// ```
+    /// use flowmap_core::NoiseStream;
+    /// use flowmap_data::{DataConfig, DataSet, Facts};
+    ///
+    /// /// The coordinate is -1 or 1, the label is 0 or 1.
+    /// #[derive(Debug)]
+    /// struct Coin;
+    ///
+    /// impl DataSet for Coin {
+    ///     fn facts(&self) -> Facts<'_> {
+    ///         Facts::endless(&[1], 2, 1.0)
+    ///     }
+    ///
+    ///     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
+    ///         let side = stream.at(index).below(2) as u32;
+    ///         out.fill(2.0 * side as f32 - 1.0);
+    ///         Some(side)
+    ///     }
+    ///
+    ///     fn extent(&self) -> Option<f64> {
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// let set = DataConfig::own("coin", Coin).build(None)?;
+    /// assert_eq!(set.class_shares(), [0.5, 0.5]);
+    /// # Ok::<(), flowmap_data::Error>(())
+    /// ```
     pub fn own(name: &str, set: impl DataSet + 'static) -> Self {
         Self::Own(OwnData::new(name, set))
     }

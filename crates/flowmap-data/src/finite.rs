@@ -3,7 +3,7 @@
 use flowmap_core::NoiseStream;
 
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result, ValueFault, Warning};
+use crate::{DataSet, Error, Facts, Result, ValueFault, Warning};
 
 /// Samples held in memory: images, points of a file, anything that fits.
 ///
@@ -154,34 +154,16 @@ impl FiniteSet {
 /// Plots leave this much room around the outermost point.
 const PLOT_MARGIN: f64 = 1.1;
 
-/// Thousands of numbers in a log help nobody: only what they are.
 impl std::fmt::Debug for FiniteSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FiniteSet")
-            .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("n_samples", &self.n_samples)
-            .field("n_classes", &self.n_classes)
-            .field("sigma", &self.sigma)
-            .finish_non_exhaustive()
+        self.facts().debug_of(f, "FiniteSet", &self.name).finish_non_exhaustive()
     }
 }
 
 impl DataSet for FiniteSet {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.n_samples)
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
+    fn facts(&self) -> Facts<'_> {
+        let Self { n_samples, n_classes, sigma, .. } = *self;
+        Facts { shape: &self.shape, n_samples: Some(n_samples), n_classes, sigma }
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {

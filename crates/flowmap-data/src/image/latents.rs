@@ -25,7 +25,7 @@ use crate::file::npz::{array, arrays, extension};
 use crate::finite::{check_sigma, standard_deviation};
 use crate::labels::Numbering;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result, Skipped, ValueFault, Warning};
+use crate::{DataSet, Error, Facts, Result, Skipped, ValueFault, Warning};
 
 /// Latents from an NPZ or safetensors file; see the module for what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -331,32 +331,17 @@ fn values_of<T: Value>(tensor: &TensorView<'_>) -> Option<Vec<T>> {
 
 impl std::fmt::Debug for LatentSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LatentSet")
-            .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("n_samples", &self.n_samples)
-            .field("n_classes", &self.n_classes)
-            .field("sigma", &self.sigma)
+        self.facts()
+            .debug_of(f, "LatentSet", &self.name)
             .field("is_posterior", &self.stds.is_some())
             .finish_non_exhaustive()
     }
 }
 
 impl DataSet for LatentSet {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.n_samples)
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
+    fn facts(&self) -> Facts<'_> {
+        let Self { n_samples, n_classes, sigma, .. } = *self;
+        Facts { shape: &self.shape, n_samples: Some(n_samples), n_classes, sigma }
     }
 
     /// The noise of (2) for sample i is at index 2⁶⁴ − 1 − i of the stream, which no epoch reaches.

@@ -6,7 +6,7 @@ use flowmap_core::NoiseStream;
 
 use crate::finite::standard_deviation;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, FiniteSet, Result, Skipped, ValueFault, Warning};
+use crate::{DataSet, Error, Facts, FiniteSet, Result, Skipped, ValueFault, Warning};
 
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
@@ -193,12 +193,8 @@ pub(crate) fn max_label(classes: Option<NonZeroU32>) -> u32 {
 
 impl std::fmt::Debug for ImageSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImageSet")
-            .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("n_samples", &self.n_samples)
-            .field("n_classes", &self.n_classes)
-            .field("sigma", &self.sigma)
+        self.facts()
+            .debug_of(f, "ImageSet", &self.name)
             .field("mirror", &self.mirror)
             .field("skipped", &self.skipped.n)
             .finish_non_exhaustive()
@@ -206,20 +202,9 @@ impl std::fmt::Debug for ImageSet {
 }
 
 impl DataSet for ImageSet {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.n_samples)
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
+    fn facts(&self) -> Facts<'_> {
+        let Self { n_samples, n_classes, sigma, .. } = *self;
+        Facts { shape: &self.shape, n_samples: Some(n_samples), n_classes, sigma }
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
