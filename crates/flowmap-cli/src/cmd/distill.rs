@@ -75,7 +75,7 @@ fn config(args: &DistillArgs) -> Result<Config> {
 /// The recipe of `--objective`.
 fn recipe(name: &str) -> Result<Recipe> {
     Recipe::distilling(name).map_err(|error| match error {
-        error @ (Error::UnknownMethod { .. } | Error::MethodUnavailable { .. }) => {
+        error @ (Error::UnknownName { what: "method", .. } | Error::MethodUnavailable { .. }) => {
             Usage(format!("--objective: {error}")).into()
         }
         error => error.into(),
