@@ -92,8 +92,8 @@ pub trait DataSet: fmt::Debug + Send + Sync {
 
     /// Probability of each class in the law of the samples, in the order of the labels; empty without classes.
     ///
-    /// Of finitely many samples the labels are counted: a class without samples has probability 0.
-    /// Sets that are generated without end have classes of equal probability, except where they say otherwise.
+    /// If the number of samples is finite, the labels are counted: a class without samples has probability 0.
+    /// Sets that are generated without end have classes of equal probability, unless they say otherwise.
     fn class_shares(&self) -> Vec<f64> {
         let mut counts = vec![0u64; self.n_classes()];
         match self.n_samples().filter(|_| !counts.is_empty()) {
@@ -112,23 +112,23 @@ pub trait DataSet: fmt::Debug + Send + Sync {
     /// Writes sample `index` of the sequence of `stream` into `out` and returns its label, if it has one.
     ///
     /// `out` holds as many values as the product of [`shape`](Self::shape).
-    /// Of a longer slice the rest is left as it is, a shorter one gets the first coordinates.
+    /// The rest of a longer slice stays as it is; a shorter slice gets the first coordinates.
     ///
-    /// Where the number of samples is finite, every run of [`n_samples`](Self::n_samples) indices that starts at
+    /// If the number of samples is finite, every run of [`n_samples`](Self::n_samples) indices that starts at
     /// a multiple of it, an epoch, has each sample exactly once, in an order of its own.
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32>;
 
     /// Writes the noise that sample `index` came from into `out`; false where the set has none.
     ///
-    /// It goes with what [`draw`](Self::draw) writes for the same stream and index.
+    /// The noise belongs to the sample that [`draw`](Self::draw) writes for the same stream and index.
     fn draw_noise(&self, _stream: &NoiseStream, _index: u64, _out: &mut [f32]) -> bool {
         false
     }
 
     /// Exact probability of each cell of a grid of `bins` x `bins` cells on `[lo, hi]²`, row-major `[ix * bins + iy]`.
     ///
-    /// What is missing to 1 lies outside of the square.
-    /// `None` where it is not known in closed form, and where `lo`, `hi` and `bins` make no grid.
+    /// The mass outside of the square is missing from the sum.
+    /// `None` if no closed form is known, and if `lo`, `hi` and `bins` make no grid.
     fn cell_masses(&self, _lo: f64, _hi: f64, _bins: usize) -> Option<Vec<f64>> {
         None
     }
@@ -138,7 +138,7 @@ pub trait DataSet: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Where the samples were read from, for people; `None` where they are generated.
+    /// Source of the samples, for people; `None` if they are generated.
     fn source(&self) -> Option<&str> {
         None
     }
@@ -148,7 +148,7 @@ pub trait DataSet: fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// What was seen on reading that is probably not meant as it was read.
+    /// Parts of the input that were probably meant otherwise than they were read.
     fn warnings(&self) -> &[Warning] {
         &[]
     }

@@ -21,7 +21,7 @@ pub use value_fault::ValueFault;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is wrong with a config or a data file: where, what was expected and what came.
+/// A fault of a config or a data file: the place, the expected and the found value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -34,11 +34,11 @@ pub enum Error {
     /// A value of the config is out of its range.
     #[error("`{key}`: expected {expected}, found {found}")]
     Config {
-        /// The key, as it is written in the config, with an index where it is a list.
+        /// The key, as it is written in the config, with an index if it is a list.
         key: String,
-        /// What the key may be.
+        /// Range of the key.
         expected: &'static str,
-        /// What it is.
+        /// Value of the key.
         found: String,
     },
     /// Two lists of the config must have the same length.
@@ -58,7 +58,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// The program was built without a reader.
@@ -76,7 +76,7 @@ pub enum Error {
     NotLatents {
         /// The file.
         path: PathBuf,
-        /// Its extension, or words saying that it has none.
+        /// Extension of the file, or words for its absence.
         found: String,
     },
     /// A file of tensors is cut short or damaged.
@@ -84,7 +84,7 @@ pub enum Error {
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// Message of the reader.
         source: safetensors::SafeTensorError,
     },
     /// One record of a data set is wrong.
@@ -92,7 +92,7 @@ pub enum Error {
     Record {
         /// The file, or the member of it.
         place: String,
-        /// What is wrong.
+        /// The fault.
         fault: RecordFault,
     },
     /// The extension names no format that can be read.
@@ -100,7 +100,7 @@ pub enum Error {
     UnknownExtension {
         /// The file.
         path: PathBuf,
-        /// Its extension, or words saying that it has none.
+        /// Extension of the file, or words for its absence.
         found: String,
     },
     /// An option makes no sense for the format of the file.
@@ -111,18 +111,18 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The file is not what its extension says, or is damaged.
+    /// The content of a file does not fit its extension, or is damaged.
     #[error("{place}: {fault}")]
     Format {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
-        /// What is wrong.
+        /// The fault.
         fault: FormatFault,
     },
     /// An array has a type that is not read.
     #[error("{place}: expected values of type {expected}, found {found}")]
     WrongDtype {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The types that are read.
         expected: &'static str,
@@ -132,7 +132,7 @@ pub enum Error {
     /// An array has a shape that is not read.
     #[error("{place}: expected shape {expected}, found {found:?}")]
     WrongShape {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The shapes that are read.
         expected: &'static str,
@@ -143,11 +143,11 @@ pub enum Error {
     #[error("{place}: the header promises {expected} bytes of data, found {}{found}",
             if *.is_at_least { "at least " } else { "" })]
     WrongLength {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
-        /// What shape and type need, in bytes.
+        /// Bytes that shape and type need.
         expected: u128,
-        /// What there is, in bytes.
+        /// Bytes in the file.
         found: u64,
         /// True if reading stopped at the first byte too many.
         is_at_least: bool,
@@ -179,7 +179,7 @@ pub enum Error {
     SameName {
         /// The file.
         place: String,
-        /// What has the name: `arrays` or `columns`.
+        /// Kind of the duplicates: `arrays` or `columns`.
         what: &'static str,
         /// The name.
         name: String,
@@ -187,27 +187,27 @@ pub enum Error {
     /// An array of images looks like another layout than the one that is read.
     #[error("{place}: expected shape (N, C, H, W), found {found:?}, which looks like (N, H, W, C); {remedy}")]
     WrongLayout {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The shape in the file.
         found: Vec<u64>,
-        /// What settles which it is.
+        /// Setting that decides between the two layouts.
         remedy: &'static str,
     },
-    /// The file lacks a column that was asked for.
+    /// A column that was asked for is missing.
     #[error("{place}: expected column {wanted}, found {}", list(found))]
     MissingColumn {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The name in quotes, or the number looked for.
         wanted: String,
-        /// Names of the columns, or their numbers where they have no names.
+        /// Names of the columns, or their numbers if they have no names.
         found: Vec<String>,
     },
-    /// There is no sample.
+    /// A file has no sample.
     #[error("{place}: expected at least one sample, found none")]
     Empty {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
     },
     /// Pairs were asked for of a set that has no noise.

@@ -118,7 +118,7 @@ impl FiniteSet {
         self
     }
 
-    /// The same samples with what was in doubt on reading.
+    /// The same samples with the doubts that came up on reading.
     pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
         self.warnings.extend(warnings);
         self

@@ -27,7 +27,7 @@ impl Numbering {
         self.min() + i64::from(self.classes.map_or(FiniteSet::MAX_LABEL, |n| n.get() - 1))
     }
 
-    /// The class of a label; `None` for what is none.
+    /// The class of a label; `None` if it is no class.
     pub fn class_of(self, label: i64) -> Option<u32> {
         let is_class = (self.min()..=self.max()).contains(&label);
         is_class.then(|| u32::try_from(label - self.min()).ok()).flatten()

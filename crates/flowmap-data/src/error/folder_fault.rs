@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::list;
 
-/// What is wrong with the files and folders of a data set: which are there, and which are not.
+/// A fault of the files and folders of a data set, such as a missing or a superfluous one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FolderFault {
@@ -36,7 +36,7 @@ pub enum FolderFault {
         /// The splits that the names of the files tell.
         found: Vec<String>,
     },
-    /// The names of some files tell their split, and those of others do not.
+    /// The names of some files tell their split, and the names of other files do not.
     #[error(
         "{}: expected all names of files to tell a split, or none, found {told} with a split and {untold} without; set `path` to one file, or `split` to \"all\"",
         path.display()
@@ -74,7 +74,7 @@ pub enum FolderFault {
         /// The folder.
         path: PathBuf,
     },
-    /// A file stands beside the subfolders that are the classes.
+    /// A file stands next to the subfolders that are the classes.
     #[error("{}: expected a subfolder, a class, as its neighbors are, found a file", path.display())]
     FileBesideClasses {
         /// The file.

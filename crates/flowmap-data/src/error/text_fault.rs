@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What is wrong with a text file of numbers, at a line where there is one.
+/// A fault of a text file of numbers, with the line if there is one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextFault {
@@ -18,7 +18,7 @@ pub enum TextFault {
         /// Number of values in this one.
         found: usize,
     },
-    /// A field of a text file is no number, or none that f32 can hold.
+    /// A field of a text file is no number, or beyond the range of f32.
     #[error("{}, line {line}, column {column}: expected a finite number, found {found:?}", path.display())]
     NotANumber {
         /// The file.
@@ -78,7 +78,7 @@ pub enum TextFault {
         line: u64,
         /// The column, counted from 1.
         column: usize,
-        /// What the lines above have.
+        /// Kind of the labels in the lines above.
         expected: &'static str,
         /// The field.
         found: String,

@@ -1,6 +1,6 @@
 //! What can be wrong with the values and labels of samples.
 
-/// What is wrong with the values and labels of samples.
+/// A fault of the values or labels of samples.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueFault {
@@ -23,7 +23,7 @@ pub enum ValueFault {
         "{place}, sample {sample}, coordinate {coordinate}: expected a whole number from 0 to 255, found {found}"
     )]
     NotAByte {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The sample, counted from 0.
         sample: u64,
@@ -37,7 +37,7 @@ pub enum ValueFault {
         "{place}, sample {sample}, coordinate {coordinate}: expected a finite number (f32), found {found}"
     )]
     NotFinite {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The sample, counted from 0.
         sample: u64,
@@ -49,7 +49,7 @@ pub enum ValueFault {
     /// A label is no class number.
     #[error("{place}, sample {sample}: expected a whole number from 0 to {max}, found {found}")]
     BadLabel {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The sample, counted from 0.
         sample: u64,
@@ -62,7 +62,7 @@ pub enum ValueFault {
     #[error("{place}, sample {sample}: expected a whole number from {min} to {max}, found {found}{}",
             first_label_hint(*.min, *.max, *.found))]
     NoClass {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The sample, counted from 0.
         sample: u64,
@@ -76,7 +76,7 @@ pub enum ValueFault {
     /// There is not one label for each sample.
     #[error("{place}: expected {expected} labels, one for each sample, found {found}")]
     LabelCount {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// Number of samples.
         expected: u64,
@@ -86,7 +86,7 @@ pub enum ValueFault {
     /// The noise of pairs does not fit the samples.
     #[error("{place}: expected {} rows of shape {:?}, as many as samples, found {} of shape {:?}", expected.0, expected.1, found.0, found.1)]
     NoiseShape {
-        /// Where the noise comes from.
+        /// Source of the noise.
         place: String,
         /// Number and shape of the samples.
         expected: (u64, Vec<usize>),
@@ -96,7 +96,7 @@ pub enum ValueFault {
     /// Number of values and shape do not agree.
     #[error("{place}: expected a multiple of {expected} values for shape {shape:?}, found {found}")]
     ValueCount {
-        /// Where the values come from.
+        /// Source of the values.
         place: String,
         /// Shape of a sample.
         shape: Vec<usize>,
@@ -110,7 +110,7 @@ pub enum ValueFault {
         "{place}: expected a standard deviation from {min:e} to {max:e}, found {found:e}; rescale the data"
     )]
     BeyondRange {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The smallest that is accepted.
         min: f64,
@@ -122,7 +122,7 @@ pub enum ValueFault {
     /// All values are equal, so that there is no scale to work at.
     #[error("{place}: expected data that vary, found {found} in every coordinate of every sample")]
     NoSpread {
-        /// The file, with the array in it where there is one.
+        /// The file, with the array in it if there is one.
         place: String,
         /// The only value.
         found: f64,

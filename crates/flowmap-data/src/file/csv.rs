@@ -1,6 +1,6 @@
 //! Tables of numbers as text: comma, semicolon, tab, bar or blanks between fields, with or without a line of names.
 //!
-//! The separator is that of the first line that says something: semicolon, else tab, else bar, else comma, else blanks.
+//! The first line that is not empty decides the separator: semicolon, else tab, else bar, else comma, else blanks.
 //! Where it is no comma, numbers may have a decimal comma, if no field has a point.
 //! What is passed over: empty lines, lines that start with `#`, and empty fields at the end of all lines.
 //! Columns without a name, such as the index that pandas and R write, are left out with a warning unless they are asked
@@ -20,7 +20,7 @@ use crate::error::FormatFault;
 use crate::points::{Column, select};
 use crate::{Error, Result, TextFault, Warning};
 
-/// What the config says about a table.
+/// Options of the config for a table.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wanted<'a> {
     /// The columns of values; without it all but the column of labels and columns without names.
@@ -34,10 +34,10 @@ pub(crate) struct Wanted<'a> {
 /// Numbers of the chosen columns of a text file, row after row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Table {
-    /// What the columns are called in messages: their names, or their numbers from 0.
+    /// Names of the columns in messages, or their numbers from 0.
     pub names: Vec<String>,
     pub values: Vec<f32>,
-    /// What stands in the column of labels, if one was asked for.
+    /// Content of the column of labels, if one was asked for.
     pub labels: Option<Labels>,
     pub warnings: Vec<Warning>,
 }
@@ -177,7 +177,7 @@ fn without_end(mut record: Record<'_>, n_fields: usize) -> Record<'_> {
     record
 }
 
-/// Whether a name is none: that of an index, as pandas writes it, and writes it again after it has read it.
+/// Whether a name is that of an index, as pandas writes it, and writes it again after it has read it.
 fn is_nameless(name: &str) -> bool {
     name.is_empty() || name.starts_with("Unnamed: ")
 }
@@ -200,7 +200,7 @@ struct Survey {
     decimal_comma: Option<(u64, String)>,
 }
 
-/// Looks at all lines; `None` where there is none.
+/// Looks at all lines; `None` if there is none.
 fn survey(records: Records<'_>, path: &Path) -> Result<Option<Survey>> {
     let separator = records.separator();
     let (mut n_fields, mut n_lines) = (0, 0);

@@ -13,7 +13,7 @@ const MAX_UNPACKED: u64 = 64 << 20;
 /// Real numbers pack 1 to 20 times, masks and label maps 200 times; zip bombs 1000 times.
 const MAX_RATIO: u64 = 256;
 
-/// What a file is by its name, in small letters.
+/// Format of a file by its name, in small letters.
 pub(crate) fn extension(path: &Path) -> Option<String> {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
 }

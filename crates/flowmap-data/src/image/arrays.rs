@@ -14,18 +14,18 @@ use crate::file::npz::{array, arrays, extension, single};
 use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result, Skipped, ValueFault, Warning};
 
-/// The arrays that are read where there are several.
+/// The arrays that are read if there are several.
 const SAMPLES: [&str; 4] = ["samples", "images", "x", NAMELESS];
 
 /// The arrays of labels that are read if they are there.
 const LABELS: [&str; 3] = ["labels", "y", "arr_1"];
 
-/// What settles the layout of an array.
+/// Remedy for an unclear layout of an array.
 const LAYOUT: &str = "set `data.layout` to \"nchw\" or \"nhwc\"";
 
 /// Images from an array of a `.npz` or `.npy` file: whole numbers from 0 to 255, truth values, or floats from −1 to 1.
 ///
-/// Labels are the array `labels` (or `y` or `arr_1`) of the NPZ file, where there is one, or the one that is named.
+/// Labels are the array `labels` (or `y` or `arr_1`) of the NPZ file, if there is one, or the one that is named.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImagesConfig {
@@ -67,7 +67,7 @@ struct Array {
 }
 
 impl ImagesConfig {
-    /// Reads the file; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the file; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A file of another format, damaged or cut short; an array of another type or shape; values that are not finite

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::idx::{IdxConfig, Split};
 use crate::{FolderFault, ImageSet, Result};
 
-/// Where Debian's package puts the files.
+/// Folder of the files of Debian's package.
 const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
 
 const CLASSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -54,7 +54,7 @@ impl FashionMnistConfig {
     /// Shape of an image, and the number of classes.
     pub(crate) const SHAPE: ([usize; 3], usize) = ([1, 28, 28], 10);
 
-    /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the part; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// [`FolderFault::NotInstalled`] where the directory is not there; as [`IdxConfig::read`].

@@ -51,7 +51,7 @@ pub struct ImageFolderConfig {
 }
 
 impl ImageFolderConfig {
-    /// Reads the folder; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the folder; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A folder that is not there or has no image; a file that is no image, or a folder among images, by its name; an
@@ -117,7 +117,7 @@ impl ImageFolderConfig {
     }
 }
 
-/// What is in a folder.
+/// Content of a folder.
 struct Listing {
     /// The folder, and which part of it.
     place: String,

@@ -1,4 +1,4 @@
-//! MNIST and its kin: a directory of IDX files, images beside labels.
+//! MNIST and its kin: a directory of IDX files, images and labels.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -26,7 +26,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// What the files of the part have in their names.
+    /// Words in the names of the files of the part.
     fn words(self) -> &'static [&'static str] {
         match self {
             Self::Train => &["train"],
@@ -75,11 +75,11 @@ pub struct IdxConfig {
 }
 
 impl IdxConfig {
-    /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the part; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// No such files, or several; files that are no IDX files, cut short, too long, of other shapes, or do not belong
-    /// together; labels beyond the classes. Every message names the file, and the record where there is one.
+    /// together; labels beyond the classes. Every message names the file, and the record if there is one.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         if self.path.as_os_str().is_empty() {
             let (expected, found) = ("the path of a directory with IDX files", "nothing".into());

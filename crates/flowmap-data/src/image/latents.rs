@@ -1,14 +1,14 @@
 //! Latents of images, computed beforehand by somebody's autoencoder.
 //!
 //! Two kinds of files, NPZ or safetensors:
-//! * `latents` (N, C, H, W), with `mean` (C,) and `std` (C,) beside it or not:
+//! * `latents` (N, C, H, W), optionally with `mean` (C,) and `std` (C,):
 //!   x = (z_c − mean_c) / std_c · scale                                            (1)
 //! * `mean` and `std` (N, C, H, W), the posterior of each image:
 //!   x = (mean + std ε) · scale,  ε ~ N(0, I) drawn anew for each sample            (2)
 //!
 //! (2) is how Mean Flow (arXiv:2505.13447) and its predecessors train, with scale = 0.18215 for the autoencoder of
 //! Stable Diffusion.
-//! Labels are the array `labels` (N,) of whole numbers, where there is one.
+//! Labels are the array `labels` (N,) of whole numbers, if there is one.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ use crate::{DataSet, Error, Facts, Result, Skipped, ValueFault, Warning};
 pub struct LatentsConfig {
     /// The file; a relative path starts at the folder of the config.
     pub path: PathBuf,
-    /// What the latents are multiplied by at the end.
+    /// Factor of the latents, applied last.
     pub scale: f64,
     /// Shape `[C, H, W]` of a latent; if absent, that of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct LatentSet {
     shape: [usize; 3],
     /// Means, or the latents themselves.
     means: Vec<f32>,
-    /// Standard deviations of the posteriors, where these are known.
+    /// Standard deviations of the posteriors, if these are known.
     stds: Option<Vec<f32>>,
     labels: Option<Vec<u32>>,
     n_classes: usize,
@@ -77,7 +77,7 @@ pub struct LatentSet {
     warnings: Vec<Warning>,
 }
 
-/// What settles the layout of latents.
+/// Remedy for an unclear layout of latents.
 const LAYOUT: &str = "bring it to (N, C, H, W), or set `data.shape` if it is so";
 
 /// An array of a file.
@@ -97,7 +97,7 @@ struct Arrays {
 }
 
 impl LatentsConfig {
-    /// Reads the file; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the file; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A file of another format, damaged or cut short; arrays that are missing, of another type, or do not fit each

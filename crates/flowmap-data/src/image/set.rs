@@ -11,7 +11,7 @@ use crate::{DataSet, Error, Facts, FiniteSet, Result, Skipped, ValueFault, Warni
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
 /// Epochs are those of [`FiniteSet`]: each visits each image once.
-/// Where images are mirrored, sample i is so with probability 1/2, by its own noise at index 2⁶⁴ − 1 − i of the stream,
+/// If images are mirrored, sample i is so with probability 1/2, by its own noise at index 2⁶⁴ − 1 − i of the stream,
 /// which no epoch reaches.
 pub struct ImageSet {
     name: String,
@@ -120,7 +120,7 @@ impl ImageSet {
         self
     }
 
-    /// The same set with what was in doubt on reading.
+    /// The same set with the doubts that came up on reading.
     pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
         self.warnings.extend(warnings);
         self
@@ -134,7 +134,7 @@ impl ImageSet {
     /// Writes image number `row` of the files into `out`, not mirrored.
     ///
     /// # Panics
-    /// Where there is no such image, as indexing a slice does.
+    /// As indexing a slice does, if there is no such image.
     pub fn image(&self, row: usize, out: &mut [f32]) {
         let dim: usize = self.shape.iter().product();
         match &self.pixels {

@@ -77,7 +77,7 @@ pub(crate) fn shards(
             let place = format!("{place} (split {}, {} of {n_files} files)", split.name(), files.len());
             Ok(Shards { files, place })
         }
-        // Where no name tells a split, the files are those to learn from.
+        // If no name tells a split, all files are for training.
         (Some(files), None) if split == FileSplit::Train => Ok(Shards { files, place }),
         _ => Err(missing()),
     }
