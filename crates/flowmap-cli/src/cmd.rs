@@ -56,7 +56,7 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Checks that `file` can lie where `option` puts it, before the work whose result it shall hold.
+/// Checks, before any work, that `file` can be written where `option` puts it.
 fn check_place(option: &str, file: &Path) -> Result<()> {
     let parent = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
