@@ -1,4 +1,4 @@
-//! Layers of a U-Net on `(64, 64, 28, 28)` images: convolution, normalisation with activation, up-sampling.
+//! Layers of a U-Net on `(64, 64, 28, 28)` images: convolution, normalization with activation, up-sampling.
 
 use candle_core::Tensor;
 use flowmap_dual::{Activation, Dual, Modulation, Result};

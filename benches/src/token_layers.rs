@@ -1,4 +1,4 @@
-//! Layers of a transformer on `(16, 64, 384)` tokens: modulated normalisation, attention, linear with activation.
+//! Layers of a transformer on `(16, 64, 384)` tokens: modulated normalization, attention, linear with activation.
 
 use flowmap_dual::{Activation, Dual, Modulation, Result};
 

@@ -138,7 +138,7 @@ fn run_all(steps: &[Step], after_failure: &AfterFailure) -> ExitCode {
             }
         };
         if outcome == Outcome::Failed && counted.failed == 0 {
-            // A step that fails before or beside its tests must not look like a pass in the totals.
+            // A step that fails before or outside of its tests must not look like a pass in the totals.
             counted.failed = 1;
         }
         totals += counted;

@@ -59,7 +59,7 @@ pub fn check() -> Result<()> {
     let mut build = process::cargo();
     build.args(["build", "--locked", "--workspace", "--features", "flowmap-cli/parquet", "--bin", "flowmap"]);
     ensure!(process::succeeds(build), "`cargo build --bin flowmap` failed");
-    // The program lies beside this one.
+    // Both programs are in one folder.
     let built = std::env::current_exe().context("finding this program")?.with_file_name("flowmap");
     run_all(&|command| of_the_gate(command, &built.display().to_string()))
 }

@@ -10,6 +10,7 @@ mod links;
 mod reads;
 mod references;
 mod sends;
+mod spelling;
 mod text;
 mod words;
 
@@ -68,6 +69,7 @@ pub fn check() -> Result<()> {
     for source in &sources {
         text::check(source, &mut findings);
         words::check(source, &mut findings);
+        spelling::check(source, &mut findings);
         links::check(source, &mut findings);
         reads::check(source, &mut findings);
         sends::check(source, &mut findings);

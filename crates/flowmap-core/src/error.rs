@@ -10,7 +10,7 @@ pub enum Error {
     /// The name is not one of the interpolants.
     #[error("unknown interpolant `{name}`, expected one of {known}")]
     UnknownInterpolant {
-        /// What was asked for.
+        /// The value asked for.
         name: String,
         /// The names there are, separated by commas.
         known: &'static str,
@@ -49,7 +49,7 @@ pub enum Error {
     TimeOutOfRange {
         /// Which time: `s`, `u` or `t`.
         name: &'static str,
-        /// Its value.
+        /// The value.
         found: f64,
     },
 
@@ -78,9 +78,9 @@ pub enum Error {
     Parameter {
         /// Name of the parameter.
         name: &'static str,
-        /// What it must be.
+        /// The range of the parameter.
         expected: &'static str,
-        /// Its value.
+        /// The value.
         found: f64,
     },
 
@@ -96,9 +96,9 @@ pub enum Error {
     GridNotMonotone {
         /// The first step that does not fit the ones before it, counted from 0.
         step_idx: usize,
-        /// Where the step starts.
+        /// Start of the step.
         s: f64,
-        /// Where it ends.
+        /// End of the step.
         t: f64,
     },
 
@@ -112,18 +112,18 @@ pub enum Error {
     /// The integrator has shrunk its step to nothing: a singularity, or values that are not finite.
     #[error("integrator cannot go on at t = {t}: its step has shrunk to {width:e}")]
     StepTooSmall {
-        /// Where it stopped.
+        /// Time at which the integrator stopped.
         t: f64,
-        /// The width it would have tried next.
+        /// The width of the next step.
         width: f64,
     },
 
     /// The integrator has not arrived within its number of steps.
     #[error("integrator has not arrived after {max_steps} steps, stopped at t = {t}")]
     TooManySteps {
-        /// How many steps it was given.
+        /// The bound on the number of steps.
         max_steps: u32,
-        /// Where it stopped.
+        /// Time at which the integrator stopped.
         t: f64,
     },
 

@@ -77,7 +77,7 @@ impl TimeGrid {
         Ok(Self { times })
     }
 
-    /// The same times in the other order: from data to noise instead of from noise to data.
+    /// The times in reverse order: from data to noise instead of from noise to data.
     pub fn reversed(&self) -> Self {
         Self { times: self.times.iter().rev().copied().collect() }
     }

@@ -27,7 +27,7 @@ const DOMAIN: [u8; 16] = *b"flowmap noise v1";
 /// 2⁻⁵³, the spacing of [`Noise::uniform`].
 const ULP: f64 = 1.0 / (1u64 << 53) as f64;
 
-/// What a stream of noise is for; different purposes never share bits.
+/// Purpose of a stream of noise; different purposes never share bits.
 ///
 /// The numbers are part of the format and never change; new purposes get new numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ pub enum Stream {
     Projections = 10,
     /// Scales of classifier-free guidance.
     Guidance = 11,
-    /// What is done to the images of a training batch.
+    /// Augmentation of the images of a training batch.
     Augmentation = 12,
 }
 
@@ -92,7 +92,7 @@ impl NoiseStream {
         Noise { rng }
     }
 
-    /// The key of the generators, for whoever runs the same generator elsewhere, such as on a GPU.
+    /// The key of the generators, to run the same generator elsewhere, such as on a GPU.
     pub fn key(&self) -> [u8; 32] {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());

@@ -144,7 +144,7 @@ pub fn cdf(x: f64) -> f64 {
 /// Φ⁻¹(p), the point below which a standard normal falls with probability p.
 ///
 /// Relative error about 1e-15; −∞ at 0, +∞ at 1, NaN outside [0, 1].
-/// Its bits are the same on every platform.
+/// The bits are the same on every platform.
 ///
 /// ```
 /// use flowmap_core::normal;

@@ -37,7 +37,7 @@ const N_LABELS: usize = 9;
 /// Standard deviation of the translation, in widths and heights of the image.
 const TRANSLATION_STD: f64 = 0.125;
 
-/// What is done to the images of a training batch; in a file, `kind` says which.
+/// Augmentation of the images of a training batch; in a file, `kind` names it.
 ///
 /// ```
 /// use flowmap_core::{NoiseStream, Stream};
@@ -151,7 +151,7 @@ impl Augmentation {
 }
 
 impl EdmAugmentation {
-    /// Which of all labels are there: those of the parts that may take place.
+    /// Whether each label is in use: a label is, if its part may take place.
     fn has_labels(&self) -> [bool; N_LABELS] {
         let [x_flip, y_flip] = [self.x_flip, self.y_flip];
         let [scale, rotation] = [self.scale, self.rotation];

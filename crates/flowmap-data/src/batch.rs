@@ -9,7 +9,7 @@ use crate::DataSet;
 pub struct Batch {
     /// Values, row-major, of shape [`shape`](Self::shape).
     pub x: Vec<f32>,
-    /// Label of each sample, `None` where the set has no labels.
+    /// Label of each sample, `None` if the set has no labels.
     pub labels: Option<Vec<u32>>,
     /// `(B, D)` for points, `(B, C, H, W)` for images.
     pub shape: Vec<usize>,
@@ -50,7 +50,7 @@ pub fn batch(set: &dyn DataSet, stream: &NoiseStream, first: u64, batch: usize) 
     Batch { x, labels, shape }
 }
 
-/// The noise that the samples of [`batch`] came from, row by row; `None` where the set has none.
+/// The noise that the samples of [`batch`] came from, row by row; `None` if the set has none.
 pub fn batch_noise(set: &dyn DataSet, stream: &NoiseStream, first: u64, batch: usize) -> Option<Vec<f32>> {
     let n_values: usize = set.shape().iter().product();
     let mut noise = vec![0.0; batch * n_values];

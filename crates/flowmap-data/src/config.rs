@@ -74,12 +74,12 @@ pub enum DataConfig {
     Own(OwnData),
 }
 
-/// What a config says of its samples before any file is read.
+/// Shape and classes of the samples of a config, before any file is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
     /// Shape of one sample.
     pub shape: Vec<usize>,
-    /// Number of classes, 0 where there are none or their number is not known beforehand.
+    /// Number of classes; 0 if there are no classes or their number is unknown before reading.
     pub n_classes: usize,
 }
 
@@ -91,6 +91,35 @@ impl Default for DataConfig {
 
 impl DataConfig {
     /// A data set of another crate under a name, which configs write down.
+    ///
+    /// ```
+    /// use flowmap_core::NoiseStream;
+    /// use flowmap_data::{DataConfig, DataSet, Facts};
+    ///
+    /// /// The coordinate is -1 or 1, the label is 0 or 1.
+    /// #[derive(Debug)]
+    /// struct Coin;
+    ///
+    /// impl DataSet for Coin {
+    ///     fn facts(&self) -> Facts<'_> {
+    ///         Facts::endless(&[1], 2, 1.0)
+    ///     }
+    ///
+    ///     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
+    ///         let side = stream.at(index).below(2) as u32;
+    ///         out.fill(2.0 * side as f32 - 1.0);
+    ///         Some(side)
+    ///     }
+    ///
+    ///     fn extent(&self) -> Option<f64> {
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// let set = DataConfig::own("coin", Coin).build(None)?;
+    /// assert_eq!(set.class_shares(), [0.5, 0.5]);
+    /// # Ok::<(), flowmap_data::Error>(())
+    /// ```
     pub fn own(name: &str, set: impl DataSet + 'static) -> Self {
         Self::Own(OwnData::new(name, set))
     }
@@ -144,7 +173,7 @@ impl DataConfig {
         }
     }
 
-    /// The data set; relative paths start at `base_dir`, or at the current directory where that is `None`.
+    /// The data set; relative paths start at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// An option that is out of its range, by its key; a file that cannot be read, is malformed, or holds no samples.
@@ -189,7 +218,7 @@ impl DataConfig {
         }
     }
 
-    /// Shape and classes of the samples as far as the config alone says them; `None` where the files must be read.
+    /// Shape and classes of the samples as far as the config alone says them; `None` if the files must be read.
     pub fn declared(&self) -> Option<Declared> {
         let of = |(shape, n_classes): ([usize; 3], usize)| Declared { shape: shape.into(), n_classes };
         let known = |shape: Option<[usize; 3]>, n_classes: Option<std::num::NonZeroU32>| {
@@ -207,7 +236,7 @@ impl DataConfig {
         }
     }
 
-    /// The part of the same data that is held out, where they come in two parts and this is the one to learn from.
+    /// The part of the same data that is held out, if the data come in two parts and this is the part for training.
     pub fn held_out(&self) -> Option<Self> {
         let mut other = self.clone();
         let split = match &mut other {

@@ -1,8 +1,55 @@
 //! The one interface of all data sets.
 
+use std::fmt;
+
 use flowmap_core::{NoiseStream, Stream};
 
 use crate::{Skipped, Warning};
+
+/// Shape, size, number of classes and scale of a [`DataSet`].
+///
+/// ```
+/// use flowmap_data::{DataSet, Facts, FiniteSet};
+///
+/// let set = FiniteSet::new("corners", vec![2], vec![0.0, 0.0, 1.0, 1.0], Some(vec![0, 1]))?;
+/// let facts = Facts { shape: &[2], n_samples: Some(2), n_classes: 2, sigma: 0.5 };
+/// assert_eq!(set.facts(), facts);
+/// # Ok::<(), flowmap_data::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Facts<'a> {
+    /// Shape of one sample: `[D]` for points, `[C, H, W]` for images.
+    pub shape: &'a [usize],
+    /// Number of distinct samples, `None` if they are generated without end.
+    pub n_samples: Option<u64>,
+    /// Number of classes; labels lie below this number. 0 if the samples have no labels.
+    pub n_classes: usize,
+    /// Standard deviation of all coordinates about their common mean, sigma_data; always positive and finite.
+    ///
+    /// One mean for all coordinates, as in `numpy.std` of the whole array.
+    pub sigma: f64,
+}
+
+impl<'a> Facts<'a> {
+    /// Facts of a set whose samples are generated without end.
+    pub const fn endless(shape: &'a [usize], n_classes: usize, sigma: f64) -> Self {
+        Self { shape, n_samples: None, n_classes, sigma }
+    }
+
+    /// Begins the `Debug` text of a set in memory, which prints the facts instead of the values.
+    pub(crate) fn debug_of<'f, 'b>(
+        &self,
+        f: &'f mut fmt::Formatter<'b>,
+        kind: &str,
+        name: &str,
+    ) -> fmt::DebugStruct<'f, 'b> {
+        let mut text = f.debug_struct(kind);
+        text.field("name", &name).field("shape", &self.shape);
+        text.field("n_samples", &self.n_samples.unwrap_or(0)).field("n_classes", &self.n_classes);
+        text.field("sigma", &self.sigma);
+        text
+    }
+}
 
 /// A source of samples of the law that a flow map is to learn.
 ///
@@ -19,20 +66,34 @@ use crate::{Skipped, Warning};
 /// assert!(x[0].hypot(x[1]) < 4.0 && ring.is_some_and(|ring| ring < 4));
 /// # Ok::<(), flowmap_data::Error>(())
 /// ```
-pub trait DataSet: std::fmt::Debug + Send + Sync {
+pub trait DataSet: fmt::Debug + Send + Sync {
+    /// Shape, size, number of classes and scale of the set; the same on every call.
+    fn facts(&self) -> Facts<'_>;
+
     /// Shape of one sample: `[D]` for points, `[C, H, W]` for images.
-    fn shape(&self) -> &[usize];
+    fn shape(&self) -> &[usize] {
+        self.facts().shape
+    }
 
-    /// Number of distinct samples, `None` where they are generated without end.
-    fn n_samples(&self) -> Option<u64>;
+    /// Number of distinct samples, `None` if they are generated without end.
+    fn n_samples(&self) -> Option<u64> {
+        self.facts().n_samples
+    }
 
-    /// Number of classes, labels being 0 to one less; 0 where there are no labels.
-    fn n_classes(&self) -> usize;
+    /// Number of classes; labels lie below this number.
+    fn n_classes(&self) -> usize {
+        self.facts().n_classes
+    }
+
+    /// Standard deviation of all coordinates about their common mean, sigma_data.
+    fn sigma(&self) -> f64 {
+        self.facts().sigma
+    }
 
     /// Probability of each class in the law of the samples, in the order of the labels; empty without classes.
     ///
-    /// Of finitely many samples the labels are counted: a class without samples has probability 0.
-    /// Sets that are generated without end have classes of equal probability, except where they say otherwise.
+    /// If the number of samples is finite, the labels are counted: a class without samples has probability 0.
+    /// Sets that are generated without end have classes of equal probability, unless they say otherwise.
     fn class_shares(&self) -> Vec<f64> {
         let mut counts = vec![0u64; self.n_classes()];
         match self.n_samples().filter(|_| !counts.is_empty()) {
@@ -48,31 +109,26 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
         counts.into_iter().map(|count| count as f64 / total).collect()
     }
 
-    /// Standard deviation of all coordinates about their common mean, sigma_data; always positive and finite.
-    ///
-    /// One mean for all coordinates, as in `numpy.std` of the whole array.
-    fn sigma(&self) -> f64;
-
     /// Writes sample `index` of the sequence of `stream` into `out` and returns its label, if it has one.
     ///
     /// `out` holds as many values as the product of [`shape`](Self::shape).
-    /// Of a longer slice the rest is left as it is, a shorter one gets the first coordinates.
+    /// The rest of a longer slice stays as it is; a shorter slice gets the first coordinates.
     ///
-    /// Where the number of samples is finite, every run of [`n_samples`](Self::n_samples) indices that starts at
+    /// If the number of samples is finite, every run of [`n_samples`](Self::n_samples) indices that starts at
     /// a multiple of it, an epoch, has each sample exactly once, in an order of its own.
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32>;
 
     /// Writes the noise that sample `index` came from into `out`; false where the set has none.
     ///
-    /// It goes with what [`draw`](Self::draw) writes for the same stream and index.
+    /// The noise belongs to the sample that [`draw`](Self::draw) writes for the same stream and index.
     fn draw_noise(&self, _stream: &NoiseStream, _index: u64, _out: &mut [f32]) -> bool {
         false
     }
 
     /// Exact probability of each cell of a grid of `bins` x `bins` cells on `[lo, hi]²`, row-major `[ix * bins + iy]`.
     ///
-    /// What is missing to 1 lies outside of the square.
-    /// `None` where it is not known in closed form, and where `lo`, `hi` and `bins` make no grid.
+    /// The mass outside of the square is missing from the sum.
+    /// `None` if no closed form is known, and if `lo`, `hi` and `bins` make no grid.
     fn cell_masses(&self, _lo: f64, _hi: f64, _bins: usize) -> Option<Vec<f64>> {
         None
     }
@@ -82,7 +138,7 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Where the samples were read from, for people; `None` where they are generated.
+    /// Source of the samples, for people; `None` if they are generated.
     fn source(&self) -> Option<&str> {
         None
     }
@@ -92,7 +148,7 @@ pub trait DataSet: std::fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// What was seen on reading that is probably not meant as it was read.
+    /// Parts of the input that were probably meant otherwise than they were read.
     fn warnings(&self) -> &[Warning] {
         &[]
     }

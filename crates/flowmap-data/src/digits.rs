@@ -1,7 +1,7 @@
 //! The digits of scikit-learn: 1797 real handwritten digits of 8 x 8 pixels, shipped with this crate.
 //!
 //! E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
-//! as packed by scikit-learn; the license is beside the file, in assets/digits.LICENSE.txt.
+//! as packed by scikit-learn; the license is in assets/digits.LICENSE.txt.
 //! Pixels count the ink in 4 x 4 blocks of a bitmap, 0 to 16; here p/8 − 1, so that they lie in [−1, 1].
 
 use std::io::Read;

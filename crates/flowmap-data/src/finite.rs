@@ -3,7 +3,7 @@
 use flowmap_core::NoiseStream;
 
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result, Warning};
+use crate::{DataSet, Error, Facts, Result, ValueFault, Warning};
 
 /// Samples held in memory: images, points of a file, anything that fits.
 ///
@@ -59,11 +59,13 @@ impl FiniteSet {
         }
         if n_values == 0 || !values.len().is_multiple_of(n_values) {
             let (expected, found) = (n_values, values.len());
-            return Err(Error::ValueCount { place: name, shape, expected, found });
+            return Err(ValueFault::ValueCount { place: name, shape, expected, found }.into());
         }
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             let (sample, coordinate) = ((at / n_values) as u64, (at % n_values) as u64);
-            return Err(Error::NotFinite { place: name, sample, coordinate, found: values[at].into() });
+            return Err(
+                ValueFault::NotFinite { place: name, sample, coordinate, found: values[at].into() }.into()
+            );
         }
         let n_samples = (values.len() / n_values) as u64;
         let n_classes = match &labels {
@@ -72,7 +74,7 @@ impl FiniteSet {
         };
         let sigma = standard_deviation(&values);
         if sigma == 0.0 {
-            return Err(Error::NoSpread { place: name, found: values[0].into() });
+            return Err(ValueFault::NoSpread { place: name, found: values[0].into() }.into());
         }
         check_sigma(&name, sigma)?;
         let reach = values.iter().fold(0.0f32, |reach, value| reach.max(value.abs()));
@@ -98,11 +100,11 @@ impl FiniteSet {
     /// [`sigma`](DataSet::sigma) is then the root mean square of the noise, since a model of these pairs starts from it.
     ///
     /// # Errors
-    /// [`Error::NoiseShape`] for another number of rows or another shape.
+    /// [`ValueFault::NoiseShape`] for another number of rows or another shape.
     pub fn with_noise(mut self, noise: Self) -> Result<Self> {
         if (noise.n_samples, &noise.shape) != (self.n_samples, &self.shape) {
             let (expected, found) = ((self.n_samples, self.shape), (noise.n_samples, noise.shape));
-            return Err(Error::NoiseShape { place: noise.name, expected, found });
+            return Err(ValueFault::NoiseShape { place: noise.name, expected, found }.into());
         }
         let square: f64 = noise.values.iter().map(|value| f64::from(*value).powi(2)).sum();
         self.sigma = (square / noise.values.len() as f64).sqrt();
@@ -116,7 +118,7 @@ impl FiniteSet {
         self
     }
 
-    /// The same samples with what was in doubt on reading.
+    /// The same samples with the doubts that came up on reading.
     pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
         self.warnings.extend(warnings);
         self
@@ -152,34 +154,16 @@ impl FiniteSet {
 /// Plots leave this much room around the outermost point.
 const PLOT_MARGIN: f64 = 1.1;
 
-/// Thousands of numbers in a log help nobody: only what they are.
 impl std::fmt::Debug for FiniteSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FiniteSet")
-            .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("n_samples", &self.n_samples)
-            .field("n_classes", &self.n_classes)
-            .field("sigma", &self.sigma)
-            .finish_non_exhaustive()
+        self.facts().debug_of(f, "FiniteSet", &self.name).finish_non_exhaustive()
     }
 }
 
 impl DataSet for FiniteSet {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.n_samples)
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
+    fn facts(&self) -> Facts<'_> {
+        let Self { n_samples, n_classes, sigma, .. } = *self;
+        Facts { shape: &self.shape, n_samples: Some(n_samples), n_classes, sigma }
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -217,7 +201,7 @@ const SIGMAS: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
 /// Refuses data that are beyond the numbers that a network computes with.
 pub(crate) fn check_sigma(name: &str, found: f64) -> Result<()> {
     let (min, max) = (*SIGMAS.start(), *SIGMAS.end());
-    let error = || Error::BeyondRange { place: name.into(), min, max, found };
+    let error = || Error::from(ValueFault::BeyondRange { place: name.into(), min, max, found });
     SIGMAS.contains(&found).then_some(()).ok_or_else(error)
 }
 
@@ -226,11 +210,11 @@ fn count_classes(name: &str, labels: &[u32], n_samples: u64) -> Result<usize> {
     let max = FiniteSet::MAX_LABEL;
     if labels.len() as u64 != n_samples {
         let found = labels.len() as u64;
-        return Err(Error::LabelCount { place: name.into(), expected: n_samples, found });
+        return Err(ValueFault::LabelCount { place: name.into(), expected: n_samples, found }.into());
     }
     if let Some(sample) = labels.iter().position(|label| *label > max) {
         let found = labels[sample].into();
-        return Err(Error::BadLabel { place: name.into(), sample: sample as u64, max, found });
+        return Err(ValueFault::BadLabel { place: name.into(), sample: sample as u64, max, found }.into());
     }
     Ok(labels.iter().max().map_or(0, |label| *label as usize + 1))
 }
@@ -246,156 +230,4 @@ pub(crate) fn standard_deviation(values: &[f32]) -> f64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
-    use flowmap_core::Stream;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn stream(seed: u64) -> NoiseStream {
-        NoiseStream::new(seed, Stream::Data)
-    }
-
-    /// n points (i, -i) with label i modulo 3.
-    fn numbered(n: u16) -> FiniteSet {
-        let values = (0..n).flat_map(|i| [f32::from(i), -f32::from(i)]).collect();
-        let labels = (0..n).map(|i| u32::from(i) % 3).collect();
-        FiniteSet::new("numbered", vec![2], values, Some(labels)).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn each_epoch_visits_each_sample_once(n in 2u16..200, epoch in 0u64..1_000_000, seed: u64) {
-            let set = numbered(n);
-            let first = epoch * u64::from(n);
-            let mut seen: Vec<u32> = (first..first + u64::from(n))
-                .map(|index| {
-                    let mut x = [0.0; 2];
-                    let label = set.draw(&stream(seed), index, &mut x).unwrap();
-                    assert_eq!((x[0], label), (-x[1], x[0] as u32 % 3));
-                    x[0] as u32
-                })
-                .collect();
-            seen.sort_unstable();
-            prop_assert!(seen.into_iter().eq(0..u32::from(n)));
-        }
-    }
-
-    #[test]
-    fn class_shares_are_counted_and_a_class_without_samples_has_none() {
-        let values = (0..10).map(f64::from).map(|x| x as f32).collect();
-        let labels = vec![1, 1, 1, 1, 1, 1, 1, 3, 3, 3];
-        let set = FiniteSet::new("from_one", vec![1], values, Some(labels)).unwrap();
-        assert_eq!(set.class_shares(), [0.0, 0.7, 0.0, 0.3]);
-        let set = FiniteSet::new("x", vec![1], vec![1.0, 2.0], None).unwrap();
-        assert!(set.class_shares().is_empty());
-    }
-
-    #[test]
-    fn noise_stays_with_its_sample() {
-        let noise: Vec<f32> = (0..50).flat_map(|i| [i as f32 + 0.5, 1.0]).collect();
-        let noise = FiniteSet::new("noise", vec![2], noise, None).unwrap();
-        let set = numbered(50).with_noise(noise).unwrap();
-        let mut pairs = 0;
-        for index in 0..120 {
-            let (mut x, mut x0) = ([0.0; 2], [0.0; 2]);
-            set.draw(&stream(1), index, &mut x);
-            assert!(set.draw_noise(&stream(1), index, &mut x0));
-            pairs += u32::from(x0 == [x[0] + 0.5, 1.0]);
-        }
-        assert_eq!(pairs, 120);
-        let mut untouched = [7.0; 2];
-        assert!(!numbered(5).draw_noise(&stream(1), 0, &mut untouched));
-        assert_eq!(untouched, [7.0; 2]);
-    }
-
-    #[test]
-    fn noise_of_another_shape_is_refused_and_sigma_is_that_of_the_noise() {
-        let noise = |shape: usize, n: usize| {
-            let values = (0..shape * n).map(|i| if i % 2 == 0 { 3.0 } else { -3.0 }).collect();
-            FiniteSet::new("noise", vec![shape], values, None).unwrap()
-        };
-        let refusal = |noise| numbered(2).with_noise(noise).unwrap_err().to_string();
-        assert_eq!(
-            refusal(noise(2, 3)),
-            "noise: expected 2 rows of shape [2], as many as samples, found 3 of shape [2]"
-        );
-        assert!(refusal(noise(4, 1)).ends_with("found 1 of shape [4]"));
-        assert_eq!(numbered(2).with_noise(noise(2, 2)).unwrap().sigma(), 3.0);
-    }
-
-    #[test]
-    fn epochs_and_streams_differ_in_order() {
-        let set = numbered(50);
-        let order = |stream: NoiseStream, epoch: u64| -> Vec<f32> {
-            let mut x = [0.0; 2];
-            (0..50).map(|i| (set.draw(&stream, 50 * epoch + i, &mut x), x[0]).1).collect()
-        };
-        let base = order(stream(1), 0);
-        assert_ne!(base, order(stream(1), 1));
-        assert_ne!(base, order(stream(2), 0));
-        assert_ne!(base, order(NoiseStream::new(1, Stream::Evaluation), 0));
-        assert_eq!(base, order(stream(1), 0));
-    }
-
-    #[test]
-    fn a_slice_of_the_wrong_length_is_no_panic() {
-        let mut long = [7.0; 4];
-        numbered(5).draw(&stream(1), 0, &mut long);
-        assert_eq!(long[2..], [7.0, 7.0]);
-        numbered(5).draw(&stream(1), 0, &mut []);
-    }
-
-    #[test]
-    fn sigma_is_that_of_all_coordinates_about_one_mean() {
-        let set = FiniteSet::new("x", vec![2], vec![0.0, 10.0, 0.0, 10.0], None).unwrap();
-        assert_eq!(set.sigma(), 5.0);
-        assert!(set.extent().is_some_and(|extent| extent > 10.0));
-    }
-
-    #[test]
-    fn bad_values_are_named() {
-        let message = |shape: Vec<usize>, values: Vec<f32>, labels: Option<Vec<u32>>| {
-            FiniteSet::new("x.npy", shape, values, labels).unwrap_err().to_string()
-        };
-        let cases = [
-            (message(vec![2], vec![], None), "x.npy: expected at least one sample, found none"),
-            (
-                message(vec![2], vec![1.0; 3], None),
-                "x.npy: expected a multiple of 2 values for shape [2], found 3",
-            ),
-            (
-                message(vec![0], vec![1.0; 3], None),
-                "x.npy: expected a multiple of 0 values for shape [0], found 3",
-            ),
-            (
-                message(vec![2], vec![1.0, 2.0, 3.0, f32::NAN], None),
-                "x.npy, sample 1, coordinate 1: expected a finite number (f32), found NaN",
-            ),
-            (
-                message(vec![1], vec![0.1; 3], None),
-                "x.npy: expected data that vary, found 0.10000000149011612 in every coordinate of every sample",
-            ),
-            (
-                message(vec![1], vec![1.0, 2.0], Some(vec![0])),
-                "x.npy: expected 2 labels, one for each sample, found 1",
-            ),
-            (
-                message(vec![1], vec![1.0, 2.0], Some(vec![0, 65_536])),
-                "x.npy, sample 1: expected a whole number from 0 to 65535, found 65536",
-            ),
-        ];
-        for (found, expected) in cases {
-            assert_eq!(found, expected);
-        }
-        for scale in [1e-31, 1e31] {
-            let message = message(vec![1], vec![scale, -scale], None);
-            let expected = "x.npy: expected a standard deviation from 1e-30 to 1e30, found ";
-            assert!(message.starts_with(expected) && message.ends_with("; rescale the data"), "{message}");
-        }
-        for scale in [1e-29, 1e29] {
-            assert!(FiniteSet::new("x", vec![1], vec![scale, -scale], None).is_ok());
-        }
-        assert!(FiniteSet::new("x", vec![usize::MAX, 2], vec![1.0, 2.0], None).is_err());
-    }
-}
+mod tests;

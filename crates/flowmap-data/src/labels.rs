@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::{Error, FiniteSet, Result, Warning};
+use crate::{Error, FiniteSet, Result, ValueFault, Warning};
 
 /// How many classes a warning names.
 const N_SHOWN: usize = 10;
@@ -27,7 +27,7 @@ impl Numbering {
         self.min() + i64::from(self.classes.map_or(FiniteSet::MAX_LABEL, |n| n.get() - 1))
     }
 
-    /// The class of a label; `None` for what is none.
+    /// The class of a label; `None` if it is no class.
     pub fn class_of(self, label: i64) -> Option<u32> {
         let is_class = (self.min()..=self.max()).contains(&label);
         is_class.then(|| u32::try_from(label - self.min()).ok()).flatten()
@@ -36,15 +36,17 @@ impl Numbering {
     /// The class of the label of a sample.
     ///
     /// # Errors
-    /// [`Error::NoClass`] for what is no whole number or beyond the classes.
+    /// [`ValueFault::NoClass`] for what is no whole number or beyond the classes.
     pub fn class(self, place: &str, sample: usize, label: f64) -> Result<u32> {
         let whole = (label.fract() == 0.0).then_some(label as i64);
-        whole.and_then(|label| self.class_of(label)).ok_or_else(|| Error::NoClass {
-            place: place.into(),
-            sample: sample as u64,
-            min: self.min(),
-            max: self.max(),
-            found: label,
+        whole.and_then(|label| self.class_of(label)).ok_or_else(|| {
+            Error::from(ValueFault::NoClass {
+                place: place.into(),
+                sample: sample as u64,
+                min: self.min(),
+                max: self.max(),
+                found: label,
+            })
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
-use crate::{DataSet, Error, Result, Skipped, Warning};
+use crate::{DataSet, Error, Facts, Result, Skipped, Warning};
 
 /// A data set of another crate by its name.
 ///
@@ -56,24 +56,12 @@ impl fmt::Debug for OwnData {
 struct Shared(Arc<dyn DataSet>);
 
 impl DataSet for Shared {
-    fn shape(&self) -> &[usize] {
-        self.0.shape()
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        self.0.n_samples()
-    }
-
-    fn n_classes(&self) -> usize {
-        self.0.n_classes()
+    fn facts(&self) -> Facts<'_> {
+        self.0.facts()
     }
 
     fn class_shares(&self) -> Vec<f64> {
         self.0.class_shares()
-    }
-
-    fn sigma(&self) -> f64 {
-        self.0.sigma()
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {

@@ -44,7 +44,7 @@ pub struct PointsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<String>,
     /// Name of the array (NPZ) or column (text) with the labels, numbers or, in a text, words; if absent, the array
-    /// `labels` where there is one, and beside `arr_0` the array `arr_1`.
+    /// `labels` if there is one, and for `arr_0` the array `arr_1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
     /// Name of the array (NPZ) with the noise that each sample came from, for pairs; if absent, `noise` or `x0`.
@@ -103,12 +103,12 @@ impl From<usize> for Column {
 }
 
 impl PointsConfig {
-    /// Reads the file; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the file; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A file that is not there, of another format, damaged, of another type or shape; no samples, rows of different
     /// length, values that are no finite numbers, labels that are no class numbers; arrays or columns that are not
-    /// there. Every message names the file, and the line or the sample where there is one.
+    /// there. Every message names the file, and the line or the sample if there is one.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<FiniteSet> {
         if self.path.as_os_str().is_empty() {
             let (expected, found) = ("the path of an NPZ, NPY or CSV file", "nothing".into());

@@ -43,7 +43,7 @@ impl Permutation {
         Self { n, side, keys: std::array::from_fn(|_| noise.next_u64()) }
     }
 
-    /// Where the permutation sends the position; positions of n and above stay where they are.
+    /// The image of a position under the permutation; positions of n and above stay fixed.
     pub fn apply(&self, position: u64) -> u64 {
         if position >= self.n {
             return position;

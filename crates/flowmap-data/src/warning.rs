@@ -1,4 +1,4 @@
-//! What is probably not meant as it was read, and how to settle it.
+//! Parts of the input that were probably meant otherwise, and how to settle them.
 
 use std::fmt;
 
@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 pub struct Warning {
     /// The file, the folder or the key of the config that the warning is about.
     pub subject: String,
-    /// What was seen there.
+    /// Observation about the subject.
     pub seen: String,
-    /// What follows for the result.
+    /// Consequence for the result.
     pub consequence: String,
     /// The key or the option that settles the doubt.
     pub remedy: String,

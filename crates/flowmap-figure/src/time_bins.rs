@@ -22,7 +22,7 @@ const MAX_COLUMNS: usize = 4;
 /// The lightest cell is not white, and the darkest leaves what is written on it readable.
 const LIGHTEST: f64 = 0.06;
 const DARKEST: f64 = 0.85;
-/// The least ratio of two means that takes all colors: small differences shall look small.
+/// The smallest ratio of two means that spans all colors, so that small differences look small.
 const LEAST_RANGE: f64 = 10.0;
 /// From this depth of color on, writing is white.
 const DARK: f64 = 0.45;

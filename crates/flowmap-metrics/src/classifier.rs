@@ -24,9 +24,9 @@ use net::Net;
 
 /// Images in a step.
 const BATCH: usize = 128;
-/// Passes over the data, where there are enough.
+/// Passes over the data, if there are enough.
 const N_EPOCHS: usize = 3;
-/// Images that are seen at least, and at most, in all passes.
+/// Minimum and maximum number of images in all passes.
 const N_IMAGES: std::ops::RangeInclusive<usize> = 40_000..=200_000;
 /// The largest rate of the schedule, and the steps until it is reached.
 const LEARNING_RATE: f64 = 2e-3;
@@ -53,12 +53,12 @@ pub struct Classifier {
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// What the judge says of some images.
+/// Verdicts of the judge on some images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// The class it sees in each.
+    /// Class that the judge sees in each image.
     pub classes: Vec<u32>,
-    /// Its features of each, `(n, dim)` row-major.
+    /// Features of each image, `(n, dim)` row-major.
     pub features: Vec<f32>,
     /// Numbers in a feature.
     pub dim: usize,
@@ -71,7 +71,7 @@ pub struct ClassAccuracy {
     pub protocol: &'static str,
     /// The share of images that are recognized.
     pub accuracy: f64,
-    /// The same for each class, `None` where there is no image of it.
+    /// Share of recognized images of each class, `None` for a class without images.
     pub by_class: Vec<Option<f64>>,
     /// Number of images.
     pub n: usize,

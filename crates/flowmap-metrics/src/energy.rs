@@ -4,7 +4,7 @@
 //!
 //! Székely, Rizzo 2013, "Energy statistics: a class of statistics based on distances".
 //! |·| is the Euclidean norm.
-//! Convention: no factor 1/2 and no square root, so the unit is that of the samples.
+//! Convention: no factor 1/2 and no square root, so the unit is the unit of the samples.
 //! - `value` is the V-statistic: the means over X, X′ keep the n zero pairs i = j. It is the energy distance
 //!   of the two empirical measures, never negative and 0 for identical sets, but biased upward by
 //!   (E|X − X′|)/n + (E|Y − Y′|)/m.

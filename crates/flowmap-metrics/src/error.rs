@@ -114,13 +114,13 @@ pub enum Error {
     Mass {
         /// Index of the bin, row-major.
         bin: usize,
-        /// Its mass.
+        /// Mass of the bin.
         value: f64,
     },
     /// The bin masses do not add up.
     #[error("expected bin masses that add up to {expected}, got {sum}")]
     MassSum {
-        /// What the sum must be.
+        /// Expected sum.
         expected: &'static str,
         /// The sum.
         sum: f64,
@@ -133,7 +133,7 @@ pub enum Error {
     NotUnit {
         /// Index of the direction.
         direction: usize,
-        /// Its norm.
+        /// Norm of the vector.
         norm: f64,
     },
     /// A list of kernel bandwidths is empty.

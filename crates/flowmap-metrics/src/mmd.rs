@@ -32,7 +32,7 @@ pub struct Bandwidths {
 }
 
 impl Bandwidths {
-    /// What the median distance is multiplied with.
+    /// Factor of the median distance.
     pub const MEDIAN_FACTORS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
 
     /// At most this many rows of each set enter the median.

@@ -63,7 +63,7 @@ impl<'a> Samples<'a> {
         self.data.chunks_exact(self.dim)
     }
 
-    /// The same numbers in f64, row-major: metrics compute in f64 throughout.
+    /// The samples in f64, row-major; metrics compute in f64 throughout.
     pub(crate) fn to_f64(self) -> Vec<f64> {
         self.data.iter().map(|&value| f64::from(value)).collect()
     }

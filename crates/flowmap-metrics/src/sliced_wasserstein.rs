@@ -4,7 +4,7 @@
 //! W₂²(P, Q) = ∫₀¹ (F_P⁻¹(u) − F_Q⁻¹(u))² du in one dimension       (2)
 //!
 //! Bonneel, Rabin, Peyré, Pfister 2015, "Sliced and Radon Wasserstein barycenters of measures".
-//! Convention: that of POT's `ot.sliced_wasserstein_distance` with p = 2: the root of the mean over
+//! Convention: as POT's `ot.sliced_wasserstein_distance` with p = 2: the root of the mean over
 //! directions of the squared distances, not the mean of the roots. Directions are normalized Gaussian
 //! vectors.
 //! (2) is integrated exactly for sets of any two sizes: both quantile functions are steps.

@@ -56,7 +56,7 @@ impl Params {
         !self.on_sphere.is_empty()
     }
 
-    /// Forced weight normalisation: every row of the weights that a network keeps on a sphere is divided by its magnitude,
+    /// Forced weight normalization: every row of the weights that a network keeps on a sphere is divided by its magnitude,
     /// w ← w / (rms w + 1e-4) (EDM2, Karras and others 2023, arXiv:2312.02696). For after each update.
     ///
     /// # Errors

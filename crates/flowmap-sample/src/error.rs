@@ -18,9 +18,9 @@ pub enum Error {
     /// Consistency sampling leads to the data and nowhere else.
     #[error("consistency sampling needs times that rise to the data, found a step from {s} to {t}")]
     FallingGrid {
-        /// Where the step starts.
+        /// Start of the step.
         s: f64,
-        /// Where it ends.
+        /// End of the step.
         t: f64,
     },
     /// Consistency sampling adds fresh noise at every inner time.

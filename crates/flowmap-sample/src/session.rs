@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
         (0..n_times).map(at).collect()
     }
 
-    /// What `run` makes of each tile of rows, in their order.
+    /// Results of `run` for all tiles of rows, in order.
     fn tiles<R: Send>(
         &self,
         x0: &Tensor,

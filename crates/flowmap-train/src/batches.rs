@@ -73,15 +73,14 @@ impl Batches<'_> {
         let labels = data.labels.as_deref().filter(|_| self.config.conditional);
         let mut noise = NoiseStream::new(self.config.seed, Stream::Coupling).at(key.step);
         let rows = self.config.coupling.pair(&host, &data.x, dim, labels, &mut noise);
-        let rows = rows.map_err(flowmap_nn::Error::from)?;
-        let rows: Vec<u32> = rows.into_iter().map(|row| row as u32).collect();
+        let rows: Vec<u32> = rows?.into_iter().map(|row| row as u32).collect();
         let x0 = x0.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
-        Ok(host::place(&x0, self.device).map_err(flowmap_nn::Error::from)?)
+        Ok(host::place(&x0, self.device)?)
     }
 
     /// Numbers on the device of the run.
     fn send<T: WithDType>(&self, numbers: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
-        Ok(host::send(numbers, shape, T::DTYPE, self.device).map_err(flowmap_nn::Error::from)?)
+        Ok(host::send(numbers, shape, T::DTYPE, self.device)?)
     }
 
     /// Replaces some labels by "none", so that the network learns to do without; each term may have a probability of its own.

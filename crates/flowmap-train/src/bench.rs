@@ -26,7 +26,6 @@ use flowmap_nn::net::{MlpConfig, NetworkConfig};
 use serde::Serialize;
 
 use crate::error::range;
-use crate::presets::nearest;
 use crate::{
     Config, ConfigSource, Error, Generation, Model, ModelConfig, Result, Trainer, generate, resolve,
 };
@@ -74,14 +73,10 @@ impl Benched {
     /// The objective of this name.
     ///
     /// # Errors
-    /// [`Error::UnknownObjective`] with the nearest name and all names.
+    /// [`Error::UnknownName`] with the nearest name and all names.
     pub fn named(name: &str) -> Result<&'static Self> {
-        BENCHED.iter().find(|b| b.name == name).ok_or_else(|| Error::UnknownObjective {
-            name: name.to_owned(),
-            hint: nearest(name, BENCHED.iter().map(|b| b.name))
-                .map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
-            known: BENCHED.iter().map(|b| format!("`{}`", b.name)).collect::<Vec<_>>().join(", "),
-        })
+        let known = BENCHED.iter().map(|b| b.name);
+        BENCHED.iter().find(|b| b.name == name).ok_or_else(|| Error::unknown("objective", name, known))
     }
 
     /// Cost of a sample in plain forward passes, the backward pass included.
@@ -235,7 +230,7 @@ pub fn bench(
     };
     let (a, packed) = (Dual::constant(a), PackedWeights::default());
     let mut multiply = || {
-        packed.share(|| a.linear(&w, None)).map_err(flowmap_nn::Error::from)?;
+        packed.share(|| a.linear(&w, None))?;
         Ok(device.synchronize()?)
     };
     let turn = Duration::from_secs_f64(config.seconds / f64::from(N_TURNS));

@@ -118,7 +118,7 @@ pub struct Trained {
     pub sampler: Sampling,
     /// The squared error of two jumps against one, where jumps between any times are trained.
     pub semigroup: Option<SquaredError>,
-    /// Its judgement.
+    /// Its judgment.
     pub evaluation: Evaluation,
     /// The config of its run.
     pub config: Value,

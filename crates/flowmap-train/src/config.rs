@@ -67,7 +67,7 @@ pub struct Config {
     /// The loop.
     #[serde(default)]
     pub train: TrainConfig,
-    /// The judgement at the end.
+    /// The judgment at the end.
     #[serde(default)]
     pub eval: EvalConfig,
 }

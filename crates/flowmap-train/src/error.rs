@@ -1,27 +1,18 @@
 //! What can go wrong in a run.
 
+mod making;
+mod wording;
+
 use std::borrow::Cow;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::Fault;
+pub(crate) use making::range;
+use wording::{hint, in_a_row, shown};
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// [`Error::OutOfRange`] for the value `found` of a key, unless it is good.
-pub(crate) fn range(
-    key: &'static str,
-    good: bool,
-    expected: impl Into<Cow<'static, str>>,
-    found: impl ToString,
-) -> Result<()> {
-    if good {
-        Ok(())
-    } else {
-        Err(Error::OutOfRange { key, expected: expected.into(), found: found.to_string() })
-    }
-}
 
 /// An error of this crate; every one names the file or the key at fault.
 #[derive(Debug, thiserror::Error)]
@@ -48,29 +39,11 @@ pub enum Error {
     /// `--set` got something else than KEY=VALUE.
     #[error("expected KEY=VALUE, found `{0}`")]
     SetArgument(String),
-    /// No preset has this name.
-    #[error("unknown preset `{name}`{hint}, expected one of {known}")]
-    UnknownPreset {
-        /// The name given.
-        name: String,
-        /// The nearest name, as a question, or nothing.
-        hint: String,
-        /// The names there are.
-        known: String,
-    },
-    /// Neither a preset nor a method has this name.
-    #[error("unknown preset or method `{name}`{hint}, expected one of {known}")]
+    /// The name of a preset, method, metric or objective is unknown.
+    #[error("unknown {what} `{name}`{hint}, expected one of {known}")]
     UnknownName {
-        /// The name given.
-        name: String,
-        /// The nearest name, as a question, or nothing.
-        hint: String,
-        /// The names there are.
-        known: String,
-    },
-    /// No method has this name.
-    #[error("unknown method `{name}`{hint}, expected one of {known}")]
-    UnknownMethod {
+        /// The kind of name: `preset`, `preset or method`, `method`, `metric` or `objective`.
+        what: &'static str,
         /// The name given.
         name: String,
         /// The nearest name, as a question, or nothing.
@@ -143,28 +116,18 @@ pub enum Error {
         /// The kind of data.
         kind: &'static str,
     },
-    /// The model to distill from is of other data or another interpolant.
-    #[error("teacher {}: `{key}` is {found}, expected {expected}", path.display())]
-    TeacherMismatch {
-        /// The model.
+    /// The teacher or the guide of a model has other data or another interpolant than the model.
+    #[error("{what} {}: `{key}` is {found}, expected {expected}", path.display())]
+    Mismatch {
+        /// `teacher` or `guide`.
+        what: &'static str,
+        /// The teacher or the guide.
         path: PathBuf,
-        /// What differs.
+        /// The key that differs.
         key: &'static str,
-        /// What the run has.
+        /// The value of the model that is taught or guided.
         expected: String,
-        /// What the model has.
-        found: String,
-    },
-    /// The weaker model that guides is of other data or another interpolant.
-    #[error("guide {}: `{key}` is {found}, expected {expected}", path.display())]
-    GuideMismatch {
-        /// The guide.
-        path: PathBuf,
-        /// What differs.
-        key: &'static str,
-        /// What the model has.
-        expected: String,
-        /// What the guide has.
+        /// The value of the teacher or the guide.
         found: String,
     },
     /// An interval of guidance was given to a model that takes the scale as an input at all times.
@@ -391,26 +354,6 @@ pub enum Error {
         /// The largest there is.
         max: f64,
     },
-    /// No metric has this name.
-    #[error("unknown metric `{name}`{hint}, expected one of {known}")]
-    UnknownMetric {
-        /// The name given.
-        name: String,
-        /// The nearest name, as a question, or nothing.
-        hint: String,
-        /// The names there are.
-        known: String,
-    },
-    /// No objective that can be timed has this name.
-    #[error("unknown objective `{name}`{hint}, expected one of {known}")]
-    UnknownObjective {
-        /// The name given.
-        name: String,
-        /// The nearest name, as a question, or nothing.
-        hint: String,
-        /// The names there are.
-        known: String,
-    },
     /// Samples and reference have different shapes.
     #[error("samples have shape {found:?}, the reference has {expected:?}")]
     SampleShape {
@@ -450,38 +393,4 @@ pub enum Error {
     /// Candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-}
-
-fn in_a_row(n_bad: u32) -> String {
-    if n_bad > 1 { format!(", and {n_bad} steps in a row were bad") } else { String::new() }
-}
-
-/// The first names, each in quotes, and how many more.
-fn shown(names: &[String]) -> String {
-    const N_SHOWN: usize = 20;
-    if names.is_empty() {
-        return "no names, since the classes of this model have none".into();
-    }
-    let shown: Vec<String> = names.iter().take(N_SHOWN).map(|name| format!("`{name}`")).collect();
-    let rest = names.len() - shown.len();
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    shown.join(", ") + &more
-}
-
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
-}
-
-impl Error {
-    /// An error of the operating system at `path`.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
-
-    /// A malformed JSON file at `path`.
-    pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Json { path, source }
-    }
 }

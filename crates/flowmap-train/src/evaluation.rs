@@ -26,7 +26,7 @@ pub(crate) use reference::components;
 use crate::generate::{Generation, generate};
 use crate::{Classes, Config, Error, Model, Result, Sampling};
 
-/// What a run adds to its seed for its judgement, so that no noise of the training is seen again.
+/// What a run adds to its seed for its judgment, so that no noise of the training is seen again.
 const EVALUATION_SEED_OFFSET: u64 = 0x5eed;
 
 /// The numbers of one model, or of one file of samples.
@@ -212,7 +212,7 @@ impl Config {
         Ok(metrics)
     }
 
-    /// How the judgement at the end of the run samples: by the sampler that suits the objectives.
+    /// How the judgment at the end of the run samples: by the sampler that suits the objectives.
     pub fn generation(&self) -> Generation {
         let seed = self.seed.wrapping_add(EVALUATION_SEED_OFFSET);
         let (sampler, guidance) = (self.sampling(), self.eval.guidance);

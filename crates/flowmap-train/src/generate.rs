@@ -242,7 +242,11 @@ fn within<R>(
 pub(crate) fn check_guide(model: &Model, guide: &Model) -> Result<()> {
     let fits = |key, expected: String, found: String| {
         let path = guide.path.clone();
-        if expected == found { Ok(()) } else { Err(Error::GuideMismatch { path, key, expected, found }) }
+        if expected == found {
+            Ok(())
+        } else {
+            Err(Error::Mismatch { what: "guide", path, key, expected, found })
+        }
     };
     let (of_model, of_guide) = (&model.config, &guide.config);
     fits("interpolant", of_model.interpolant.to_string(), of_guide.interpolant.to_string())?;

@@ -103,13 +103,10 @@ pub const PRESETS: &[Preset] = &[
 /// The preset of this name.
 ///
 /// # Errors
-/// [`Error::UnknownPreset`] with the nearest name.
+/// [`Error::UnknownName`] with the nearest name.
 pub fn preset(name: &str) -> Result<&'static Preset> {
-    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownPreset {
-        name: name.to_owned(),
-        hint: question(nearest(name, PRESETS.iter().map(|p| p.name))),
-        known: list(PRESETS.iter().map(|p| p.name)),
-    })
+    let known = PRESETS.iter().map(|p| p.name);
+    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| Error::unknown("preset", name, known))
 }
 
 /// What `flowmap presets` lists.
@@ -130,21 +127,7 @@ pub fn listed(name: &str) -> Result<Listed> {
         return Ok(Listed::Preset(preset));
     }
     let known = PRESETS.iter().map(|p| p.name).chain(METHODS.iter().map(|card| card.name));
-    card_of(name).map(Listed::Method).ok_or_else(|| Error::UnknownName {
-        name: name.to_owned(),
-        hint: question(nearest(name, known.clone())),
-        known: list(known),
-    })
-}
-
-/// The names in backticks, separated by commas.
-pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// ` (did you mean ...?)`, or nothing.
-pub(crate) fn question(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |n| format!(" (did you mean `{n}`?)"))
+    card_of(name).map(Listed::Method).ok_or_else(|| Error::unknown("preset or method", name, known))
 }
 
 /// The data set of this kind with its default options, `None` where there is no such kind or it has no defaults.

@@ -10,7 +10,6 @@ use flowmap_nn::loss::Term;
 use flowmap_nn::method::{Card, METHODS, Method, card_of};
 use serde::Deserialize;
 
-use crate::presets::{list, nearest, question};
 use crate::{ConfigSource, Error, Result};
 
 /// How a method is trained.
@@ -33,20 +32,21 @@ impl Recipe {
     /// The recipe of a method as it learns from data, or from a teacher if it cannot learn from data.
     ///
     /// # Errors
-    /// [`Error::UnknownMethod`] with the nearest name.
+    /// [`Error::UnknownName`] with the nearest name.
     pub fn of(method: &str) -> Result<Self> {
-        let card = card_of(method).ok_or_else(|| unknown(method, METHODS.iter().map(|card| card.name)))?;
+        let card = card_of(method)
+            .ok_or_else(|| Error::unknown("method", method, METHODS.iter().map(|card| card.name)))?;
         Ok(Self { card, text: card.recipe })
     }
 
     /// The recipe of a method as it learns from a teacher.
     ///
     /// # Errors
-    /// [`Error::MethodUnavailable`] if it cannot, [`Error::UnknownMethod`] with the nearest name.
+    /// [`Error::MethodUnavailable`] if it cannot, [`Error::UnknownName`] with the nearest name.
     pub fn distilling(method: &str) -> Result<Self> {
         let Some(card) = card_of(method) else {
             let distillers = METHODS.iter().filter_map(|card| Self::with_teacher(card));
-            return Err(unknown(method, distillers.map(|recipe| recipe.card.name)));
+            return Err(Error::unknown("method", method, distillers.map(|recipe| recipe.card.name)));
         };
         let reason = "learns from data and needs no teacher; `flowmap train` trains it";
         Self::with_teacher(card).ok_or(Error::MethodUnavailable { method: card.name, reason })
@@ -108,14 +108,6 @@ impl Recipe {
 
     fn keys(&self) -> Keys {
         toml::from_str(self.text).unwrap_or_default()
-    }
-}
-
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
-    Error::UnknownMethod {
-        name: name.to_owned(),
-        hint: question(nearest(name, known.clone())),
-        known: list(known),
     }
 }
 

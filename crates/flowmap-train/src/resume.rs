@@ -11,7 +11,7 @@
 //! | fewer averages, and how they move | averages that the checkpoint has not |
 //! | augmentation that the network is not told of, dropout | network, labels, guidance, interpolant |
 //! | where data and teacher lie | what they are, coupling, `sigma_data` |
-//! | name, judgement | |
+//! | name, judgment | |
 //!
 //! Keys are compared one by one, and one that no rule names stays: a new key is safe before someone thinks of it.
 

@@ -63,7 +63,7 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
-    /// The numbers of the last judgement.
+    /// The numbers of the last judgment.
     pub fn evaluation(&self) -> PathBuf {
         self.path.join("evaluation.json")
     }

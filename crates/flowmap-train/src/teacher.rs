@@ -106,7 +106,7 @@ impl TeacherModel {
             if expected == found {
                 return Ok(());
             }
-            Err(Error::TeacherMismatch { path: self.path.clone(), key, expected, found })
+            Err(Error::Mismatch { what: "teacher", path: self.path.clone(), key, expected, found })
         };
         let teacher = &model.config;
         fits("interpolant", student.interpolant.to_string(), teacher.interpolant.to_string())?;
@@ -196,7 +196,7 @@ impl TeacherConfig {
     /// The flow for a run whose model is `student`.
     ///
     /// # Errors
-    /// [`Error::NoExactFlow`] where the data have none, [`Error::TeacherMismatch`] for a model of other data or
+    /// [`Error::NoExactFlow`] where the data have none, [`Error::Mismatch`] for a model of other data or
     /// another interpolant, [`Error::NoHiddenLabels`] and others for one that cannot be guided; as [`Model::open`].
     pub fn build(&self, config: &Config, student: &ModelConfig, device: &Device) -> Result<Taught> {
         match self {

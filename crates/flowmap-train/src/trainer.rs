@@ -255,7 +255,7 @@ impl Trainer {
 
 /// The norm of a gradient as a number.
 fn value(norm: &GradientNorm) -> Result<f64> {
-    Ok(norm.value().map_err(flowmap_nn::Error::from)?)
+    Ok(norm.value()?)
 }
 
 impl std::fmt::Debug for Trainer {

@@ -12,7 +12,7 @@ use crate::process;
 /// The interpreter, unless PYTHON names another.
 const PYTHON: &str = "python3";
 
-/// Why there are no packages, `None` where pip is there.
+/// Why there are no packages, `None` if pip is there.
 pub fn missing() -> Option<String> {
     let has = |arguments: &[&str]| {
         let mut python = python();

@@ -129,7 +129,7 @@ fn dependencies(manifest: &Table) -> Vec<(&str, &str)> {
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let Some(entries) = table.get(kind).and_then(Value::as_table) else { continue };
             for (key, entry) in entries {
-                // A renamed dependency says who it is in `package`.
+                // A renamed dependency has its own name in `package`.
                 let name = entry.get("package").and_then(Value::as_str).unwrap_or(key);
                 found.push((kind, name));
             }

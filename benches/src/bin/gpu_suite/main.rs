@@ -26,7 +26,7 @@ use report::{Outcome, Report};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Checks flowmap on a device against the CPU, and times it beside JAX and PyTorch.
+/// Checks flowmap on a device against the CPU, and times it against JAX and PyTorch.
 #[derive(Debug, Parser)]
 #[command(name = "flowmap-gpu-suite", version)]
 struct Args {

@@ -140,7 +140,7 @@ const CASES: &[Case] = &[
     wide("average 2x2", &[D(&[3, 5, 6, 10])], |x| x[0].avg_pool2d(2)),
 ];
 
-/// Of the normalisations, small beside a variance of one.
+/// Epsilon of the normalizations, small compared with a variance of one.
 const EPS: f64 = 1e-5;
 
 fn dense(x: &[Dual], activation: Activation) -> flowmap_dual::Result<Dual> {

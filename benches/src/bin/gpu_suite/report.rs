@@ -16,7 +16,7 @@ pub enum Outcome {
     Failed,
     /// It was timed.
     Measured,
-    /// It was left out, for the reason beside it.
+    /// Left out, for the given reason.
     Skipped,
 }
 

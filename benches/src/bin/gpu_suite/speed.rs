@@ -1,4 +1,4 @@
-//! Time of training steps and of sampling, beside JAX and PyTorch where they are, in alternation.
+//! Time of training steps and of sampling, in alternation with JAX and PyTorch if they are installed.
 //!
 //! A turn of ours, one of each variant of a peer, then the next round; times are medians over the rounds.
 

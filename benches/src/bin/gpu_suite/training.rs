@@ -26,9 +26,9 @@ const FIRST_STEPS: f64 = 1e-3;
 
 /// Numbers of jumps that the ends are judged with.
 const JUMPS: [u32; 2] = [1, 4];
-/// Samples of a judgement.
+/// Samples of a judgment.
 const N_SAMPLES: usize = 100_000;
-/// How far apart the KLs may be: those of seeds are, with the same settings.
+/// Largest difference of two KLs; other seeds with the same settings differ as much.
 const KL: f64 = 0.03;
 
 /// The preset with more settings.
@@ -59,7 +59,7 @@ fn first_steps(device: &Device, optimizer: &str) -> Result<f64> {
     Ok(found.iter().zip(&expected).map(distance).fold(0.0, f64::max))
 }
 
-/// Counts what goes between the host and the device in steps that nobody looks at.
+/// Counts the transfers between host and device in steps that report nothing.
 pub fn check_traffic(device: &Device, report: &mut Report) {
     let both = traffic(device);
     let count = |f: fn(&(u64, u64)) -> u64| match &both {

@@ -80,7 +80,7 @@ fn plan(args: &CompareArgs) -> Result<Plan> {
     }
     layers.extend(seed_layer(args.seed)?);
     Plan::new(&layers, &args.methods).map_err(|error| match error {
-        error @ (Error::UnknownMethod { .. } | Error::MethodUnavailable { .. }) => {
+        error @ (Error::UnknownName { what: "method", .. } | Error::MethodUnavailable { .. }) => {
             Usage(format!("--methods: {error}")).into()
         }
         error => error.into(),

@@ -31,7 +31,7 @@ fn config(args: &DistillArgs) -> Result<Config> {
     let recipe = args.objective.as_deref().map(recipe).transpose()?;
     let is_exact = args.teacher == EXACT;
     if !is_exact {
-        // A teacher that is not there shall not come to light behind other things, nor hide from --dry-run.
+        // A missing teacher is reported first, and by --dry-run as well.
         Model::open(Path::new(&args.teacher), Weights::Best, &Device::Cpu)?;
     }
     if args.run.resume && recipe.is_some() {
@@ -76,7 +76,7 @@ fn config(args: &DistillArgs) -> Result<Config> {
 /// The recipe of `--objective`.
 fn recipe(name: &str) -> Result<Recipe> {
     Recipe::distilling(name).map_err(|error| match error {
-        error @ (Error::UnknownMethod { .. } | Error::MethodUnavailable { .. }) => {
+        error @ (Error::UnknownName { what: "method", .. } | Error::MethodUnavailable { .. }) => {
             Usage(format!("--objective: {error}")).into()
         }
         error => error.into(),

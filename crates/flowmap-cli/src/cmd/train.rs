@@ -51,7 +51,7 @@ pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
         trainer
     } else {
         let trainer = Trainer::new(config.clone(), device)?;
-        // What the judgement cannot do shall not come to light after the training.
+        // A judgment that would fail is reported before the training.
         let n_classes = if config.conditional { trainer.data().n_classes() } else { 0 };
         let model = ModelConfig::new(&config, trainer.data(), n_classes);
         let reference = Reference::for_model(&config.data, &model)?;

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Dimension`] where there are not n² costs, [`Error::Parameter`] for a cost that is not finite.
+/// [`Error::Dimension`] if there are not n² costs, [`Error::Parameter`] for a cost that is not finite.
 pub fn assignment(cost: &[f64], n: usize) -> Result<Vec<usize>> {
     if cost.len() != n * n {
         return Err(Error::Dimension { expected: n * n, found: cost.len() });

@@ -3,7 +3,7 @@
 //! Training draws pairs (x_0, x_1) from a joint distribution ρ(x_0, x_1) with the base and the data as marginals.
 //! Independent pairs are the default. Optimal transport within a batch makes the paths straighter and İ_t less noisy
 //! (Pooladian and others 2023, arXiv:2304.14772; Tong and others 2023, arXiv:2302.00482).
-//! Data stay where they are, and so do their labels: a coupling only says which row of the noise each row gets.
+//! Data and labels keep their rows: a coupling only assigns a row of the noise to each of them.
 
 mod assignment;
 mod sinkhorn;
@@ -251,7 +251,7 @@ mod tests {
         for epsilon in [1e-3, 1e-6, 1e-9] {
             assert_eq!(of(epsilon, iterations()), exact, "{epsilon}");
         }
-        // Where the iterations are too few for the plan, too.
+        // Also if the iterations are too few for the plan.
         assert_eq!(of(0.01, 1), exact);
         assert!(Coupling::Sinkhorn { group: 8, epsilon: 0.1, n_iterations: 0 }.validate().is_err());
     }

@@ -6,7 +6,7 @@
 //! Sinkhorn 1967; Cuturi 2013, arXiv:1306.0895; in the logarithm, Peyré, Cuturi 2019, arXiv:1803.00567, section 4.4,
 //! with the scaling of ε of its remark 4.14: a small ε begins at the potentials of larger ones.
 //! The columns of (2) have their mass after every iteration, and its rows in the limit; a plan whose rows are off by more
-//! than a share of 1e-3 is none, since it would draw some noise too often and other noise never.
+//! than a share of 1e-3 is rejected, since it would draw some noise too often and other noise never.
 //! Differs from the paper: ε is given as a share of the mean cost, so that it means the same for all data.
 //! Cost: O(n²) exponentials an iteration.
 

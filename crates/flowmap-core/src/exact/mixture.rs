@@ -26,11 +26,11 @@ use crate::{Dop853, Error, Interpolant, Noise, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
-    /// Its share, positive; weights need not sum to 1.
+    /// Weight of the component, positive; weights need not sum to 1.
     pub weight: f64,
-    /// Its mean, `(dim,)`.
+    /// Mean of the component, `(dim,)`.
     pub mean: Vec<f64>,
-    /// Its covariance.
+    /// Covariance of the component.
     pub covariance: Covariance,
 }
 
@@ -58,7 +58,7 @@ pub struct MixtureFlow {
     solver: Dop853,
 }
 
-/// What every component contributes at one point.
+/// Contributions of all components at one point.
 struct Share<'a> {
     /// r_k.
     responsibility: f64,
@@ -88,7 +88,7 @@ impl MixtureFlow {
         Ok(Self { interpolant, sigma0, weights, paths, solver: Dop853::default().at_scale(sigma0) })
     }
 
-    /// The same flow with its map integrated by another solver.
+    /// A flow whose map is integrated by another solver.
     pub fn with_solver(self, solver: Dop853) -> Self {
         Self { solver, ..self }
     }

@@ -28,9 +28,9 @@ const WEIGHTS: [f64; 4] =
 pub enum Part {
     /// N(mean, std²).
     Normal {
-        /// Its mean.
+        /// Mean of the Gaussian.
         mean: f64,
-        /// Its standard deviation, positive.
+        /// Standard deviation of the Gaussian, positive.
         std: f64,
     },
     /// Uniform on [low, high].

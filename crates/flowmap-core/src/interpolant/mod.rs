@@ -2,7 +2,7 @@
 //!
 //! I_t = α_t x_0 + β_t x_1 with α_0 = β_1 = 1 and α_1 = β_0 = 0, so I_0 = x_0 is noise and I_1 = x_1 is data
 //! (Albergo, Boffi, Vanden-Eijnden 2023, arXiv:2303.08797, spatially linear one-sided interpolants).
-//! One of them, [`NoisyLinear`], ends beside the data: α_1 is small and not 0.
+//! [`NoisyLinear`] alone ends near the data instead of at them: α_1 is small, but not 0.
 //! Its derivative İ_t = α̇_t x_0 + β̇_t x_1 is what flow matching regresses on.
 
 mod custom;

@@ -19,7 +19,7 @@ use super::Interpolant;
 pub struct Trigonometric;
 
 impl Interpolant for Trigonometric {
-    /// cos(π t / 2) = sin(π (1 − t) / 2), where the second is exact at t = 1 and precise beside it.
+    /// cos(π t / 2) = sin(π (1 − t) / 2), of which the second form is exact at t = 1 and precise near it.
     fn alpha(&self, t: f64) -> f64 {
         if t < 0.5 { (FRAC_PI_2 * t).cos() } else { (FRAC_PI_2 * (1.0 - t)).sin() }
     }

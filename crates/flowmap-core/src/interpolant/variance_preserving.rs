@@ -38,7 +38,7 @@ impl VariancePreserving {
 impl Interpolant for VariancePreserving {
     /// With θ_t = (π/2) r, r = sin²(π t / 2), the coefficients are the trigonometric ones at "time" r.
     ///
-    /// Where r is near 1, α is taken from 1 − r = cos²(π t / 2) to keep its relative precision.
+    /// If r is near 1, α is taken from 1 − r = cos²(π t / 2) to keep its relative precision.
     fn alpha(&self, t: f64) -> f64 {
         if t < 0.5 {
             Trigonometric.alpha(Trigonometric.beta(t).powi(2))

@@ -46,7 +46,7 @@ impl Default for Dop853 {
 }
 
 impl Dop853 {
-    /// The same integrator for coordinates of this size: the absolute tolerance is that many times as large.
+    /// The integrator for coordinates of size `scale`, with an absolute tolerance that is `scale` times as large.
     pub(crate) fn at_scale(self, scale: f64) -> Self {
         Self { atol: self.atol * scale, ..self }
     }
@@ -73,7 +73,7 @@ impl Dop853 {
     /// The solution at time t of ẋ = f(t, x) that is x at time s; f writes ẋ into its last argument.
     ///
     /// # Errors
-    /// Those of f, [`Error::StepTooSmall`] where the step falls below the resolution of the times
+    /// The errors of f, [`Error::StepTooSmall`] if the step falls below the resolution of the times
     /// (a singularity, or values that are not finite), [`Error::TooManySteps`].
     pub fn integrate(
         &self,
@@ -143,7 +143,7 @@ impl Dop853 {
         Ok(h1.min(100.0 * h0.abs()).copysign(t - s))
     }
 
-    /// What an error of a coordinate is measured in.
+    /// Unit of the error of a coordinate.
     fn scale(&self, before: f64, after: f64) -> f64 {
         self.atol + self.rtol * before.abs().max(after.abs())
     }

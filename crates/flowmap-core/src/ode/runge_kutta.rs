@@ -3,7 +3,7 @@
 //! k_i = f(s + c_i h, x + h Σ_{j<i} a_ij k_j),  x ← x + h Σ_i w_i k_i,  h = t − s
 //!
 //! Hairer, Nørsett, Wanner 1993, Solving Ordinary Differential Equations I, section II.1, eq. (1.8).
-//! A table knows no tensors: whoever evaluates f runs through the stages.
+//! A table has no tensors: the caller evaluates f and runs through the stages.
 //! Cost: one evaluation of f a stage.
 
 /// The coefficients of an explicit Runge–Kutta method.

@@ -8,9 +8,9 @@ use crate::{Noise, Result};
 /// The place of a row among those of a batch whose times have one law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Its number, from 0.
+    /// Index of the row, from 0.
     pub row: usize,
-    /// How many rows there are.
+    /// Number of rows of the batch.
     pub n_rows: usize,
 }
 
@@ -55,7 +55,7 @@ pub enum TimeDistribution {
     },
     /// t = 1 and s uniform (consistency models).
     FixedEnd {},
-    /// A width whose logit is normal, and a start that is uniform where it fits (Align Your Flow).
+    /// A width whose logit is normal, and a start that is uniform over the starts that fit (Align Your Flow).
     LogitWidth {
         /// Mean of the logit, finite.
         mean: f64,
@@ -109,7 +109,7 @@ impl TimeDistribution {
 
     /// The pair of a row of a batch: that of [`Self::draw`], unless the law shares something out among the rows.
     ///
-    /// It depends on the noise and the place of the row alone.
+    /// The pair depends on the noise and the place of the row alone.
     pub fn draw_at(&self, place: Place, noise: &mut Noise) -> Jump {
         match *self {
             Self::Dyadic { n_steps, widths: Widths::Counted } => dyadic::draw_counted(n_steps, place, noise),

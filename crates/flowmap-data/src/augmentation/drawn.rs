@@ -7,7 +7,7 @@ use flowmap_core::Noise;
 use super::affine::{Affine, product, turn};
 use super::{EdmAugmentation, LOG_SCALE_STD, N_LABELS, TRANSLATION_STD, TURNED};
 
-/// What is done to one image.
+/// Augmentation drawn for one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Drawn {
     pub(super) x_flip: bool,

@@ -16,7 +16,7 @@ pub enum FormatFault {
     /// A header of NPY that cannot be understood.
     #[error("expected {expected} in the NPY header, found {found:?}")]
     NpyHeader {
-        /// What the header needs.
+        /// Length that the header needs.
         expected: &'static str,
         /// The header from where it goes wrong, cut after some letters.
         found: String,
@@ -35,7 +35,7 @@ pub enum FormatFault {
     /// A zip file with an inconsistent directory.
     #[error("the zip directory is damaged: expected {expected}")]
     ZipDirectory {
-        /// What should have been there.
+        /// Expected content.
         expected: &'static str,
     },
     /// A zip file packed by a method that is not read.
@@ -70,7 +70,7 @@ pub enum FormatFault {
     /// A file that is no IDX file of bytes.
     #[error("expected an IDX file of bytes, which starts with 00 00 08, found {found:02x?}")]
     IdxMagic {
-        /// Its first bytes.
+        /// First bytes of the file.
         found: Vec<u8>,
     },
     /// A file of records of one length that ends within one.
@@ -106,7 +106,7 @@ pub enum FormatFault {
         max: u64,
         /// The name of the member.
         name: String,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: u64,
     },
     /// A sparse member of a tar file.
@@ -124,7 +124,7 @@ pub enum FormatFault {
     /// A file that is no Parquet file, or a damaged one.
     #[error("expected a whole Parquet file, found: {message}")]
     Parquet {
-        /// What the reader says.
+        /// Message of the reader.
         message: String,
     },
     /// A text file that is not UTF-8.

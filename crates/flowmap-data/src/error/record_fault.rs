@@ -2,14 +2,14 @@
 
 use super::{JpegFault, PngFault};
 
-/// What is wrong with one image of many.
+/// A fault of one image of many.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordFault {
     /// A file that is no image, or a damaged one.
     #[error("expected a PNG, JPEG or WebP image, found {message}")]
     NotAnImage {
-        /// What the decoder says.
+        /// Message of the decoder.
         message: String,
     },
     /// A JPEG image that is cut or damaged.
@@ -50,7 +50,7 @@ pub enum RecordFault {
     /// A record that the reader of the file cannot make sense of.
     #[error("expected a record that can be read, found: {message}")]
     Unreadable {
-        /// What the reader says.
+        /// Message of the reader.
         message: String,
     },
     /// A sample without an image.
@@ -72,13 +72,13 @@ pub enum RecordFault {
         "expected a name with one dot, found the ending `{ending}`, since a key ends at the first dot; pack the image again under another name"
     )]
     DottedName {
-        /// What follows the first dot.
+        /// Part of the name after the first dot.
         ending: String,
     },
     /// A member of a tar file without data of its own.
     #[error("expected a regular file, found {kind}; pack it again with the data of its own")]
     NotAFile {
-        /// What the member is.
+        /// Kind of the member.
         kind: &'static str,
     },
     /// An image without a class among images that have one.

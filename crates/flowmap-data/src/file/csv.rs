@@ -1,6 +1,6 @@
 //! Tables of numbers as text: comma, semicolon, tab, bar or blanks between fields, with or without a line of names.
 //!
-//! The separator is that of the first line that says something: semicolon, else tab, else bar, else comma, else blanks.
+//! The first line that is not empty decides the separator: semicolon, else tab, else bar, else comma, else blanks.
 //! Where it is no comma, numbers may have a decimal comma, if no field has a point.
 //! What is passed over: empty lines, lines that start with `#`, and empty fields at the end of all lines.
 //! Columns without a name, such as the index that pandas and R write, are left out with a warning unless they are asked
@@ -18,9 +18,9 @@ use records::{OpenQuote, Record, Records, Separator};
 
 use crate::error::FormatFault;
 use crate::points::{Column, select};
-use crate::{Error, Result, Warning};
+use crate::{Error, Result, TextFault, Warning};
 
-/// What the config says about a table.
+/// Options of the config for a table.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wanted<'a> {
     /// The columns of values; without it all but the column of labels and columns without names.
@@ -34,10 +34,10 @@ pub(crate) struct Wanted<'a> {
 /// Numbers of the chosen columns of a text file, row after row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Table {
-    /// What the columns are called in messages: their names, or their numbers from 0.
+    /// Names of the columns in messages, or their numbers from 0.
     pub names: Vec<String>,
     pub values: Vec<f32>,
-    /// What stands in the column of labels, if one was asked for.
+    /// Content of the column of labels, if one was asked for.
     pub labels: Option<Labels>,
     pub warnings: Vec<Warning>,
 }
@@ -108,7 +108,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, wanted: Wanted<'_>) -> Result<Tab
         .as_ref()
         .is_some_and(|names| Some(names.len()) == n_below && !names.iter().any(|name| is_nameless(name)));
     if let Some((line, found)) = decimal_comma.filter(|_| !are_named) {
-        return Err(Error::DecimalComma { path: path.into(), line, found });
+        return Err(TextFault::DecimalComma { path: path.into(), line, found }.into());
     }
     if let Some(names) = names.as_mut().filter(|names| n_below == Some(names.len() + 1)) {
         names.insert(0, String::new());
@@ -127,7 +127,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, wanted: Wanted<'_>) -> Result<Tab
                 |column: &usize| names.as_ref().is_some_and(|names| is_nameless(&names[*column]));
             let (nameless, chosen): (Vec<usize>, Vec<usize>) = all.partition(is_nameless);
             if chosen.is_empty() && !nameless.is_empty() {
-                return Err(Error::NoNames { path: path.into() });
+                return Err(TextFault::NoNames { path: path.into() }.into());
             }
             warnings.extend(nameless.into_iter().map(|column| Warning {
                 subject: place.clone(),
@@ -145,23 +145,23 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, wanted: Wanted<'_>) -> Result<Tab
     for row in rows {
         let Record { line, fields } = row;
         if first.as_ref().is_some_and(|first| first.fields == fields) {
-            return Err(Error::NamesAgain { path: path.into(), line });
+            return Err(TextFault::NamesAgain { path: path.into(), line }.into());
         }
         let (expected, found) = (n_fields, fields.len());
         if expected != found {
-            return Err(Error::Ragged { path: path.into(), line, expected, found });
+            return Err(TextFault::Ragged { path: path.into(), line, expected, found }.into());
         }
         for column in &chosen {
             let value = numbers.parse(&fields[*column]).map(|value| value as f32);
             table.values.push(value.filter(|value| value.is_finite()).ok_or_else(|| {
                 let found = shown(&fields[*column..=*column]);
-                Error::NotANumber { path: path.into(), line, column: column + 1, found }
+                Error::from(TextFault::NotANumber { path: path.into(), line, column: column + 1, found })
             })?);
         }
         if let Some(column) = label {
             labels.push(&fields[column], numbers).map_err(|expected| {
                 let (column, found) = (column + 1, shown(&fields[column..=column]));
-                Error::MixedLabels { path: path.into(), line, column, expected, found }
+                Error::from(TextFault::MixedLabels { path: path.into(), line, column, expected, found })
             })?;
         }
     }
@@ -177,7 +177,7 @@ fn without_end(mut record: Record<'_>, n_fields: usize) -> Record<'_> {
     record
 }
 
-/// Whether a name is none: that of an index, as pandas writes it, and writes it again after it has read it.
+/// Whether a name is that of an index, as pandas writes it, and writes it again after it has read it.
 fn is_nameless(name: &str) -> bool {
     name.is_empty() || name.starts_with("Unnamed: ")
 }
@@ -200,7 +200,7 @@ struct Survey {
     decimal_comma: Option<(u64, String)>,
 }
 
-/// Looks at all lines; `None` where there is none.
+/// Looks at all lines; `None` if there is none.
 fn survey(records: Records<'_>, path: &Path) -> Result<Option<Survey>> {
     let separator = records.separator();
     let (mut n_fields, mut n_lines) = (0, 0);
@@ -208,8 +208,8 @@ fn survey(records: Records<'_>, path: &Path) -> Result<Option<Survey>> {
     // Whether all lines but the first have pairs `-12`, `034` of whole and broken parts, and where that shows.
     let (mut are_pairs, mut decimal_comma) = (separator == Separator::Character(','), None);
     for record in records {
-        let Record { line, fields } =
-            record.map_err(|OpenQuote(line)| Error::OpenQuote { path: path.into(), line })?;
+        let Record { line, fields } = record
+            .map_err(|OpenQuote(line)| Error::from(TextFault::OpenQuote { path: path.into(), line }))?;
         if n_lines == 0 {
             n_fields = fields.len();
         } else if are_pairs {

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
 
-/// What a file of gzip starts with.
+/// First bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// An array of bytes; the first dimension counts the records.

@@ -24,7 +24,7 @@ const MAX_HEADER: u64 = 65_536;
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
 
-/// What the header of an NPY file says.
+/// Header of an NPY file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub dtype: Dtype,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::npy::{Stored, Surroundings};
 use super::zip;
-use crate::{Error, Result};
+use crate::{Error, FolderFault, Result};
 
 /// Arrays that unpack to more than this must not be packed more than [`MAX_RATIO`] times.
 const MAX_UNPACKED: u64 = 64 << 20;
@@ -13,7 +13,7 @@ const MAX_UNPACKED: u64 = 64 << 20;
 /// Real numbers pack 1 to 20 times, masks and label maps 200 times; zip bombs 1000 times.
 const MAX_RATIO: u64 = 256;
 
-/// What a file is by its name, in small letters.
+/// Format of a file by its name, in small letters.
 pub(crate) fn extension(path: &Path) -> Option<String> {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
 }
@@ -41,7 +41,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     // Asked before opening, since opening a pipe waits for a writer.
     let metadata = fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
-        return Err(Error::NotAFile { path: path.into() });
+        return Err(FolderFault::NotAFile { path: path.into() }.into());
     }
     Ok((File::open(path).map_err(io)?, metadata.len()))
 }

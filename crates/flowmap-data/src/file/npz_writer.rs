@@ -19,18 +19,18 @@ pub enum NpyData<'a> {
 /// An array by name.
 #[derive(Clone, Copy, Debug)]
 pub struct NpyArray<'a> {
-    /// Its name in the file.
+    /// Name of the array in the file.
     pub name: &'a str,
-    /// Its shape.
+    /// Shape of the array.
     pub shape: &'a [usize],
-    /// Its numbers, row-major.
+    /// Numbers of the array, row-major.
     pub data: NpyData<'a>,
 }
 
 /// The bytes of an NPZ file; the caller writes them.
 ///
 /// # Errors
-/// Where the zip writer refuses, such as a name given twice.
+/// The zip writer refuses, for example a name that is given twice.
 ///
 /// # Example
 /// ```

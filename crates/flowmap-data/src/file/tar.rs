@@ -18,7 +18,7 @@ const BLOCK: usize = 512;
 /// The largest member that is read; an image of a training set is a thousandth of it.
 const MAX_MEMBER: u64 = 1 << 30;
 
-/// Where fields are in a header.
+/// Places of the fields in a header.
 const NAME: std::ops::Range<usize> = 0..100;
 const SIZE: std::ops::Range<usize> = 124..136;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
@@ -32,7 +32,7 @@ pub(crate) struct Member {
     pub content: Content,
 }
 
-/// What a member is.
+/// Kind of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     /// A regular file with its data.
@@ -64,7 +64,7 @@ impl<R: Read> Members<R> {
     /// The next file, `None` at the end.
     ///
     /// # Errors
-    /// A header that is none, a member that is cut short or too large, by its name or its number.
+    /// A malformed header, or a member that is cut short or too large, with its name or number.
     pub fn next(&mut self) -> Result<Option<Member>> {
         let mut pax = Pax::default();
         loop {
@@ -175,7 +175,7 @@ fn name_of(header: &[u8; BLOCK]) -> String {
     if is_ustar && !prefix.is_empty() { format!("{prefix}/{name}") } else { name }
 }
 
-/// What the members before a header say of it.
+/// Extensions of a header by the members before it.
 #[derive(Default)]
 struct Pax {
     path: Option<String>,

@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     method: u16,
     is_encrypted: bool,
     checksum: u32,
-    /// Where the header before the data is.
+    /// Position of the header before the data.
     offset: u64,
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn entries(file: &mut (impl Read + Seek), place: &str) -> Result<Vec<
     if is_complete { Ok(entries) } else { Err(damaged("as many entries as the end record says")) }
 }
 
-/// The first entry of a directory and what comes after it; `None` where it is cut or malformed.
+/// The first entry of a directory and what comes after it; `None` if it is cut or malformed.
 fn entry(directory: &[u8]) -> Option<(Entry, &[u8])> {
     let fixed = directory.get(..ENTRY).filter(|fixed| fixed.starts_with(b"PK\x01\x02"))?;
     let [name, extra, comment] = [28, 30, 32].map(|at| number(fixed, at, 2) as usize);
@@ -118,7 +118,7 @@ fn entry(directory: &[u8]) -> Option<(Entry, &[u8])> {
     Some((entry, rest))
 }
 
-/// The extra field of number 1, empty where there is none.
+/// The extra field of number 1, empty if there is none.
 fn zip64_field(mut extra: &[u8]) -> &[u8] {
     while let Some((head, rest)) = extra.split_at_checked(4) {
         let Some((field, rest)) = rest.split_at_checked(number(head, 2, 2) as usize) else { break };
@@ -191,7 +191,7 @@ impl<F: Read> Read for Method<'_, F> {
     }
 }
 
-/// What the reader of a file or the unpacker says, as an error of this crate.
+/// A failure of the reader or the unpacker as an error of this crate.
 pub(crate) fn read_error(source: IoError, place: &str) -> Error {
     let fault = match source.kind() {
         ErrorKind::InvalidInput | ErrorKind::InvalidData => FormatFault::Deflate,

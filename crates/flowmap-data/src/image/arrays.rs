@@ -12,20 +12,20 @@ use super::skipped::Bad;
 use crate::file::npy::{Header, Source, Stored};
 use crate::file::npz::{array, arrays, extension, single};
 use crate::labels::Numbering;
-use crate::{Error, ImageSet, Result, Skipped, Warning};
+use crate::{Error, ImageSet, Result, Skipped, ValueFault, Warning};
 
-/// The arrays that are read where there are several.
+/// The arrays that are read if there are several.
 const SAMPLES: [&str; 4] = ["samples", "images", "x", NAMELESS];
 
 /// The arrays of labels that are read if they are there.
 const LABELS: [&str; 3] = ["labels", "y", "arr_1"];
 
-/// What settles the layout of an array.
+/// Remedy for an unclear layout of an array.
 const LAYOUT: &str = "set `data.layout` to \"nchw\" or \"nhwc\"";
 
 /// Images from an array of a `.npz` or `.npy` file: whole numbers from 0 to 255, truth values, or floats from −1 to 1.
 ///
-/// Labels are the array `labels` (or `y` or `arr_1`) of the NPZ file, where there is one, or the one that is named.
+/// Labels are the array `labels` (or `y` or `arr_1`) of the NPZ file, if there is one, or the one that is named.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImagesConfig {
@@ -67,7 +67,7 @@ struct Array {
 }
 
 impl ImagesConfig {
-    /// Reads the file; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the file; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A file of another format, damaged or cut short; an array of another type or shape; values that are not finite
@@ -162,7 +162,7 @@ impl ImagesConfig {
         let n = shape[0];
         if let Some((place, labels)) = labels.as_ref().filter(|(_, labels)| labels.len() != n) {
             let (expected, found) = (n as u64, labels.len() as u64);
-            return Err(Error::LabelCount { place: place.clone(), expected, found });
+            return Err(ValueFault::LabelCount { place: place.clone(), expected, found }.into());
         }
         let sample = layout.sample(shape);
         let dim = sample.iter().product();
@@ -222,11 +222,8 @@ pub(crate) fn read_pixels<R: Source>(stored: Stored<R>, shape: [usize; 4]) -> Re
             let dim: usize = shape[1..].iter().product();
             let byte = |(at, found): (usize, i64)| {
                 let (sample, coordinate) = ((at / dim) as u64, (at % dim) as u64);
-                u8::try_from(found).map_err(|_| Error::NotAByte {
-                    place: place.clone(),
-                    sample,
-                    coordinate,
-                    found,
+                u8::try_from(found).map_err(|_| {
+                    Error::from(ValueFault::NotAByte { place: place.clone(), sample, coordinate, found })
                 })
             };
             let numbers: Vec<i64> = stored.values()?;
@@ -246,9 +243,9 @@ fn check_floats(place: &str, row: usize, image: &[f32]) -> Result<()> {
     let (place, sample, coordinate) = (place.into(), row as u64, at as u64);
     let found = f64::from(image[at]);
     Err(if image[at].is_finite() {
-        Error::BeyondScale { place, sample, coordinate, found }
+        Error::from(ValueFault::BeyondScale { place, sample, coordinate, found })
     } else {
-        Error::NotFinite { place, sample, coordinate, found }
+        Error::from(ValueFault::NotFinite { place, sample, coordinate, found })
     })
 }
 

@@ -17,7 +17,7 @@ use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use crate::error::FormatFault;
 use crate::file::npz::open;
-use crate::{Error, ImageSet, Result};
+use crate::{Error, ImageSet, Result, ValueFault};
 
 /// Shape of an image.
 const SHAPE: [usize; 3] = [3, 32, 32];
@@ -72,7 +72,7 @@ pub struct Cifar100Config {
     pub skip_bad: bool,
 }
 
-/// Where the label of a record is, and the bytes before the pixels.
+/// Position of the label in a record, and number of bytes before the pixels.
 struct Layout {
     n_labels: usize,
     label: usize,
@@ -84,7 +84,7 @@ impl Cifar10Config {
     /// Shape of an image, and the number of classes.
     pub(crate) const SHAPE: ([usize; 3], usize) = (SHAPE, 10);
 
-    /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the part; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A file that is not there or cut short; a label beyond the classes, with file and record.
@@ -112,7 +112,7 @@ impl Cifar100Config {
         (SHAPE, self.layout().classes.get() as usize)
     }
 
-    /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the part; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// As [`Cifar10Config::read`].
@@ -164,7 +164,12 @@ fn read(
         for (record, sample) in records.zip(0..) {
             let label = u32::from(record[layout.label]);
             if label > max {
-                bad.record(Error::BadLabel { place: place.clone(), sample, max, found: label.into() })?;
+                bad.record(Error::from(ValueFault::BadLabel {
+                    place: place.clone(),
+                    sample,
+                    max,
+                    found: label.into(),
+                }))?;
                 continue;
             }
             labels.push(label);

@@ -65,7 +65,7 @@ impl Fit {
     /// Decodes a PNG, JPEG or WebP file; `place` names it in messages.
     ///
     /// # Errors
-    /// What is no such image, or is cut or damaged, or smaller than the part to cut out.
+    /// Bytes that are no such image, a cut or damaged image, or one smaller than the part to cut out.
     pub fn decode(&self, file: &[u8], place: &str) -> Result<Decoded> {
         let record = |fault: RecordFault| Error::Record { place: place.into(), fault };
         let mut image = over_white(decode(file).map_err(record)?);
@@ -160,7 +160,7 @@ fn middle(image: &RgbImage, side: u32, place: &str) -> Result<RgbImage> {
     Ok(crop_imm(image, (width - side) / 2, (height - side) / 2, side, side).to_image())
 }
 
-/// Images of one shape as they come; the first sets the shape where none is given.
+/// Images of one shape as they come; the first sets the shape if none is given.
 #[derive(Debug)]
 pub(crate) struct OneShape {
     pub shape: Option<[usize; 3]>,

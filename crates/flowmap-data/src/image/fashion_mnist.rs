@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::idx::{IdxConfig, Split};
-use crate::{Error, ImageSet, Result};
+use crate::{FolderFault, ImageSet, Result};
 
-/// Where Debian's package puts the files.
+/// Folder of the files of Debian's package.
 const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
 
 const CLASSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -54,15 +54,15 @@ impl FashionMnistConfig {
     /// Shape of an image, and the number of classes.
     pub(crate) const SHAPE: ([usize; 3], usize) = ([1, 28, 28], 10);
 
-    /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the part; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] where the directory is not there; as [`IdxConfig::read`].
+    /// [`FolderFault::NotInstalled`] where the directory is not there; as [`IdxConfig::read`].
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         let Self { path, split, flip, skip_bad } = self.clone();
         let dir = base_dir.map_or_else(|| path.clone(), |base| base.join(&path));
         if !dir.is_dir() {
-            return Err(Error::NotInstalled { path: dir, package: "dataset-fashion-mnist" });
+            return Err(FolderFault::NotInstalled { path: dir, package: "dataset-fashion-mnist" }.into());
         }
         let classes = Some(CLASSES);
         let idx = IdxConfig { path, split, classes, first_label: None, transpose: None, flip, skip_bad };

@@ -13,7 +13,7 @@ use super::left_over::is_left_over;
 use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use super::split::FileSplit;
-use crate::{Error, ImageSet, Result, Warning};
+use crate::{Error, FolderFault, ImageSet, Result, Warning};
 
 /// Files that are decoded at a time.
 const CHUNK: usize = 256;
@@ -51,7 +51,7 @@ pub struct ImageFolderConfig {
 }
 
 impl ImageFolderConfig {
-    /// Reads the folder; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the folder; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A folder that is not there or has no image; a file that is no image, or a folder among images, by its name; an
@@ -117,7 +117,7 @@ impl ImageFolderConfig {
     }
 }
 
-/// What is in a folder.
+/// Content of a folder.
 struct Listing {
     /// The folder, and which part of it.
     place: String,
@@ -142,14 +142,21 @@ impl Listing {
                 .flat_map(|(_, dirs)| dirs)
                 .collect();
             if chosen.is_empty() {
-                return Err(Error::MissingSplit { path: dir.into(), wanted: split.name(), found });
+                return Err(
+                    FolderFault::MissingSplit { path: dir.into(), wanted: split.name(), found }.into()
+                );
             }
             entries.retain(|(_, path)| !path.is_dir());
             for dir in chosen {
                 entries.extend(visible(&dir)?);
             }
         } else if !matches!(split, FileSplit::Train | FileSplit::All) {
-            return Err(Error::MissingSplit { path: dir.into(), wanted: split.name(), found: Vec::new() });
+            return Err(FolderFault::MissingSplit {
+                path: dir.into(),
+                wanted: split.name(),
+                found: Vec::new(),
+            }
+            .into());
         }
         let (dirs, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, path)| path.is_dir());
         if dirs.is_empty() {
@@ -159,13 +166,13 @@ impl Listing {
         }
         // Beside subfolders a file belongs to no class.
         if let Some((_, file)) = files.into_iter().next() {
-            return Err(Error::FileBesideClasses { path: file });
+            return Err(FolderFault::FileBesideClasses { path: file }.into());
         }
         let mut by_name: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         for (name, path) in dirs {
             let inside = visible(&path)?;
             if let Some((_, folder)) = inside.iter().find(|(_, path)| path.is_dir()) {
-                return Err(Error::FolderInClass { path: folder.clone() });
+                return Err(FolderFault::FolderInClass { path: folder.clone() }.into());
             }
             by_name.entry(name).or_default().extend(inside.into_iter().map(|(_, path)| path));
         }

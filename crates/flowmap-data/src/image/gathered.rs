@@ -10,7 +10,7 @@ use crate::{Error, ImageSet, Result};
 /// How many images without a class are named.
 const N_NAMED: usize = 5;
 
-/// What was read so far.
+/// Images read so far.
 #[derive(Debug)]
 pub(crate) struct Gathered {
     images: OneShape,
@@ -21,7 +21,7 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Nothing so far; images have this shape, or that of the first where none is given.
+    /// Nothing so far; images have this shape, or the shape of the first image if none is given.
     pub fn new(shape: Option<[usize; 3]>, bad: Bad) -> Self {
         let images = OneShape { shape, bytes: Vec::new() };
         Self { images, labels: Vec::new(), unlabelled: Vec::new(), bad }
@@ -35,7 +35,7 @@ impl Gathered {
     /// Appends an image with its class; `place` names it.
     ///
     /// # Errors
-    /// What is wrong with the image, where none may be bad.
+    /// The fault of the image, unless bad images are allowed.
     pub fn push(&mut self, found: Result<(Decoded, Option<u32>)>, place: &str) -> Result<()> {
         let pushed = found.and_then(|(image, class)| self.images.push(image, place).map(|()| class));
         let Some(class) = self.bad.good(pushed)? else { return Ok(()) };
@@ -56,7 +56,7 @@ impl Gathered {
 
     /// The set of all images; `place` says where they come from.
     ///
-    /// Where some images have a class and others do not, the others are bad records.
+    /// If some images have a class and others do not, the others are bad records.
     ///
     /// # Errors
     /// No image, an image without a class among others that have one, and as [`ImageSet::new`].

@@ -1,4 +1,4 @@
-//! MNIST and its kin: a directory of IDX files, images beside labels.
+//! MNIST and its kin: a directory of IDX files, images and labels.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -11,7 +11,7 @@ use super::set::{Labels, Pixels};
 use super::skipped::Bad;
 use crate::file::idx;
 use crate::labels::Numbering;
-use crate::{Error, ImageSet, Result, Warning};
+use crate::{Error, FolderFault, ImageSet, Result, ValueFault, Warning};
 
 /// Which part of a data set that comes in two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// What the files of the part have in their names.
+    /// Words in the names of the files of the part.
     fn words(self) -> &'static [&'static str] {
         match self {
             Self::Train => &["train"],
@@ -75,11 +75,11 @@ pub struct IdxConfig {
 }
 
 impl IdxConfig {
-    /// Reads the part; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the part; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// No such files, or several; files that are no IDX files, cut short, too long, of other shapes, or do not belong
-    /// together; labels beyond the classes. Every message names the file, and the record where there is one.
+    /// together; labels beyond the classes. Every message names the file, and the record if there is one.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         if self.path.as_os_str().is_empty() {
             let (expected, found) = ("the path of a directory with IDX files", "nothing".into());
@@ -97,7 +97,7 @@ impl IdxConfig {
         let (n_images, n_labels) = (images.shape[0], labels.shape[0]);
         if n_images != n_labels {
             let (expected, found) = (n_images, n_labels);
-            return Err(Error::LabelCount { place: label_place, expected, found });
+            return Err(ValueFault::LabelCount { place: label_place, expected, found }.into());
         }
         let [_, height, width] = images.shape[..] else { return Err(Error::Empty { place: image_place }) };
         let [height, width] = [height as usize, width as usize]; // u32 in the file
@@ -138,13 +138,15 @@ impl IdxConfig {
 
     /// The only file of the part with this word in its name; plain before packed.
     fn find(&self, dir: &Path, word: &str) -> Result<PathBuf> {
-        let missing = |found| Error::MissingFile {
-            path: dir.into(),
-            wanted: format!(
-                "an IDX file with `{}` and `{word}` in its name",
-                self.split.words().join("` or `")
-            ),
-            found,
+        let missing = |found| {
+            Error::from(FolderFault::MissingFile {
+                path: dir.into(),
+                wanted: format!(
+                    "an IDX file with `{}` and `{word}` in its name",
+                    self.split.words().join("` or `")
+                ),
+                found,
+            })
         };
         let entries = fs::read_dir(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
         let mut names: Vec<String> = entries

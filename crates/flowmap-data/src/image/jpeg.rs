@@ -33,7 +33,7 @@ const N_COEFFICIENTS: usize = 64;
 /// Checks that the picture of a JPEG file is whole.
 ///
 /// # Errors
-/// What is missing or damaged; a process that is not decoded.
+/// A missing or damaged part, or a process that is not decoded.
 pub(crate) fn check(file: &[u8]) -> Result<(), JpegFault> {
     let mut picture = Picture::default();
     let mut at = 2; // past the marker of the start
@@ -80,7 +80,7 @@ fn segment(file: &[u8], at: usize) -> Option<&[u8]> {
     file.get(at + 2..at + length.max(2))
 }
 
-/// What headers say, and what came so far.
+/// Contents of the headers, and the data so far.
 #[derive(Default)]
 struct Picture {
     frame: Option<Frame>,

@@ -1,14 +1,14 @@
 //! Latents of images, computed beforehand by somebody's autoencoder.
 //!
 //! Two kinds of files, NPZ or safetensors:
-//! * `latents` (N, C, H, W), with `mean` (C,) and `std` (C,) beside it or not:
+//! * `latents` (N, C, H, W), optionally with `mean` (C,) and `std` (C,):
 //!   x = (z_c − mean_c) / std_c · scale                                            (1)
 //! * `mean` and `std` (N, C, H, W), the posterior of each image:
 //!   x = (mean + std ε) · scale,  ε ~ N(0, I) drawn anew for each sample            (2)
 //!
 //! (2) is how Mean Flow (arXiv:2505.13447) and its predecessors train, with scale = 0.18215 for the autoencoder of
 //! Stable Diffusion.
-//! Labels are the array `labels` (N,) of whole numbers, where there is one.
+//! Labels are the array `labels` (N,) of whole numbers, if there is one.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::file::npz::{array, arrays, extension};
 use crate::finite::{check_sigma, standard_deviation};
 use crate::labels::Numbering;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, Result, Skipped, Warning};
+use crate::{DataSet, Error, Facts, Result, Skipped, ValueFault, Warning};
 
 /// Latents from an NPZ or safetensors file; see the module for what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ use crate::{DataSet, Error, Result, Skipped, Warning};
 pub struct LatentsConfig {
     /// The file; a relative path starts at the folder of the config.
     pub path: PathBuf,
-    /// What the latents are multiplied by at the end.
+    /// Factor of the latents, applied last.
     pub scale: f64,
     /// Shape `[C, H, W]` of a latent; if absent, that of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct LatentSet {
     shape: [usize; 3],
     /// Means, or the latents themselves.
     means: Vec<f32>,
-    /// Standard deviations of the posteriors, where these are known.
+    /// Standard deviations of the posteriors, if these are known.
     stds: Option<Vec<f32>>,
     labels: Option<Vec<u32>>,
     n_classes: usize,
@@ -77,7 +77,7 @@ pub struct LatentSet {
     warnings: Vec<Warning>,
 }
 
-/// What settles the layout of latents.
+/// Remedy for an unclear layout of latents.
 const LAYOUT: &str = "bring it to (N, C, H, W), or set `data.shape` if it is so";
 
 /// An array of a file.
@@ -97,7 +97,7 @@ struct Arrays {
 }
 
 impl LatentsConfig {
-    /// Reads the file; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads the file; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// A file of another format, damaged or cut short; arrays that are missing, of another type, or do not fit each
@@ -146,7 +146,7 @@ impl LatentsConfig {
         }
         if let Some((place, labels)) = labels.as_ref().filter(|(_, labels)| labels.len() != n) {
             let (expected, found) = (n as u64, labels.len() as u64);
-            return Err(Error::LabelCount { place: place.clone(), expected, found });
+            return Err(ValueFault::LabelCount { place: place.clone(), expected, found }.into());
         }
         let (shift, scale) = self.affine(shape, channels)?;
         let mut bad = Bad::allowed_by(&self.skip_bad);
@@ -195,7 +195,7 @@ impl LatentsConfig {
             spread.iter().map(|std| f64::from(*std).powi(2)).sum::<f64>() / spread.len().max(1) as f64;
         set.sigma = standard_deviation(&set.means).hypot(inner.sqrt());
         if set.sigma == 0.0 {
-            return Err(Error::NoSpread { place: set.name, found: set.means[0].into() });
+            return Err(ValueFault::NoSpread { place: set.name, found: set.means[0].into() }.into());
         }
         check_sigma(&set.name, set.sigma)?;
         set.skipped = bad.into_skipped();
@@ -251,7 +251,7 @@ impl LatentsConfig {
 fn finite(place: &str, row: usize, values: &[f32]) -> Result<()> {
     let Some(at) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     let (sample, coordinate, found) = (row as u64, at as u64, values[at].into());
-    Err(Error::NotFinite { place: place.into(), sample, coordinate, found })
+    Err(ValueFault::NotFinite { place: place.into(), sample, coordinate, found }.into())
 }
 
 fn from_npz(path: &Path) -> Result<Arrays> {
@@ -331,32 +331,17 @@ fn values_of<T: Value>(tensor: &TensorView<'_>) -> Option<Vec<T>> {
 
 impl std::fmt::Debug for LatentSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LatentSet")
-            .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("n_samples", &self.n_samples)
-            .field("n_classes", &self.n_classes)
-            .field("sigma", &self.sigma)
+        self.facts()
+            .debug_of(f, "LatentSet", &self.name)
             .field("is_posterior", &self.stds.is_some())
             .finish_non_exhaustive()
     }
 }
 
 impl DataSet for LatentSet {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.n_samples)
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
+    fn facts(&self) -> Facts<'_> {
+        let Self { n_samples, n_classes, sigma, .. } = *self;
+        Facts { shape: &self.shape, n_samples: Some(n_samples), n_classes, sigma }
     }
 
     /// The noise of (2) for sample i is at index 2⁶⁴ − 1 − i of the stream, which no epoch reaches.

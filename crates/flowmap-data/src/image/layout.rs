@@ -2,7 +2,7 @@
 //!
 //! NumPy calls arrays that are saved without a name `arr_0`, and the programs that publish samples of images so write
 //! (N, H, W, C): an array of that name is read so if its last extent is 1, 3 or 4.
-//! Any other array is (N, C, H, W), and is refused where it looks like (N, H, W, C).
+//! Any other array is (N, C, H, W), and is refused if it looks like (N, H, W, C).
 
 use serde::{Deserialize, Serialize};
 

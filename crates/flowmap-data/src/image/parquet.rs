@@ -26,7 +26,7 @@ pub struct ParquetConfig {
     pub split: FileSplit,
     /// The column of images.
     pub image_column: String,
-    /// The column of classes, whole numbers; without it, `label` where there is such a column.
+    /// The column of classes, whole numbers; without it, `label` if there is such a column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_column: Option<String>,
     /// Height and width of the samples in pixels.
@@ -68,7 +68,7 @@ impl Default for ParquetConfig {
 }
 
 impl ParquetConfig {
-    /// Reads all files; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads all files; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// [`Error::NoFeature`] in a program that was built without the feature; no file; a file that is no Parquet file or
@@ -198,7 +198,7 @@ mod reader {
             Ok(group(schema, fields))
         }
 
-        /// The image of a record and its class, `None` where there is no column of them.
+        /// The image of a record and its class, `None` if there is no column of them.
         fn decoded(&self, row: Result<Row, ParquetError>, place: &str) -> Result<(Decoded, Option<u32>)> {
             let fault = |fault: RecordFault| Error::Record { place: place.into(), fault };
             let row = row.map_err(|error| fault(RecordFault::Unreadable { message: error.to_string() }))?;

@@ -7,7 +7,7 @@ use flate2::Crc;
 
 use crate::error::PngFault;
 
-/// What a PNG file starts with.
+/// First bytes of a PNG file.
 const SIGNATURE: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];
 
 /// Checks the chunks of a PNG file up to its end.

@@ -8,7 +8,7 @@ const BEYOND: f64 = 0.01;
 /// How far a value may lie beyond [−1, 1] without counting as such.
 const SLACK: f32 = 1.05;
 
-/// What is in doubt about the range of pixels: what was seen, and the range that it looks like.
+/// A doubt about the range of pixels: the observation, and the range that it suggests.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Doubt {
     pub seen: String,
@@ -17,7 +17,7 @@ pub(crate) struct Doubt {
 }
 
 impl Doubt {
-    /// Looks at all pixels; `None` where they fill their range, as images do.
+    /// Looks at all pixels; `None` if they fill their range, as images do.
     pub fn about(pixels: &Pixels) -> Option<Self> {
         match pixels {
             Pixels::Bytes(bytes) => Self::about_bytes(bytes),

@@ -6,12 +6,12 @@ use flowmap_core::NoiseStream;
 
 use crate::finite::standard_deviation;
 use crate::shuffle::row_of;
-use crate::{DataSet, Error, FiniteSet, Result, Skipped, Warning};
+use crate::{DataSet, Error, Facts, FiniteSet, Result, Skipped, ValueFault, Warning};
 
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
 /// Epochs are those of [`FiniteSet`]: each visits each image once.
-/// Where images are mirrored, sample i is so with probability 1/2, by its own noise at index 2⁶⁴ − 1 − i of the stream,
+/// If images are mirrored, sample i is so with probability 1/2, by its own noise at index 2⁶⁴ − 1 − i of the stream,
 /// which no epoch reaches.
 pub struct ImageSet {
     name: String,
@@ -82,7 +82,9 @@ impl ImageSet {
             return Err(Error::Empty { place: name });
         }
         if dim == 0 || !found.is_multiple_of(dim) {
-            return Err(Error::ValueCount { place: name, shape: shape.into(), expected: dim, found });
+            return Err(
+                ValueFault::ValueCount { place: name, shape: shape.into(), expected: dim, found }.into()
+            );
         }
         let n_samples = (found / dim) as u64;
         let n_classes = match &labels {
@@ -94,7 +96,7 @@ impl ImageSet {
             Pixels::Floats(floats) => (floats[0], standard_deviation(floats)),
         };
         if sigma == 0.0 {
-            return Err(Error::NoSpread { place: name, found: first.into() });
+            return Err(ValueFault::NoSpread { place: name, found: first.into() }.into());
         }
         let (class_names, warnings) = (Vec::new(), Vec::new());
         Ok(Self {
@@ -118,7 +120,7 @@ impl ImageSet {
         self
     }
 
-    /// The same set with what was in doubt on reading.
+    /// The same set with the doubts that came up on reading.
     pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
         self.warnings.extend(warnings);
         self
@@ -132,7 +134,7 @@ impl ImageSet {
     /// Writes image number `row` of the files into `out`, not mirrored.
     ///
     /// # Panics
-    /// Where there is no such image, as indexing a slice does.
+    /// As indexing a slice does, if there is no such image.
     pub fn image(&self, row: usize, out: &mut [f32]) {
         let dim: usize = self.shape.iter().product();
         match &self.pixels {
@@ -173,12 +175,12 @@ pub(crate) fn check_labels(
 ) -> Result<usize> {
     if labels.len() as u64 != n_samples {
         let found = labels.len() as u64;
-        return Err(Error::LabelCount { place: name.into(), expected: n_samples, found });
+        return Err(ValueFault::LabelCount { place: name.into(), expected: n_samples, found }.into());
     }
     let max = max_label(classes);
     if let Some(sample) = labels.iter().position(|label| *label > max) {
         let found = labels[sample].into();
-        return Err(Error::BadLabel { place: name.into(), sample: sample as u64, max, found });
+        return Err(ValueFault::BadLabel { place: name.into(), sample: sample as u64, max, found }.into());
     }
     let seen = || labels.iter().max().map_or(0, |label| *label as usize + 1);
     Ok(classes.map_or_else(seen, |n| n.get() as usize))
@@ -191,12 +193,8 @@ pub(crate) fn max_label(classes: Option<NonZeroU32>) -> u32 {
 
 impl std::fmt::Debug for ImageSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImageSet")
-            .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("n_samples", &self.n_samples)
-            .field("n_classes", &self.n_classes)
-            .field("sigma", &self.sigma)
+        self.facts()
+            .debug_of(f, "ImageSet", &self.name)
             .field("mirror", &self.mirror)
             .field("skipped", &self.skipped.n)
             .finish_non_exhaustive()
@@ -204,20 +202,9 @@ impl std::fmt::Debug for ImageSet {
 }
 
 impl DataSet for ImageSet {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.n_samples)
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
+    fn facts(&self) -> Facts<'_> {
+        let Self { n_samples, n_classes, sigma, .. } = *self;
+        Facts { shape: &self.shape, n_samples: Some(n_samples), n_classes, sigma }
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {

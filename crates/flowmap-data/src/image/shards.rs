@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::left_over::is_left_over;
 use super::split::FileSplit;
-use crate::{Error, Result};
+use crate::{Error, FolderFault, Result};
 
 /// Folders in folders that are followed.
 const MAX_DEPTH: usize = 8;
@@ -41,12 +41,12 @@ pub(crate) fn shards(
     files.sort();
     if files.is_empty() {
         let found = names(path)?;
-        return Err(Error::MissingFile { path: path.into(), wanted: wanted.into(), found });
+        return Err(FolderFault::MissingFile { path: path.into(), wanted: wanted.into(), found }.into());
     }
     let sets: BTreeSet<String> = files.iter().map(|file| set_of(path, file)).collect();
     if sets.len() > 1 {
         let found = sets.into_iter().map(|set| if set.is_empty() { ".".into() } else { set }).collect();
-        return Err(Error::SeveralSets { path: path.into(), found });
+        return Err(FolderFault::SeveralSets { path: path.into(), found }.into());
     }
     let n_files = files.len();
     let mut of_split: BTreeMap<Option<FileSplit>, Vec<PathBuf>> = BTreeMap::new();
@@ -63,15 +63,21 @@ pub(crate) fn shards(
     if let (Some(untold), Some(told)) = (&untold, of_split.values().next()) {
         let shown = |files: &[PathBuf]| files.first().map_or(String::new(), |file| below(path, file));
         let (told, untold) = (shown(told), shown(untold));
-        return Err(Error::UnclearSplit { path: path.into(), told, untold });
+        return Err(FolderFault::UnclearSplit { path: path.into(), told, untold }.into());
     }
-    let missing = || Error::MissingSplit { path: path.into(), wanted: split.name(), found: found.clone() };
+    let missing = || {
+        Error::from(FolderFault::MissingSplit {
+            path: path.into(),
+            wanted: split.name(),
+            found: found.clone(),
+        })
+    };
     match (untold, of_split.remove(&Some(split))) {
         (_, Some(files)) => {
             let place = format!("{place} (split {}, {} of {n_files} files)", split.name(), files.len());
             Ok(Shards { files, place })
         }
-        // Where no name tells a split, the files are those to learn from.
+        // If no name tells a split, all files are for training.
         (Some(files), None) if split == FileSplit::Train => Ok(Shards { files, place }),
         _ => Err(missing()),
     }
@@ -80,7 +86,7 @@ pub(crate) fn shards(
 /// Appends the files of a folder, and of the folders in it.
 fn collect(dir: &Path, depth: usize, fits: &impl Fn(&str) -> bool, files: &mut Vec<PathBuf>) -> Result<()> {
     if depth > MAX_DEPTH {
-        return Err(Error::TooDeep { path: dir.into(), max: MAX_DEPTH });
+        return Err(FolderFault::TooDeep { path: dir.into(), max: MAX_DEPTH }.into());
     }
     for name in names(dir)? {
         let path = dir.join(&name);

@@ -10,7 +10,7 @@ const N_MESSAGES: usize = 5;
 pub struct Skipped {
     /// How many.
     pub n: u64,
-    /// What was wrong with the first of them.
+    /// Fault of the first bad record.
     pub messages: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Bad {
         }
     }
 
-    /// What was noted.
+    /// The bad records noted so far.
     pub fn into_skipped(self) -> Skipped {
         self.skipped
     }

@@ -43,7 +43,7 @@ impl FileSplit {
         }
     }
 
-    /// The split that a name tells; `None` where it tells none, or several.
+    /// The split that a name tells; `None` if the name tells no split, or several.
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let words = name.split(|letter: char| !letter.is_alphabetic());
         let mut splits = words.filter_map(Self::of_word);

@@ -1,4 +1,4 @@
-//! WebDataset: samples as neighboring members of tar files, `KEY.jpg`, `KEY.png` or `KEY.webp` beside `KEY.cls`.
+//! WebDataset: samples as neighboring members of tar files, `KEY.jpg`, `KEY.png` or `KEY.webp` next to `KEY.cls`.
 //!
 //! Members with one key, the name up to the first dot after the last slash, are one sample.
 //! The class is the whole number in the member `cls`; members of other endings, such as captions, are passed over.
@@ -46,7 +46,7 @@ pub struct WebdatasetConfig {
 }
 
 impl WebdatasetConfig {
-    /// Reads all shards; a relative path starts at `base_dir`, or at the current directory where that is `None`.
+    /// Reads all shards; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
     /// [`Error::NoFeature`] in a program that was built without the feature; no shard; a shard that is no tar file or
@@ -109,11 +109,11 @@ mod reader {
     /// How much of a bad class a message shows.
     const N_SHOWN: usize = 40;
 
-    /// What files of other packings start with.
+    /// First bytes of files of other packings.
     const PACKINGS: [(&[u8], &str); 4] =
         [(b"\x28\xb5\x2f\xfd", "Zstandard"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"PK\x03\x04", "zip")];
 
-    /// What gzip starts with.
+    /// First bytes of a gzip file.
     const GZIP: &[u8] = &[0x1f, 0x8b];
 
     /// The parts of a sample so far.
@@ -127,10 +127,10 @@ mod reader {
         others: Vec<(String, String)>,
     }
 
-    /// What is passed over in good samples.
+    /// Members that are passed over in good samples.
     #[derive(Default)]
     struct PassedOver {
-        /// Endings of members that are images, such as `seg.png` beside `png`.
+        /// Endings of members that are images, such as `seg.png` in addition to `png`.
         images: BTreeSet<String>,
         /// Endings of other members.
         others: BTreeSet<String>,
@@ -179,7 +179,7 @@ mod reader {
             loop {
                 let member = match members.next() {
                     Ok(member) => member,
-                    // What comes after a bad header cannot be found.
+                    // Members after a bad header cannot be found.
                     Err(error) => {
                         gathered.record(error)?;
                         // The sample before is whole, unless its class is what is missing.
@@ -251,7 +251,7 @@ mod reader {
             gathered.push(found, &place(shard, &image.name))
         }
 
-        /// The image of a sample and its class, `None` where there is none.
+        /// The image of a sample and its class, `None` if there is none.
         fn decoded(
             &self,
             ending: &str,

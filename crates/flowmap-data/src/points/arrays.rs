@@ -12,18 +12,18 @@ use crate::image::range::Doubt;
 use crate::image::set::{Pixels, value_of};
 use crate::{Error, FiniteSet, Result, Warning};
 
-/// The arrays that are read where there are several: the name that `flowmap sample` writes, that of papers, and that of
+/// The arrays that are read if there are several: the name that `flowmap sample` writes, that of papers, and that of
 /// NumPy.
 const SAMPLES: [&str; 3] = ["samples", "x1", NAMELESS];
 
 /// The arrays of noise, for pairs.
 const NOISE: [&str; 2] = ["noise", "x0"];
 
-/// The array of labels that is read if it is there, and that beside an array without a name.
+/// The array of labels that is read if it exists, and the array of labels of an array without a name.
 const LABELS: &str = "labels";
 const NAMELESS_LABELS: &str = "arr_1";
 
-/// What settles the layout and the range of images, which points have no key for.
+/// Remedy for an unclear layout or range of images; points have no key for either.
 const AS_IMAGES: &str =
     "read them by `data.kind` = \"images\", where the keys `layout` and `range` say what they are";
 

@@ -106,7 +106,7 @@ pub(super) fn warnings(place: &str, names: &[String], values: &[f32], are_chosen
     warnings
 }
 
-/// Who chose the columns.
+/// Origin of the choice of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chosen {
     /// The config, by the key `columns`.

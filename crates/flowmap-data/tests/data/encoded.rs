@@ -23,7 +23,7 @@ fn files(ending: &str) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// What is said about a file among the images of a folder, `None` where it is read.
+/// What is said about a file among the images of a folder, `None` if it is read.
 fn verdict(name: &str, bytes: &[u8]) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("x")).unwrap();

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use flowmap_data::{DataConfig, Declared, Error};
+use flowmap_data::{DataConfig, Declared, Error, FolderFault};
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -149,7 +149,7 @@ fn missing_fashion_mnist_says_how_to_install_it() {
 fn fashion_mnist_of_debian_is_read() {
     let config: DataConfig = toml::from_str("kind = 'fashion_mnist'").unwrap();
     let set = match config.build(None) {
-        Err(Error::NotInstalled { path, .. }) => {
+        Err(Error::Folder(FolderFault::NotInstalled { path, .. })) => {
             eprintln!("skipped: {} is not there", path.display());
             return;
         }

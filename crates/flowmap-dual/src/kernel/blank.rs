@@ -1,7 +1,7 @@
 //! Memory for results that many threads write, cleared where it is about to be written and not before.
 //!
 //! `vec![0.0; n]` has one thread clear (or the kernel fault in) all of a large vector, which costs as much as
-//! a whole pass of a normalisation; here each task clears its own piece, which then is in its cache.
+//! a whole pass of a normalization; here each task clears its own piece, which then is in its cache.
 
 use std::convert::Infallible;
 use std::mem::MaybeUninit;
@@ -38,7 +38,7 @@ impl<'a> Blank<'a> {
         self.memory.fill(MaybeUninit::new(0.0));
         self.n_cleared.fetch_add(self.memory.len(), Ordering::Relaxed);
         #[expect(unsafe_code, reason = "the memory has just been written")]
-        // SAFETY: every element was initialised above.
+        // SAFETY: every element was initialized above.
         unsafe {
             self.memory.assume_init_mut()
         }

@@ -31,7 +31,7 @@ pub(crate) struct Groups {
     pub(crate) area: usize,
     /// Whether a sample has gains of its own or shares them.
     pub(crate) gains: Gains,
-    /// Whether groups are normalised at all.
+    /// Whether groups are normalized at all.
     pub(crate) scaled: Scaled,
 }
 

@@ -1,6 +1,6 @@
-//! Normalisation, modulation and activation as one operation, with its tangent and its backward pass.
+//! Normalization, modulation and activation as one operation, with its tangent and its backward pass.
 //!
-//! With ⟨·⟩ the mean over what is normalised together (a row of LayerNorm, a group of GroupNorm),
+//! With ⟨·⟩ the mean over what is normalized together (a row of LayerNorm, a group of GroupNorm),
 //! c = x − ⟨x⟩ (c = x for RMSNorm), g the gain and h the shift:
 //! r = 1/√(⟨c²⟩ + eps),  n = r c,  z = g n + h,  y = f(z)                     (1)
 //! m = ⟨n ċ⟩,  ṅ = r (ċ − m n),  ż = g ṅ + ġ n + ḣ,  ẏ = f'(z) ż              (2)
@@ -36,7 +36,7 @@ use crate::Activation;
 /// Numbers in a chunk, about: enough to outweigh a task of the thread pool.
 pub(super) const CHUNK: usize = 16 * 1024;
 
-/// What is normalised together.
+/// What is normalized together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Geometry {
     /// LayerNorm and RMSNorm.
@@ -89,7 +89,7 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// A normalisation of inputs that come in `parts`.
+    /// A normalization of inputs that come in `parts`.
     pub(crate) fn new(
         geometry: Geometry,
         eps: f64,
@@ -171,7 +171,7 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    /// Those of a group that is not normalised: n = x.
+    /// Those of a group that is not normalized: n = x.
     pub(super) const UNSCALED: Self = Self { mean: 0.0, inverse: 1.0, tangent_mean: 0.0, slope: 0.0 };
 
     /// (1)

@@ -1,4 +1,4 @@
-//! What a normalisation is followed by: a gain and a shift, learned or made from the condition of each sample.
+//! What a normalization is followed by: a gain and a shift, learned or made from the condition of each sample.
 //!
 //! z = n ⊙ weight + bias                          learned, one value for each channel
 //! z = n ⊙ (1 + scale) + shift                    one value for each sample and channel: adaLN of
@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use crate::kernel::{Gain, Parts};
 use crate::{Dual, Error, Result};
 
-/// What a normalised tensor n is multiplied by, and what is added to it.
+/// What a normalized tensor n is multiplied by, and what is added to it.
 ///
 /// Weights and biases are constant in the direction of the tangent;
 /// scales and shifts may depend on time and so be dual.

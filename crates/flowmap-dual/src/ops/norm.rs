@@ -1,4 +1,4 @@
-//! Normalisations, alone and with what follows them.
+//! Normalizations, alone and with what follows them.
 //!
 //! n = (x − mean x) / √(var x + eps), the variance over n (not n − 1);  y = f(z), z by [`Modulation`]
 //!
@@ -15,7 +15,7 @@ use crate::kernel::{Center, Gains, Geometry, Groups, Magnitude, Norm, Rows, Scal
 use crate::{Activation, Dual, Error, Result};
 
 impl Dual {
-    /// Layer normalisation over the last dimension, Ba and others 2016, arXiv:1607.06450.
+    /// Layer normalization over the last dimension, Ba and others 2016, arXiv:1607.06450.
     ///
     /// # Errors
     /// As Candle.
@@ -60,7 +60,7 @@ impl Dual {
         self.div(&self.sqr()?.mean_keepdim(dim)?.sqrt()?.shift(eps)?)?.scale(magnitude)
     }
 
-    /// Group normalisation of `(B, C, ...)`: each sample over each of `groups` groups of channels,
+    /// Group normalization of `(B, C, ...)`: each sample over each of `groups` groups of channels,
     /// Wu and He 2018, arXiv:1803.08494.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl Dual {
         self.fused(geometry, eps, &after, activation)
     }
 
-    /// f(modulation(x)) of `(B, C, ...)`, without a normalisation: y = f(x ⊙ gain + shift).
+    /// f(modulation(x)) of `(B, C, ...)`, without a normalization: y = f(x ⊙ gain + shift).
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};

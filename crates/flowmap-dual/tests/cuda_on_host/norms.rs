@@ -1,4 +1,4 @@
-//! The kernels of normalisations against the composed operations in f64.
+//! The kernels of normalizations against the composed operations in f64.
 
 use candle_core::{DType, Tensor, Var};
 use flowmap_dual::{Activation, Dual, Modulation};

@@ -1,4 +1,4 @@
-//! Fused normalisations and the gated residual in f32 against the composed operations in f64:
+//! Fused normalizations and the gated residual in f32 against the composed operations in f64:
 //! value, tangent, gradient, gradient of the tangent.
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -25,7 +25,7 @@ enum Operation {
     Layer,
     Rms,
     Group(usize),
-    /// No normalisation.
+    /// No normalization.
     Unscaled,
 }
 
@@ -159,7 +159,7 @@ fn activation() -> impl Strategy<Value = Option<Activation>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
-    // Rows of four numbers or more: two numbers alone normalise to ±1, where all gradients are rounding.
+    // Rows of four numbers or more: two numbers alone normalize to ±1, where all gradients are rounding.
     #[test]
     fn fused_layer_and_rms_norm_agree_with_the_composed_oracle(
         batch in 1usize..5,
@@ -247,7 +247,7 @@ fn other_ranks_agree_with_the_oracle() {
 
 #[test]
 fn large_mean_costs_no_digits_beyond_those_of_the_input() {
-    // x = 100 + noise has lost two digits before any normalisation sees it.
+    // x = 100 + noise has lost two digits before any normalization sees it.
     let x = (noise(1, &[4, 6, 256]) + 100.0).unwrap().to_dtype(DType::F32).unwrap();
     let norm = |dtype| {
         let x = Dual::constant(x.to_dtype(dtype).unwrap());

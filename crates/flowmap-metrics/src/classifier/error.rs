@@ -31,7 +31,7 @@ pub enum ClassifierError {
     Label {
         /// The image, counted from 0.
         sample: usize,
-        /// Its label.
+        /// Label of the image.
         found: u32,
         /// Number of classes.
         n_classes: usize,

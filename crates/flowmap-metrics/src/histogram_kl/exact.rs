@@ -144,11 +144,11 @@ pub struct ExactKl {
     pub protocol: &'static str,
     /// KL(data‖model) in nats, (2).
     pub kl: f64,
-    /// What exact samples of the same size score on average in `kl`.
+    /// Mean `kl` of exact samples of the same size.
     pub floor: f64,
     /// KL(model‖data) in nats, (3), against the target smoothed alike.
     pub reverse_kl: f64,
-    /// What exact samples of the same size score on average in `reverse_kl`.
+    /// Mean `reverse_kl` of exact samples of the same size.
     pub reverse_floor: f64,
     /// Share of the samples in bins where the target has no mass, the overflow bin included.
     pub mass_off_support: f64,

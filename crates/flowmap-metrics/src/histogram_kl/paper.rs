@@ -33,7 +33,7 @@ const EPSILON: f64 = 1e-10;
 /// How far from 1 the masses of a target inside the square may add up.
 const MASS_TOLERANCE: f64 = 1e-9;
 
-/// What the protocol needs to know of the target density.
+/// Knowledge of the target density that the protocol needs.
 #[derive(Debug, Clone)]
 pub struct PaperTarget {
     density: Vec<f64>,

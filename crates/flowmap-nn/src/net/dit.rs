@@ -82,7 +82,7 @@ pub struct DitConfig {
     pub mlp_ratio: f64,
     /// Where tokens learn their place.
     pub positions: Positions,
-    /// Whether queries and keys are normalised.
+    /// Whether queries and keys are normalized.
     pub qk_norm: QkNorm,
     /// Number of sines and cosines of a time.
     pub time_features: usize,

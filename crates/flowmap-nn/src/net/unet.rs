@@ -3,7 +3,7 @@
 //! v_{s,t}(x) = σ · U(x/σ; e_s, e_t),  e_s = E(s, label),  e_t = e_s + E'(s, t − s)
 //!
 //! Ronneberger and others 2015, arXiv:1505.04597, with the residual blocks of Ho and others 2020, arXiv:2006.11239,
-//! whose second normalisation is modulated by the embedding (Dhariwal and Nichol 2021, arXiv:2105.05233).
+//! whose second normalization is modulated by the embedding (Dhariwal and Nichol 2021, arXiv:2105.05233).
 //! What makes it cheap: squares of pixels are folded into channels at once, a 1x1 convolution merges a skip connection
 //! before the block that reads it, and the encoder sees the start s of a jump alone
 //! (Decoupled Mean Flow, 2025, arXiv:2510.24474), so that ∂_t costs no pass of the encoder.

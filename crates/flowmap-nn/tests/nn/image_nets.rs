@@ -188,7 +188,7 @@ fn attention_that_divides_by_the_width_is_that_of_shorter_queries() {
     }
 }
 
-/// Forced weight normalisation changes the length of every row and nothing else, so that the network stays as it is.
+/// Forced weight normalization changes the length of every row and nothing else, so that the network stays as it is.
 #[test]
 fn projection_makes_rows_of_magnitude_one_and_keeps_the_network() {
     for case in cases() {

@@ -51,7 +51,7 @@ impl Plan {
     /// All methods that apply to the config that `sources` make, or those of them that are `asked` for by name.
     ///
     /// # Errors
-    /// As [`resolve`]; [`Error::UnknownMethod`], and [`Error::MethodUnavailable`] for a method that is asked for
+    /// As [`resolve`]; [`Error::UnknownName`], and [`Error::MethodUnavailable`] for a method that is asked for
     /// and does not apply.
     pub fn new(sources: &[ConfigSource], asked: &[String]) -> Result<Self> {
         let base = resolve(sources)?;

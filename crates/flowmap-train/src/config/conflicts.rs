@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn judgement_by_guidance_needs_hidden_labels() {
+    fn judgment_by_guidance_needs_hidden_labels() {
         let shown = ["train.label_dropout=0.0", "eval.guidance=2.0"];
         refuses("digits", &shown, "train.label_dropout", &["`eval.guidance`", "found 0"]);
         assert!(set("digits", &["train.label_dropout=0.0", "eval.guidance=1.0"]).is_ok());

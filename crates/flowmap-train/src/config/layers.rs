@@ -43,7 +43,7 @@ impl ConfigSource {
     /// A preset by its name.
     ///
     /// # Errors
-    /// [`Error::UnknownPreset`].
+    /// [`Error::UnknownName`].
     pub fn preset(name: &str) -> Result<Self> {
         Self::text(format!("preset {name}"), preset(name)?.toml)
     }

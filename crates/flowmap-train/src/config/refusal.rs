@@ -202,7 +202,7 @@ pub(super) fn name_origin(sources: &[ConfigSource], config: &Config, error: Erro
             let message = format!("expected {expected}, found {found}");
             Error::ConfigKey { origin: origin_of(sources, &key), key, message }
         }
-        Error::UnknownMetric { .. } => {
+        Error::UnknownName { what: "metric", .. } => {
             let key = "eval.metrics".to_owned();
             Error::ConfigKey { origin: origin_of(sources, &key), key, message: error.to_string() }
         }

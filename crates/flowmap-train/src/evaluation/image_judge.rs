@@ -22,13 +22,13 @@ use crate::{Error, Result, write_atomically};
 
 /// Changes whenever the judge or its training do.
 const VERSION: u64 = 1;
-/// Seed of its weights and of the order of the data.
+/// Seed of the weights of the judge and of the order of the data.
 const SEED: u64 = 0x1ee7;
-/// Of data in one part, every so manieth sample is held out.
+/// Without a held-out part of the data, every `HELD_OUT`-th sample is held out.
 const HELD_OUT: usize = 6;
-/// Images that it learns from at most.
+/// Maximum number of images that the judge learns from.
 const MAX_IMAGES: usize = 100_000;
-/// Images that one judgement needs at most.
+/// Maximum number of images for one judgment.
 pub(super) const N_JUDGED: usize = 10_000;
 
 /// A trained judge, and what it says of real images.

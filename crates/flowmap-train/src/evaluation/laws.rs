@@ -124,10 +124,10 @@ impl Pairs {
         append(&mut self.invertibility, &back, &i_s)?;
         append(&mut self.lagrangian, &dt_x_st, &map.velocity(t, &x_st)?)?;
         // d/ds of X_{s,t}(x_s) along the flow of the model, ∂_s X_{s,t} + ∇X_{s,t} v_{s,s}, in one dual pass.
-        let along = Dual::new(i_s.clone(), map.velocity(s, &i_s)?).map_err(flowmap_nn::Error::from)?;
-        let start = Dual::variable(s.clone()).map_err(flowmap_nn::Error::from)?;
+        let along = Dual::new(i_s.clone(), map.velocity(s, &i_s)?)?;
+        let start = Dual::variable(s.clone())?;
         let moved = map.jump_dual(&start, &t.into(), &along)?;
-        let moved = moved.tangent_or_zeros().map_err(flowmap_nn::Error::from)?;
+        let moved = moved.tangent_or_zeros()?;
         append(&mut self.eulerian, &moved, &moved.zeros_like()?)?;
         if let Some(flow) = reference.exact() {
             let i_t = batch.i(&times.t)?;

@@ -1,7 +1,7 @@
 //! Measuring samples by each metric, beside what exact samples score.
 //!
-//! Metrics that cost much take some of the samples, drawn at random by the seed: the first rows of a file that is in the
-//! order of its classes would be of one class, and every so manieth of samples whose classes take turns as well.
+//! Costly metrics take a part of the samples, drawn at random by the seed: the first rows of a file that is sorted by
+//! class would all be of one class, and so would every n-th row if n classes take turns.
 
 use std::borrow::Cow;
 

@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::Reference;
 use super::floor::FloorKind;
 use super::measure::cell_masses;
-use crate::presets::nearest;
 use crate::{Error, Generation, Result, Sampling};
 
 /// Why a metric cannot be computed.
@@ -200,12 +199,8 @@ impl std::str::FromStr for Metric {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|m| m.name() == name).ok_or_else(|| Error::UnknownMetric {
-            name: name.to_owned(),
-            hint: nearest(name, Self::ALL.iter().map(|m| m.name()))
-                .map_or(String::new(), |n| format!(" (did you mean `{n}`?)")),
-            known: Self::ALL.map(|m| format!("`{m}`")).join(", "),
-        })
+        let known = Self::ALL.iter().map(|m| m.name());
+        Self::ALL.into_iter().find(|m| m.name() == name).ok_or_else(|| Error::unknown("metric", name, known))
     }
 }
 

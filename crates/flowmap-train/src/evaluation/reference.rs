@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{Coupling, InterpolantKind, NoiseStream, Stream};
-use flowmap_data::{DataConfig, DataSet, GaussianMixtureConfig, Warning};
+use flowmap_data::{DataConfig, DataSet, FolderFault, GaussianMixtureConfig, Warning};
 
 use super::floor::{Floor, FloorKey, FloorKind};
 use super::image_judge::ImageJudge;
@@ -284,7 +284,9 @@ fn held_out(
         Ok(set) => set,
         Err(error) => {
             let is_absent = match &error {
-                flowmap_data::Error::MissingFile { .. } | flowmap_data::Error::NotInstalled { .. } => true,
+                flowmap_data::Error::Folder(
+                    FolderFault::MissingFile { .. } | FolderFault::NotInstalled { .. },
+                ) => true,
                 flowmap_data::Error::Io { source, .. } => source.kind() == NotFound,
                 _ => false,
             };

@@ -131,7 +131,10 @@ fn teachers_that_cannot_be_guided_say_why() {
     let autoguided = TeacherModel { guide: Some(plain.clone()), ..guided(&plain) };
     assert!(built(autoguided.clone(), &no_classes.config).is_ok(), "without classes a guide will do");
     let other = TeacherModel { guide: Some(shown), ..autoguided };
-    assert!(matches!(built(other, &no_classes.config), Err(Error::GuideMismatch { key: "n_classes", .. })));
+    assert!(matches!(
+        built(other, &no_classes.config),
+        Err(Error::Mismatch { what: "guide", key: "n_classes", .. })
+    ));
 }
 
 fn flow(means: &[[f64; 2]], sigma0: f64) -> MixtureFlow {

@@ -4,7 +4,7 @@
 mod divergence;
 mod guidance;
 mod guided_teacher;
-mod judgement;
+mod judgment;
 mod own;
 mod pairs;
 mod precision;

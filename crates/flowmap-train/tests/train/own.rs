@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::NoiseStream;
-use flowmap_data::{DataConfig, DataSet};
+use flowmap_data::{DataConfig, DataSet, Facts};
 use flowmap_dual::{Activation, Dual};
 use flowmap_nn::loss::Term;
 use flowmap_nn::method::{
@@ -227,20 +227,8 @@ fn derivatives_of_a_network_without_duals_are_those_of_the_one_with() {
 struct TwoPoints;
 
 impl DataSet for TwoPoints {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        0
-    }
-
-    fn sigma(&self) -> f64 {
-        1.0
+    fn facts(&self) -> Facts<'_> {
+        Facts { shape: &[2], n_samples: None, n_classes: 0, sigma: 1.0 }
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {

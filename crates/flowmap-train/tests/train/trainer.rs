@@ -288,7 +288,7 @@ fn learned_weights_are_saved_with_the_run_and_no_part_of_its_model() {
     assert!(student.step().unwrap().is_finite());
     more[0] = "data.kind=moons";
     let error = Trainer::new(self::config(&more), &Device::Cpu).unwrap_err();
-    assert!(matches!(error, Error::TeacherMismatch { key: "sigma_data", .. }), "{error}");
+    assert!(matches!(error, Error::Mismatch { what: "teacher", key: "sigma_data", .. }), "{error}");
 }
 
 #[test]
@@ -384,5 +384,5 @@ fn model_with_guidance_is_no_teacher_of_one_without_it() {
     let objective = config(&["objective=[{ kind = \"lmd\" }]", "teacher.kind=exact"]).objective;
     let student = Config { teacher: Some(teacher), guidance: None, objective, ..guided() };
     let error = Trainer::new(student, &Device::Cpu).unwrap_err();
-    assert!(matches!(&error, Error::TeacherMismatch { key: "guidance", .. }), "{error}");
+    assert!(matches!(&error, Error::Mismatch { what: "teacher", key: "guidance", .. }), "{error}");
 }

@@ -2,7 +2,7 @@
 //!
 //! Where the config does not say so, the line is compared with the others:
 //! * words alone, or all the names that the config asks for, are names;
-//! * words above numbers beside whole numbers are names, with a warning;
+//! * words above numbers, next to whole numbers, are names, with a warning;
 //! * whole numbers, distinct, in a table without another line of whole numbers, that count from 0 or 1, are years or lie
 //!   outside of the columns below are names, with a warning;
 //! * numbers of which the same can be said in part are a sample, with a warning;
@@ -12,7 +12,7 @@ use super::records::Record;
 use super::{Numbers, shown};
 use crate::Warning;
 
-/// What a line of names would be.
+/// Reading of a line that may hold names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum First {
     Names(Option<Warning>),
@@ -22,7 +22,7 @@ pub(super) enum First {
 /// Columns from which on a line that counts them is no sample, even among whole numbers.
 const MANY: usize = 5;
 
-/// What stands below the first line, column by column.
+/// Content below the first line, column by column.
 #[derive(Debug, Clone, Default)]
 struct Below {
     n_lines: u64,
@@ -79,7 +79,7 @@ impl First {
             };
         }
         let values: Vec<f64> = values.into_iter().flatten().collect();
-        // The same line once more is that of joined files, and says nothing about the others.
+        // A repetition of the first line comes from joined files, and says nothing about the other lines.
         let below = Below::of(below.filter(|record| record.fields != first.fields), numbers);
         let n = values.len();
         let is_distinct = (1..n).all(|i| !values[..i].contains(&values[i]));

@@ -20,7 +20,7 @@ const SEPARATORS: [char; 4] = [';', '\t', '|', ','];
 pub(super) struct Record<'a> {
     /// The line it starts in, counted from 1.
     pub line: u64,
-    /// What stands between the separators, without quotes and the blanks around them.
+    /// Text between the separators, without quotes and the blanks around them.
     pub fields: Vec<Cow<'a, str>>,
 }
 

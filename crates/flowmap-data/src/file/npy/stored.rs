@@ -6,7 +6,7 @@ use std::io::Read;
 use super::{Header, Surroundings, Value, read_header, read_values};
 use crate::{Error, Result};
 
-/// Where an array is read from.
+/// Source of an array.
 pub(crate) trait Source: Read {
     /// Checks what can be known when everything was read.
     fn finish(self, place: &str) -> Result<()>;
@@ -21,7 +21,7 @@ impl Source for File {
 /// An array whose header was read, and whose values were not.
 pub(crate) struct Stored<R> {
     pub header: Header,
-    /// The file, with the array in it where there is one.
+    /// The file, with the array in it if there is one.
     pub place: String,
     source: R,
     surroundings: Surroundings,

@@ -7,7 +7,7 @@ use crate::error::JpegFault;
 /// Codes of up to this many bits are looked up.
 const LOOKAHEAD: u32 = 9;
 
-/// Where a scan is.
+/// Position in a scan.
 pub(super) struct Progress {
     /// Whole blocks so far.
     pub block: u64,
@@ -206,7 +206,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// The code of a scan; `None` where it lacks a table.
+    /// The code of a scan; `None` if it lacks a table.
     pub fn new(
         is_progressive: bool,
         band: Band,

@@ -1,4 +1,4 @@
-//! Normalisations on a CUDA device: the kernels of `layer_norm.cu` and `group_norm.cu`.
+//! Normalizations on a CUDA device: the kernels of `layer_norm.cu` and `group_norm.cu`.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda::CudaStorage;
@@ -13,7 +13,7 @@ use super::launches::{NormGradients, NormInputs, NormShape, norm_backward, norm_
 use super::layer::{tensor, with};
 use crate::Activation;
 
-/// What a normalisation is, as the kernels take it.
+/// What a normalization is, as the kernels take it.
 #[derive(Clone, Copy)]
 pub(in crate::kernel) struct Plan {
     pub(in crate::kernel) geometry: Geometry,
@@ -30,7 +30,7 @@ impl Plan {
     fn shape(&self) -> Result<NormShape> {
         let size = |n: usize| match u32::try_from(n) {
             Ok(n) => Ok(n),
-            Err(_) => bail!("a normalisation of {n} rows or columns is too large"),
+            Err(_) => bail!("a normalization of {n} rows or columns is too large"),
         };
         Ok(match self.geometry {
             Geometry::Rows(rows) => NormShape::Rows {

@@ -20,7 +20,7 @@ use crate::{DropoutKeys, Init, ParamBuilder, Result};
 
 /// Added to the variance of a group.
 const EPS: f64 = 1e-6;
-/// Most groups of a normalisation, and fewest channels of one.
+/// Most groups of a normalization, and fewest channels of one.
 const MAX_GROUPS: usize = 32;
 const MIN_CHANNELS_OF_GROUP: usize = 4;
 /// A window of 3x3 pixels that keeps the resolution, and one of a single pixel.
@@ -41,7 +41,7 @@ fn n_groups(channels: usize) -> usize {
     (channels / MIN_CHANNELS_OF_GROUP).clamp(1, MAX_GROUPS)
 }
 
-/// A normalisation in groups of channels.
+/// A normalization in groups of channels.
 #[derive(Clone, Debug)]
 pub(super) struct GroupNorm {
     weight: Tensor,
@@ -56,7 +56,7 @@ impl GroupNorm {
         })
     }
 
-    /// The normalised x, and the activation of that.
+    /// The normalized x, and the activation of that.
     pub(super) fn forward(&self, x: &Dual, activation: Option<Activation>) -> Result<Dual> {
         let affine = Modulation::Affine { weight: &self.weight, bias: Some(&self.bias) };
         Ok(x.group_norm_with(n_groups(self.weight.elem_count()), EPS, affine, activation)?)
@@ -223,7 +223,7 @@ impl Block {
         let mut cost = Cost::layer(self.affine.products(), self.affine.bias.elem_count());
         cost += self.norm0.cost(pixels);
         cost += self.conv0.cost(after);
-        // The embedding, and the normalisation after it.
+        // The embedding, and the normalization after it.
         cost += self.norm1.cost(after);
         cost += self.norm1.cost(after);
         cost += self.conv1.cost(after);

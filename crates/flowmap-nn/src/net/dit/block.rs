@@ -20,7 +20,7 @@ pub(super) const EPS: f64 = 1e-6;
 /// Added to the variance of a query or a key by PyTorch's LayerNorm.
 const QK_LAYER_EPS: f64 = 1e-5;
 
-/// Whether the queries and keys of an attention are normalised over the numbers of a head.
+/// Whether the queries and keys of an attention are normalized over the numbers of a head.
 ///
 /// Henry and others 2020, arXiv:2010.04245; Dehghani and others 2023, arXiv:2302.05442.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub enum QkNorm {
     Rms,
 }
 
-/// Weight and bias of a normalisation.
+/// Weight and bias of a normalization.
 #[derive(Clone, Debug)]
 struct HeadNorm {
     weight: Tensor,
@@ -147,7 +147,7 @@ impl Block {
         self.attention_scale.of_queries(self.width / self.heads)
     }
 
-    /// Attention whose queries and keys are normalised or rotated first.
+    /// Attention whose queries and keys are normalized or rotated first.
     fn prepared_attention(&self, packed: &Dual, rotation: Option<&Rotation>) -> Result<Dual> {
         let (batch, n, d) = (packed.dims()[0], packed.dims()[1], self.width / self.heads);
         let parts = packed.reshape(&[batch, n, 3, self.heads, d])?.permute(&[2, 0, 3, 1, 4])?;
@@ -169,7 +169,7 @@ impl Block {
         let Self { width, mlp_width, .. } = *self;
         let linear = [&self.qkv, &self.proj, &self.fc1, &self.fc2].map(Linear::products);
         let products = self.modulation.products() + n * linear.iter().sum::<usize>() + 2 * n * n * width;
-        // Two normalised inputs, the packed projections, attention, its projection, the perceptron, two sums.
+        // Two normalized inputs, the packed projections, attention, its projection, the perceptron, two sums.
         Cost::layer(products, 6 * width + n * (9 * width + mlp_width)).of_block(n * width)
     }
 }

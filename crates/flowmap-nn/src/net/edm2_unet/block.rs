@@ -25,7 +25,7 @@ const CLIP: f64 = 256.0;
 /// Which half of the network a block belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flavor {
-    /// Normalises its input.
+    /// Normalizes its input.
     Encoder,
     /// Takes its input as it is.
     Decoder,

@@ -66,7 +66,7 @@ impl ResBlock {
         let mut cost = Cost::layer(self.modulation.products(), self.modulation.bias.elem_count());
         cost += self.conv0.cost(pixels);
         cost += self.conv1.cost(pixels);
-        // Two normalised inputs and the sum.
+        // Two normalized inputs and the sum.
         let channels = self.norm_weight.elem_count();
         cost += Cost::layer(0, 3 * pixels * channels);
         cost.of_block(pixels * channels)

@@ -20,7 +20,7 @@ impl<P: Copy> NormInputs<P> {
     }
 }
 
-/// What is normalised together, as the kernels take it.
+/// What is normalized together, as the kernels take it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NormShape {
     /// Rows of `channels`; every `tokens` share a gain.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::FRAC_1_SQRT_2;
 
 use super::{plane, range};
-use crate::{DataSet, Error, Result};
+use crate::{DataSet, Error, Facts, Result};
 
 /// Points this many standard deviations from their mean are still inside the plot.
 const PLOT_STDS: f64 = 4.0;
@@ -152,24 +152,12 @@ impl GaussianMixture {
 }
 
 impl DataSet for GaussianMixture {
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        self.means.len()
+    fn facts(&self) -> Facts<'_> {
+        Facts::endless(&self.shape, self.means.len(), self.sigma)
     }
 
     fn class_shares(&self) -> Vec<f64> {
         self.weights.clone()
-    }
-
-    fn sigma(&self) -> f64 {
-        self.sigma
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -218,7 +206,7 @@ fn masses_between(borders: &[f64], mean: f64, std: f64) -> Vec<f64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn uneven() -> GaussianMixture {
         let config = GaussianMixtureConfig {
@@ -230,15 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&uneven());
-    }
-
-    #[test]
-    fn labels_have_the_weights() {
-        claims::labels_have_weights(&uneven(), &[0.5, 0.3, 0.2]);
-        let default = GaussianMixtureConfig::default().checked().unwrap();
-        claims::labels_have_weights(&default, &[0.125; 8]);
+    fn claims_of_a_set_hold() {
+        claims::hold(&uneven(), &[0.5, 0.3, 0.2]);
+        claims::hold(&GaussianMixtureConfig::default().checked().unwrap(), &[0.125; 8]);
+        let means = vec![vec![1.0, 2.0, 3.0, 4.0, 5.0], vec![0.0; 5]];
+        let wide = GaussianMixtureConfig { means, ..Default::default() };
+        claims::sigma_is_right(&wide.checked().unwrap());
     }
 
     #[test]
@@ -248,15 +233,6 @@ mod tests {
             let mean = &mixture.means()[label.unwrap() as usize];
             assert!((x - mean[0]).hypot(y - mean[1]) < 0.01);
         });
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&uneven());
-        claims::sigma_is_right(&GaussianMixtureConfig::default().checked().unwrap());
-        let means = vec![vec![1.0, 2.0, 3.0, 4.0, 5.0], vec![0.0; 5]];
-        let wide = GaussianMixtureConfig { means, ..Default::default() };
-        claims::sigma_is_right(&wide.checked().unwrap());
     }
 
     #[test]
@@ -281,11 +257,6 @@ mod tests {
         let (far, tail) = ([30.0, f64::INFINITY], 4.90671392714818706e-198);
         assert!((masses_between(&far, 0.0, 1.0)[0] / tail - 1.0).abs() < 1e-13);
         assert!((masses_between(&[f64::NEG_INFINITY, -30.0], 0.0, 1.0)[0] / tail - 1.0).abs() < 1e-13);
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&GaussianMixtureConfig::default().checked().unwrap());
     }
 
     #[test]

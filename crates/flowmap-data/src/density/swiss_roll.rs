@@ -11,7 +11,7 @@ use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
 use super::{plane, range};
-use crate::{DataSet, Result};
+use crate::{DataSet, Facts, Result};
 
 /// Scale of (1).
 const SCALE: f64 = 0.2;
@@ -53,26 +53,14 @@ pub struct SwissRoll {
 }
 
 impl DataSet for SwissRoll {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        0
-    }
-
     /// ∫ τ cos τ = τ sin τ + cos τ, ∫ τ sin τ = sin τ − τ cos τ, ∫ τ² = ⅓ τ³ over [START, END].
-    fn sigma(&self) -> f64 {
+    fn facts(&self) -> Facts<'_> {
         let mean_of = |integral: fn(f64) -> f64| (integral(END) - integral(START)) / (END - START);
         let x = SCALE * mean_of(|t| t * t.sin() + t.cos());
         let y = SCALE * mean_of(|t| t.sin() - t * t.cos());
         let square = SCALE * SCALE * mean_of(|t| t * t * t / 3.0);
         let mean = 0.5 * (x + y);
-        (0.5 * square - mean * mean + self.noise * self.noise).sqrt()
+        Facts::endless(&[2], 0, (0.5 * square - mean * mean + self.noise * self.noise).sqrt())
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -93,7 +81,7 @@ impl DataSet for SwissRoll {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn set() -> SwissRoll {
         SwissRollConfig::default().checked().unwrap()
@@ -110,19 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&set());
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&set());
+    fn claims_of_a_set_hold() {
+        claims::hold(&set(), &[]);
         claims::sigma_is_right(&SwissRollConfig { noise: 2.0 }.checked().unwrap());
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&set());
     }
 
     #[test]

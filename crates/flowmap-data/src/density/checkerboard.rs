@@ -10,7 +10,7 @@ use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
 use super::plane;
-use crate::DataSet;
+use crate::{DataSet, Facts};
 
 /// Cells along an edge of the board.
 const N_CELLS: usize = 4;
@@ -39,21 +39,9 @@ pub struct CheckerboardConfig {}
 pub struct Checkerboard;
 
 impl DataSet for Checkerboard {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        0
-    }
-
     /// 1/√3: each coordinate alone is uniform on [−1, 1].
-    fn sigma(&self) -> f64 {
-        (1.0f64 / 3.0).sqrt()
+    fn facts(&self) -> Facts<'_> {
+        Facts::endless(&[2], 0, (1.0f64 / 3.0).sqrt())
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -102,7 +90,7 @@ fn overlap_with_strips(lo: f64, hi: f64, parity: usize) -> f64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     #[test]
     fn points_lie_on_white_cells() {
@@ -114,13 +102,8 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&Checkerboard);
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&Checkerboard);
+    fn claims_of_a_set_hold() {
+        claims::hold(&Checkerboard, &[]);
     }
 
     #[test]

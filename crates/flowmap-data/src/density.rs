@@ -1,4 +1,4 @@
-//! Generated sets: densities that are sampled without end, one file each.
+//! Densities that are sampled without end, one file each.
 
 mod checkerboard;
 mod eight_gaussians;

@@ -1,4 +1,4 @@
-//! The judgement of models whose flow map is exact: what a perfect model scores, and on which data.
+//! The judgment of models whose flow map is exact: what a perfect model scores, and on which data.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -13,7 +13,7 @@ use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
 use super::{plane, range};
-use crate::{DataSet, Result};
+use crate::{DataSet, Facts, Result};
 
 /// Scale of (2).
 const SCALE: f64 = 2.0;
@@ -52,20 +52,8 @@ pub struct Moons {
 }
 
 impl DataSet for Moons {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        2
-    }
-
     /// From E cos θ = 0, E sin θ = 2/π, E cos² θ = E sin² θ = ½.
-    fn sigma(&self) -> f64 {
+    fn facts(&self) -> Facts<'_> {
         let mean = [0.5, 0.25]; // of (1): both moons, then one coordinate each
         let square = [0.5 * (0.5 + 1.5), 0.5 * (0.5 + (0.75 - 2.0 / PI))];
         let moments = [0, 1].map(|d| {
@@ -74,7 +62,7 @@ impl DataSet for Moons {
         });
         let mean = 0.5 * (moments[0][0] + moments[1][0]);
         let square = 0.5 * (moments[0][1] + moments[1][1]);
-        (square - mean * mean + self.noise * self.noise).sqrt()
+        Facts::endless(&[2], 2, (square - mean * mean + self.noise * self.noise).sqrt())
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -98,7 +86,7 @@ impl DataSet for Moons {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn set() -> Moons {
         MoonsConfig::default().checked().unwrap()
@@ -115,24 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&set());
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&set());
+    fn claims_of_a_set_hold() {
+        claims::hold(&set(), &[0.5; 2]);
         claims::sigma_is_right(&MoonsConfig { noise: 1.5 }.checked().unwrap());
-    }
-
-    #[test]
-    fn labels_are_equally_frequent() {
-        claims::labels_have_weights(&set(), &[0.5; 2]);
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&set());
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl EightGaussiansConfig {
 mod tests {
     use super::*;
     use crate::DataSet;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn set() -> GaussianMixture {
         EightGaussiansConfig::default().checked().unwrap()
@@ -62,31 +62,16 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&set());
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&set());
+    fn claims_of_a_set_hold() {
+        claims::hold(&set(), &[0.125; 8]);
         // r²/2 + σ²
         assert!((set().sigma() - (4.0f64 + 0.125).sqrt()).abs() < 1e-15);
-    }
-
-    #[test]
-    fn labels_are_equally_frequent() {
-        claims::labels_have_weights(&set(), &[0.125; 8]);
     }
 
     #[test]
     fn cell_masses_are_those_of_the_samples() {
         claims::cell_masses_are_right(&set(), -4.0, 4.0, 40);
         claims::cell_masses_are_right(&set(), -3.0, 1.0, 11);
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&set());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
 use super::{plane, range};
-use crate::{DataSet, Error, Result};
+use crate::{DataSet, Error, Facts, Result};
 
 /// Rings; the label of a sample is the index of its ring.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,23 +54,11 @@ pub struct Rings {
 }
 
 impl DataSet for Rings {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        self.config.radii.len()
-    }
-
     /// The mean is 0, so sigma² = ½ E|x|² = ½ (mean of r_k²) + σ².
-    fn sigma(&self) -> f64 {
+    fn facts(&self) -> Facts<'_> {
         let RingsConfig { radii, noise } = &self.config;
         let square = radii.iter().map(|radius| radius * radius).sum::<f64>() / radii.len() as f64;
-        (0.5 * square + noise * noise).sqrt()
+        Facts::endless(&[2], self.config.radii.len(), (0.5 * square + noise * noise).sqrt())
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -92,7 +80,7 @@ impl DataSet for Rings {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn set() -> Rings {
         RingsConfig::default().checked().unwrap()
@@ -119,24 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&set());
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&set());
+    fn claims_of_a_set_hold() {
+        claims::hold(&set(), &[0.25; 4]);
         claims::sigma_is_right(&RingsConfig { radii: vec![2.0, 0.1], noise: 0.5 }.checked().unwrap());
-    }
-
-    #[test]
-    fn labels_are_equally_frequent() {
-        claims::labels_have_weights(&set(), &[0.25; 4]);
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&set());
     }
 
     #[test]

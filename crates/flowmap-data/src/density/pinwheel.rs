@@ -11,7 +11,7 @@ use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
 use super::{plane, range};
-use crate::{DataSet, Error, Result};
+use crate::{DataSet, Error, Facts, Result};
 
 /// Scale of (1).
 const SCALE: f64 = 2.0;
@@ -60,23 +60,11 @@ pub struct Pinwheel {
 }
 
 impl DataSet for Pinwheel {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        self.config.arms as usize
-    }
-
     /// Rotations keep lengths, and the arms balance: sigma² = ½ · 4 E(r² + τ²) = 2 (1 + σ_r² + σ_t²).
-    fn sigma(&self) -> f64 {
+    fn facts(&self) -> Facts<'_> {
         let PinwheelConfig { radial_std, tangential_std, .. } = self.config;
         let square = 1.0 + radial_std * radial_std + tangential_std * tangential_std;
-        SCALE * (0.5 * square).sqrt()
+        Facts::endless(&[2], self.config.arms as usize, SCALE * (0.5 * square).sqrt())
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -102,7 +90,7 @@ impl DataSet for Pinwheel {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn set() -> Pinwheel {
         PinwheelConfig::default().checked().unwrap()
@@ -120,25 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&set());
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&set());
+    fn claims_of_a_set_hold() {
+        claims::hold(&set(), &[0.2; 5]);
         let two = PinwheelConfig { arms: 2, radial_std: 0.5, ..Default::default() };
         claims::sigma_is_right(&two.checked().unwrap());
-    }
-
-    #[test]
-    fn labels_are_equally_frequent() {
-        claims::labels_have_weights(&set(), &[0.2; 5]);
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&set());
     }
 
     #[test]

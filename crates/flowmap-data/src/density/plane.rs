@@ -7,7 +7,7 @@ pub(super) fn put(out: &mut [f32], [x, y]: [f64; 2]) {
     }
 }
 
-/// The `bins + 1` borders of equal bins on [lo, hi]; `None` where these make no grid that fits in memory.
+/// The `bins + 1` borders of equal bins on [lo, hi]; `None` if these make no grid that fits in memory.
 pub(super) fn borders(lo: f64, hi: f64, bins: usize) -> Option<Vec<f64>> {
     /// Cells of a grid; 2²⁶ take 512 MiB.
     const MAX_CELLS: usize = 1 << 26;

@@ -10,7 +10,7 @@ use flowmap_core::NoiseStream;
 use serde::{Deserialize, Serialize};
 
 use super::{plane, range};
-use crate::{DataSet, Error, Result};
+use crate::{DataSet, Error, Facts, Result};
 
 /// Scale of (1).
 const SCALE: f64 = 1.0 / 3.0;
@@ -58,30 +58,18 @@ pub struct Spirals {
 }
 
 impl DataSet for Spirals {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-
-    fn n_samples(&self) -> Option<u64> {
-        None
-    }
-
-    fn n_classes(&self) -> usize {
-        2
-    }
-
     /// The arms balance, so sigma² = ½ E|x|², in closed form.
     ///
     /// n has density 2n/T² on [0, T], so E n² = T²/2 and
     /// E n cos n = 2/T² (T² sin T + 2T cos T − 2 sin T), E n sin n = 2/T² (2T sin T + 2 cos T − 2 − T² cos T).
-    fn sigma(&self) -> f64 {
+    fn facts(&self) -> Facts<'_> {
         let t = self.end;
         let (sin, cos) = t.sin_cos();
         let n_cos = 2.0 / (t * t) * (t * t * sin + 2.0 * t * cos - 2.0 * sin);
         let n_sin = 2.0 / (t * t) * (2.0 * t * sin + 2.0 * cos - 2.0 - t * t * cos);
         // E|n (−cos, sin) + jitter|², the jitter having mean ½ J and mean square ⅓ J² in each coordinate.
         let square = 0.5 * t * t + JITTER * (n_sin - n_cos) + 2.0 / 3.0 * JITTER * JITTER;
-        (0.5 * SCALE * SCALE * square + self.noise * self.noise).sqrt()
+        Facts::endless(&[2], 2, (0.5 * SCALE * SCALE * square + self.noise * self.noise).sqrt())
     }
 
     fn draw(&self, stream: &NoiseStream, index: u64, out: &mut [f32]) -> Option<u32> {
@@ -107,7 +95,7 @@ impl DataSet for Spirals {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::generated::claims;
+    use crate::density::claims;
 
     fn set() -> Spirals {
         SpiralsConfig::default().checked().unwrap()
@@ -132,25 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pure() {
-        claims::is_pure(&set());
-    }
-
-    #[test]
-    fn sigma_is_that_of_the_samples() {
-        claims::sigma_is_right(&set());
+    fn claims_of_a_set_hold() {
+        claims::hold(&set(), &[0.5; 2]);
         claims::sigma_is_right(&SpiralsConfig { turns: 0.4, noise: 0.0 }.checked().unwrap());
         claims::sigma_is_right(&SpiralsConfig { turns: 3.3, noise: 0.5 }.checked().unwrap());
-    }
-
-    #[test]
-    fn labels_are_equally_frequent() {
-        claims::labels_have_weights(&set(), &[0.5; 2]);
-    }
-
-    #[test]
-    fn extent_frames_the_samples() {
-        claims::extent_frames_the_samples(&set());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What every generated set of the plane must fulfil, checked on samples of a fixed seed.
+//! Claims that every density of the plane makes, tested with samples of a fixed seed.
 
 use flowmap_core::{NoiseStream, Stream};
 
@@ -14,6 +14,14 @@ fn stream() -> NoiseStream {
     NoiseStream::new(2024, Stream::Data)
 }
 
+/// The claims that every set makes: pure samples, its own sigma, the given shares of the classes, a fitting extent.
+pub fn hold(set: &dyn DataSet, weights: &[f64]) {
+    is_pure(set);
+    sigma_is_right(set);
+    labels_have_weights(set, weights);
+    extent_frames_the_samples(set);
+}
+
 /// Calls the claim with every point and its label.
 pub fn all_points(set: &dyn DataSet, mut claim: impl FnMut([f64; 2], Option<u32>)) {
     assert_eq!((set.shape(), set.n_samples()), (&[2][..], None));
@@ -27,7 +35,7 @@ pub fn all_points(set: &dyn DataSet, mut claim: impl FnMut([f64; 2], Option<u32>
 }
 
 /// One sample is the same alone, in a small batch, in a large batch and in another order; others differ.
-pub fn is_pure(set: &dyn DataSet) {
+fn is_pure(set: &dyn DataSet) {
     let large = batch(set, &stream(), 0, 60);
     for step in (0..12).rev() {
         let small = batch(set, &stream(), step * 5, 5);
@@ -98,7 +106,7 @@ pub fn cell_masses_are_right(set: &dyn DataSet, lo: f64, hi: f64, bins: usize) {
 }
 
 /// Labels come up with the given probabilities, within five standard errors.
-pub fn labels_have_weights(set: &dyn DataSet, weights: &[f64]) {
+fn labels_have_weights(set: &dyn DataSet, weights: &[f64]) {
     let mut counts = vec![0.0; set.n_classes()];
     assert_eq!(counts.len(), weights.len());
     let labels = batch(set, &stream(), 0, N_DRAWS).labels.unwrap_or_default();
@@ -111,7 +119,7 @@ pub fn labels_have_weights(set: &dyn DataSet, weights: &[f64]) {
 }
 
 /// All but one in ten thousand points lie in the square that is plotted, and some in its outer half.
-pub fn extent_frames_the_samples(set: &dyn DataSet) {
+fn extent_frames_the_samples(set: &dyn DataSet) {
     let extent = set.extent().unwrap_or(f64::NAN);
     let (mut n_out, mut reach) = (0, 0.0f64);
     all_points(set, |[x, y], _| {
