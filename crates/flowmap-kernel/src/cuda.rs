@@ -17,9 +17,9 @@ mod launcher;
 #[doc(hidden)]
 pub mod launches;
 #[cfg(feature = "cuda")]
-pub(super) mod layer;
+pub(crate) mod layer;
 #[cfg(feature = "cuda")]
-pub(super) mod norm;
+pub(crate) mod norm;
 #[cfg(feature = "cuda")]
 mod streams;
 #[cfg(feature = "cuda")]

@@ -1,22 +1,24 @@
 //! Vectors of numbers for loops whose sums must stay in registers, chosen when the program runs.
 //!
-//! Where a plain loop is enough, `simd::dispatch` has less to say; here the compiler does not find the registers by itself.
+//! Where a plain loop is enough, `dispatch::dispatch` has less to say; here the compiler does not find the registers by itself.
 
+pub(crate) mod dispatch;
 mod plain;
+pub(crate) mod reduce;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m512};
 
-pub(super) use plain::Plain;
+pub(crate) use plain::Plain;
 
 /// A few numbers that the processor handles at once.
 ///
 /// # Safety
 /// Every method needs the instructions of its implementation, and pointers to `N` numbers.
 #[expect(unsafe_code, reason = "vector instructions take pointers")]
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     /// How many numbers.
     const N: usize;
     /// Vectors that the processor holds at once.
@@ -74,7 +76,7 @@ pub(super) trait Lanes: Copy {
 }
 
 /// A loop over vectors, compiled once for each kind of them.
-pub(super) trait VectorKernel {
+pub(crate) trait VectorKernel {
     /// Runs the loop; must be `#[inline(always)]` for the instructions to reach it.
     ///
     /// # Safety
@@ -84,7 +86,7 @@ pub(super) trait VectorKernel {
 }
 
 /// Numbers in the vectors that [`dispatch_lanes`] takes.
-pub(super) fn lanes() -> usize {
+pub(crate) fn lanes() -> usize {
     #[cfg(target_arch = "x86_64")]
     if has_avx512() {
         return 16;
@@ -100,7 +102,7 @@ fn has_avx512() -> bool {
 
 /// Runs `kernel` with the widest vectors that this processor has: those of [`lanes`] numbers.
 #[expect(unsafe_code, reason = "calls functions compiled for other instructions")]
-pub(super) fn dispatch_lanes(kernel: impl VectorKernel) {
+pub(crate) fn dispatch_lanes(kernel: impl VectorKernel) {
     #[cfg(target_arch = "x86_64")]
     {
         if has_avx512() {

@@ -11,6 +11,7 @@
 //! what it reads is still in the cache. The gradients of the weights follow for all rows at once.
 
 mod backward;
+pub(crate) mod epilogue;
 mod operation;
 
 use std::sync::{Arc, OnceLock};
@@ -18,17 +19,16 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{Device, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::blank::Blank;
-use super::blocks::{
+use crate::Activation;
+use crate::matmul::gemm::{Matrix, Output, Write, matmul};
+use crate::matmul::panels::Panels;
+use crate::memory::pool::Buffer;
+use crate::memory::rows::{
     Block, BlockMut, blank_blocks, blocks, blocks_mut, cleared, reborrow, shared, whole_mut,
 };
-use super::buffer::Buffer;
-use super::epilogue;
-use super::floats::{Parts, is_wanted, with_floats};
-use super::gemm::{Matrix, Output, Write, matmul};
-use super::panels::Panels;
-use super::scope::{self, Product};
-use crate::Activation;
+use crate::memory::slices::{Parts, is_wanted, with_floats};
+use crate::memory::uninit::Blank;
+use crate::shared::{self, Product};
 
 /// Rows of the gradient of W that one task takes; a multiple of the rows of every innermost loop.
 const BLOCK_WEIGHTS: usize = 96;
@@ -68,29 +68,29 @@ impl Layer {
             return Ok(Self { weight, bias, activation, bias_values, d_in, d_out, weights });
         }
         let bias_values = with_floats(&bias, |b| Ok(b.to_vec()))?;
-        let weights = if rows < FEW_ROWS && !scope::is_shared() {
+        let weights = if rows < FEW_ROWS && !shared::is_shared() {
             Weights::Plain
         } else {
             let pack = || with_floats(&weight, |w| Ok(Panels::new(Matrix::rows(w, d_in).t())));
-            Weights::Packed(scope::panels(&weight, Product::Forward, pack)?)
+            Weights::Packed(shared::panels(&weight, Product::Forward, pack)?)
         };
         Ok(Self { weight, bias, activation, bias_values, d_in, d_out, weights })
     }
 
     /// Numbers in a row of the output.
-    pub(super) fn d_out(&self) -> usize {
+    pub(crate) fn d_out(&self) -> usize {
         self.d_out
     }
 
     /// Numbers in a row of the input.
     #[cfg(feature = "cuda")]
-    pub(super) fn d_in(&self) -> usize {
+    pub(crate) fn d_in(&self) -> usize {
         self.d_in
     }
 
     /// f.
     #[cfg(feature = "cuda")]
-    pub(super) fn activation(&self) -> Option<Activation> {
+    pub(crate) fn activation(&self) -> Option<Activation> {
         self.activation
     }
 
@@ -168,14 +168,14 @@ pub enum Tape {
 
 /// The operation; its inputs are x `(..., in)` or, stacked, `(2, ..., in)`, and W and b of the first layer.
 ///
-/// The gradients of further layers have no other way out than the sums of [`scope`].
+/// The gradients of further layers have no other way out than [`GradientSums`](crate::GradientSums).
 pub struct Layers {
     layers: Vec<Layer>,
     parts: Parts,
     tape: Tape,
     saved: OnceLock<Vec<Saved>>,
     #[cfg(feature = "cuda")]
-    on_device: OnceLock<Vec<super::cuda::layer::Saved>>,
+    on_device: OnceLock<Vec<crate::cuda::layer::Saved>>,
 }
 
 impl Layers {
@@ -294,7 +294,7 @@ fn split(values: &[f32], is_stacked: bool) -> Block<'_> {
 impl Layer {
     /// The gradient of W or b that `add` writes; `None` where nobody wants it or it went to the sums of this thread.
     fn gradient_of(&self, tensor: &Tensor, add: impl Fn(&mut [f32], Write)) -> Result<Option<Tensor>> {
-        if !is_wanted(tensor) || scope::add_gradient(tensor, &add) {
+        if !is_wanted(tensor) || shared::add_gradient(tensor, &add) {
             return Ok(None);
         }
         let mut values = vec![0f32; tensor.elem_count()];

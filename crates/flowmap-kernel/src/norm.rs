@@ -18,23 +18,28 @@
 //! Backward recomputes n and z from x and four numbers for each row or group, which forward saves.
 //! f32 on the CPU and on CUDA devices (`cuda/norm.rs`); sums on the CPU in f32 over blocks of 2048 terms in 16 or 32 lanes, beyond that in f64.
 
+pub(crate) mod group_norm;
+pub(crate) mod layer_norm;
+pub(crate) mod magnitude;
+mod operation;
+
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
+use candle_core::Result;
 #[cfg(feature = "cuda")]
-use candle_core::bail;
-use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
+use candle_core::Tensor;
+use group_norm::Groups;
+use layer_norm::{Center, Rows};
 
-use super::curve::{Curve, Identity, WithCurve, with_curve};
-use super::floats::{Pair, Parts, floats, is_wanted, with_floats};
-use super::group_norm::{self, Groups};
-use super::layer_norm::{self, Center, Rows};
-use super::simd::{Kernel, dispatch};
-use super::sums::{WIDE, sums};
 use crate::Activation;
+use crate::lanes::dispatch::{Kernel, dispatch};
+use crate::lanes::reduce::{WIDE, sums};
+use crate::memory::slices::{Pair, Parts};
+use crate::pointwise::curve::{Curve, Identity, WithCurve, with_curve};
 
 /// Numbers in a chunk, about: enough to outweigh a task of the thread pool.
-pub(super) const CHUNK: usize = 16 * 1024;
+pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// What is normalised together.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +71,7 @@ pub enum Gain {
 
 impl Gain {
     /// What is added to the input.
-    pub(super) fn offset(self) -> f32 {
+    pub(crate) fn offset(self) -> f32 {
         match self {
             Self::Whole => 0.0,
             Self::OnePlus => 1.0,
@@ -111,8 +116,8 @@ impl Norm {
 
     /// What the kernels of a CUDA device need to know.
     #[cfg(feature = "cuda")]
-    fn plan(&self) -> super::cuda::norm::Plan {
-        super::cuda::norm::Plan {
+    fn plan(&self) -> crate::cuda::norm::Plan {
+        crate::cuda::norm::Plan {
             geometry: self.geometry,
             offset: self.gain.offset(),
             eps: self.eps,
@@ -146,37 +151,37 @@ impl Norm {
 
 /// What the loops over rows and groups work on.
 #[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
-    pub(super) x: Pair<'a>,
-    pub(super) gain: Pair<'a>,
-    pub(super) shift: Pair<'a>,
+pub(crate) struct Inputs<'a> {
+    pub(crate) x: Pair<'a>,
+    pub(crate) gain: Pair<'a>,
+    pub(crate) shift: Pair<'a>,
     /// Added to the gain.
-    pub(super) offset: f32,
-    pub(super) eps: f64,
-    pub(super) activation: Option<Activation>,
-    pub(super) output: Parts,
+    pub(crate) offset: f32,
+    pub(crate) eps: f64,
+    pub(crate) activation: Option<Activation>,
+    pub(crate) output: Parts,
 }
 
 /// What backward needs of a row or a group.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stats {
+pub(crate) struct Stats {
     /// ⟨x⟩, or zero for RMSNorm.
-    pub(super) mean: f32,
+    pub(crate) mean: f32,
     /// r
-    pub(super) inverse: f32,
+    pub(crate) inverse: f32,
     /// ⟨ẋ⟩, or zero for RMSNorm.
-    pub(super) tangent_mean: f32,
+    pub(crate) tangent_mean: f32,
     /// m = ⟨n ċ⟩
-    pub(super) slope: f32,
+    pub(crate) slope: f32,
 }
 
 impl Stats {
     /// Those of a group that is not normalised: n = x.
-    pub(super) const UNSCALED: Self = Self { mean: 0.0, inverse: 1.0, tangent_mean: 0.0, slope: 0.0 };
+    pub(crate) const UNSCALED: Self = Self { mean: 0.0, inverse: 1.0, tangent_mean: 0.0, slope: 0.0 };
 
     /// (1)
     #[inline(always)]
-    pub(super) fn plain(x: &[f32], center: Center, eps: f64) -> Self {
+    pub(crate) fn plain(x: &[f32], center: Center, eps: f64) -> Self {
         let len = x.len() as f64;
         let mean = match center {
             Center::Mean => (sums::<WIDE, _, _>([x], |[x]| [x])[0] / len) as f32,
@@ -189,7 +194,7 @@ impl Stats {
 
     /// (1) and (2)
     #[inline(always)]
-    pub(super) fn dual(x: &[f32], dx: &[f32], center: Center, eps: f64) -> Self {
+    pub(crate) fn dual(x: &[f32], dx: &[f32], center: Center, eps: f64) -> Self {
         let len = x.len() as f64;
         let [mean, tangent_mean] = match center {
             Center::Mean => sums::<WIDE, _, _>([x, dx], |terms| terms).map(|sum| (sum / len) as f32),
@@ -205,22 +210,22 @@ impl Stats {
 }
 
 /// Gradients of x, gain and shift, each stacked where its input is.
-pub(super) struct Gradients {
-    pub(super) x: Vec<f32>,
-    pub(super) gain: Vec<f32>,
-    pub(super) shift: Vec<f32>,
+pub(crate) struct Gradients {
+    pub(crate) x: Vec<f32>,
+    pub(crate) gain: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
 }
 
 /// The sums (4) of one channel or, in rows, the places of their rows.
-pub(super) const N_SUMS: usize = 4;
+pub(crate) const N_SUMS: usize = 4;
 /// Where ḡ, h̄ and the gradients of ġ and ḣ are.
-pub(super) const GAIN: usize = 0;
-pub(super) const SHIFT: usize = 1;
-pub(super) const TANGENT_GAIN: usize = 2;
-pub(super) const TANGENT_SHIFT: usize = 3;
+pub(crate) const GAIN: usize = 0;
+pub(crate) const SHIFT: usize = 1;
+pub(crate) const TANGENT_GAIN: usize = 2;
+pub(crate) const TANGENT_SHIFT: usize = 3;
 
 /// The gradient of gain or shift `(runs, C)`: for each run the sum of `n_partials` partial ones, in their order.
-pub(super) fn total(
+pub(crate) fn total(
     runs: usize,
     n_partials: usize,
     channels: usize,
@@ -239,7 +244,7 @@ pub(super) fn total(
 }
 
 /// Runs `task` with the curve of `activation`, or without one, on the widest vectors.
-pub(super) fn run(activation: Option<Activation>, task: impl WithCurve) {
+pub(crate) fn run(activation: Option<Activation>, task: impl WithCurve) {
     match activation {
         Some(activation) => with_curve(activation, Dispatched(task)),
         None => Dispatched(task).run::<Identity>(),
@@ -262,98 +267,5 @@ impl<T: WithCurve, F: Curve> Kernel for Curved<T, F> {
     #[inline(always)]
     fn run(self) {
         self.0.run::<F>();
-    }
-}
-
-impl CustomOp3 for Norm {
-    fn name(&self) -> &'static str {
-        "norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let inputs = self.inputs(floats(s1, l1)?, floats(s2, l2)?, floats(s3, l3)?)?;
-        let (y, stats) = match self.geometry {
-            Geometry::Rows(rows) => layer_norm::forward(rows, inputs),
-            Geometry::Groups(groups) => group_norm::forward(groups, inputs),
-        };
-        // Set once: an operation runs forward once.
-        let _ = self.stats.set(stats);
-        let mut dims = l1.shape().dims().to_vec();
-        if inputs.x.tangent.is_none() && inputs.output == Parts::Stacked {
-            dims.insert(0, 2);
-        }
-        Ok((CpuStorage::F32(y), dims.into()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &candle_core::CudaStorage,
-        l1: &Layout,
-        s2: &candle_core::CudaStorage,
-        l2: &Layout,
-        s3: &candle_core::CudaStorage,
-        l3: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let lens = self.geometry.lens();
-        for ((layout, parts), len) in [l1, l2, l3].into_iter().zip(self.parts).zip([lens.0, lens.1, lens.1]) {
-            let found = layout.shape().elem_count();
-            if found != parts.count() * len {
-                bail!("expected {} x {len} numbers, found {found}", parts.count());
-            }
-        }
-        let (y, stats) = super::cuda::norm::forward(self.plan(), [(s1, l1), (s2, l2), (s3, l3)])?;
-        // Set once: an operation runs forward once.
-        let _ = self.on_device.set(stats);
-        let mut dims = l1.shape().dims().to_vec();
-        if self.parts[0] == Parts::Plain && self.output() == Parts::Stacked {
-            dims.insert(0, 2);
-        }
-        Ok((y, dims.into()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        gain: &Tensor,
-        shift: &Tensor,
-        _y: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        #[cfg(feature = "cuda")]
-        if let Some(stats) = self.on_device.get() {
-            let [x, gain, shift] =
-                super::cuda::norm::backward(self.plan(), stats, [x, gain, shift], &gradient)?;
-            return Ok((x, gain, shift));
-        }
-        let (len, _) = self.geometry.lens();
-        let stats = self.stats.get().map_or(&[][..], Vec::as_slice);
-        let gradients = with_floats(x, |x| {
-            with_floats(gain, |gain| {
-                with_floats(shift, |shift| {
-                    let inputs = self.inputs(x, gain, shift)?;
-                    with_floats(&gradient, |gy| {
-                        let gy = Pair::new(gy, inputs.output, len)?;
-                        Ok(match self.geometry {
-                            Geometry::Rows(rows) => layer_norm::backward(rows, inputs, stats, gy),
-                            Geometry::Groups(groups) => group_norm::backward(groups, inputs, stats, gy),
-                        })
-                    })
-                })
-            })
-        })?;
-        let tensor = |values: Vec<f32>, input: &Tensor| {
-            is_wanted(input).then(|| Tensor::from_vec(values, input.shape(), &Device::Cpu)).transpose()
-        };
-        Ok((tensor(gradients.x, x)?, tensor(gradients.gain, gain)?, tensor(gradients.shift, shift)?))
     }
 }

@@ -1,7 +1,7 @@
 //! The rows of scores between the products: equations (2) and (4) of attention, one row after the other.
 
-use super::super::curve::exp;
-use super::super::simd::Kernel;
+use crate::lanes::dispatch::Kernel;
+use crate::pointwise::curve::exp;
 
 /// Accumulators of a sum: enough for the widest vectors, fixed so that every width gives the same bits.
 const LANES: usize = 16;

@@ -1,16 +1,16 @@
 //! Layers on a CUDA device: products by cuBLAS, what follows them by the kernels of `layer.cu`.
 //!
-//! Equations (1) to (3) of [`layer`](super::super::layer). z stays in memory for the backward pass, as on the CPU.
+//! Equations (1) to (3) of [`layer`](crate::layer). z stays in memory for the backward pass, as on the CPU.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda::CudaStorage;
 use candle_core::op::BackpropOp;
 use candle_core::{Layout, Result, Storage, Tensor, bail};
 
-use super::super::floats::is_wanted;
-use super::super::layer::{Layer, Tape};
 use super::launcher::{Cuda, blank, read, write};
 use super::launches::{Grid, Partials, layer_backward, layer_forward, segment_sums};
+use crate::layer::{Layer, Tape};
+use crate::memory::slices::is_wanted;
 
 /// What a backward pass needs of one layer; x of the first one Candle keeps.
 #[derive(Debug, Default)]

@@ -4,14 +4,14 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda::CudaStorage;
 use candle_core::{Layout, Result, Tensor, bail};
 
-use super::super::floats::{Parts, is_wanted};
-use super::super::group_norm::{Gains, Scaled};
-use super::super::layer_norm::Center;
-use super::super::norm::Geometry;
 use super::launcher::{Address, Cuda, blank, read, write};
 use super::launches::{NormGradients, NormInputs, NormShape, norm_backward, norm_forward, segment_sums};
 use super::layer::{tensor, with};
 use crate::Activation;
+use crate::memory::slices::{Parts, is_wanted};
+use crate::norm::Geometry;
+use crate::norm::group_norm::{Gains, Scaled};
+use crate::norm::layer_norm::Center;
 
 /// What a normalisation is, as the kernels take it.
 #[derive(Clone, Copy)]
@@ -74,10 +74,7 @@ fn below(address: Address, len: usize, parts: Parts) -> Option<Address> {
 type Input<'a> = (&'a CudaStorage, &'a Layout);
 
 /// y with, where any input has one, ẏ below it; and the numbers of each row or group for the backward pass.
-pub(crate) fn forward(
-    plan: Plan,
-    [x, gain, shift]: [Input<'_>; 3],
-) -> Result<(CudaStorage, Tensor)> {
+pub(crate) fn forward(plan: Plan, [x, gain, shift]: [Input<'_>; 3]) -> Result<(CudaStorage, Tensor)> {
     let device = x.0.device().clone();
     let (stream, shape) = (device.cuda_stream(), plan.shape()?);
     let (len, n_stats) = (plan.lens.0, 4 * shape.n_stats() as usize);

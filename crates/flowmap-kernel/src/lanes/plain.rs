@@ -4,7 +4,7 @@ use super::Lanes;
 
 /// Lanes of plain arithmetic, for processors without the instructions below.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Plain<const LANES: usize>([f32; LANES]);
+pub(crate) struct Plain<const LANES: usize>([f32; LANES]);
 
 #[expect(unsafe_code, reason = "vector instructions take pointers")]
 impl<const LANES: usize> Lanes for Plain<LANES> {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use candle_core::Result;
 use rayon::prelude::*;
 
-use super::super::blank::Blank;
-use super::super::blocks::{
+use super::epilogue;
+use super::{Layer, Saved, multiply, split};
+use crate::matmul::gemm::Matrix;
+use crate::matmul::panels::Panels;
+use crate::memory::pool::Buffer;
+use crate::memory::rows::{
     BlankBlock, Block, BlockMut, blank_blocks, blocks, blocks_mut, cleared, shared, whole_mut,
 };
-use super::super::buffer::Buffer;
-use super::super::epilogue;
-use super::super::floats::with_floats;
-use super::super::gemm::Matrix;
-use super::super::panels::Panels;
-use super::super::scope::{self, Product};
-use super::{Layer, Saved, multiply, split};
+use crate::memory::slices::with_floats;
+use crate::memory::uninit::Blank;
+use crate::shared::{self, Product};
 
 /// What a backward pass starts from.
 pub(super) struct Backward<'a> {
@@ -43,7 +43,7 @@ impl Backward<'_> {
                 return Ok(None);
             }
             let pack = || with_floats(&layer.weight, |w| Ok(Panels::new(Matrix::rows(w, layer.d_in))));
-            Ok(Some(scope::panels(&layer.weight, Product::Backward, pack)?))
+            Ok(Some(shared::panels(&layer.weight, Product::Backward, pack)?))
         };
         let back: Vec<_> = layers.iter().enumerate().map(back).collect::<Result<_>>()?;
         let rows = gy.len() / layers.last().map_or(1, Layer::d_out).max(1);

@@ -2,13 +2,13 @@
 
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
-use super::super::blank::try_written;
-use super::super::floats::{floats, is_wanted, with_floats};
-use super::super::gemm::Write;
-#[cfg(feature = "cuda")]
-use super::super::{cuda, scope};
 use super::backward::Backward;
 use super::{Layers, Tape};
+use crate::matmul::gemm::Write;
+use crate::memory::slices::{floats, is_wanted, with_floats};
+use crate::memory::uninit::try_written;
+#[cfg(feature = "cuda")]
+use crate::{cuda, shared};
 
 #[cfg(feature = "cuda")]
 impl Layers {
@@ -24,7 +24,7 @@ impl Layers {
         let mut first = (None, None);
         for (i, (layer, (gw, gb))) in self.layers.iter().zip(found).enumerate() {
             let left = |tensor: &Tensor, gradient: Option<Tensor>| match gradient {
-                Some(gradient) => scope::add_tensor(tensor, gradient),
+                Some(gradient) => shared::add_tensor(tensor, gradient),
                 None => Ok(None),
             };
             match (left(&layer.weight, gw)?, left(&layer.bias, gb)?) {
