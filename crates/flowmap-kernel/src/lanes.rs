@@ -155,7 +155,8 @@ mod tests {
             numbers
         };
         let both = |[low, high]: [V; 2]| [stored(low), stored(high)].concat();
-        // SAFETY: as above; both slices have `V::N` numbers, and `load_first` reads no more than it is told.
+        // SAFETY: the caller has found the instructions of V; both slices have `V::N` numbers, and `load_first` reads
+        // no more than it is told.
         unsafe {
             let (a, b) = (V::load(first.as_ptr()), V::load(second.as_ptr()));
             assert_eq!(both([a, b]), numbers);

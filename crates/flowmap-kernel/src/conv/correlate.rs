@@ -150,7 +150,8 @@ impl Tile<'_> {
     #[expect(unsafe_code, reason = "vector instructions take pointers")]
     unsafe fn run<V: Lanes, const W: usize>(&self) {
         let Self { data, taps, kernel, bases, rows, row_len, write } = *self;
-        // SAFETY: as the caller vouches; `wrapping_add` spares the debug build its checks.
+        // SAFETY: the caller vouches for a vector at every tap plus base, and for room in every row; `wrapping_add` spares
+        // the debug build its checks.
         unsafe {
             let mut sums = [[V::zero(); W]; ROWS];
             let place =
@@ -217,7 +218,8 @@ impl VectorKernel for Weights<'_> {
     // SAFETY: the dispatcher vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
-        // SAFETY: as above. As many sums as there are registers for.
+        // SAFETY: the dispatcher vouches for the instructions of `V`, which is all that `run_by` asks.
+        // As many sums as there are registers for.
         unsafe {
             match V::REGISTERS {
                 32.. => self.run_by::<V, 8>(),
@@ -269,7 +271,8 @@ unsafe fn gradient_tile<V: Lanes, const R: usize>(
     gradient: *const f32,
     row_len: usize,
 ) -> [[f32; TAPS]; R] {
-    // SAFETY: as the caller vouches; `wrapping_add` spares the debug build its checks.
+    // SAFETY: the caller vouches for a vector at every tap plus base, and for the rows of the gradient; `wrapping_add`
+    // spares the debug build its checks.
     unsafe {
         let mut sums = [[V::zero(); TAPS]; R];
         let columns = taps.map(|tap| data.wrapping_add(tap));

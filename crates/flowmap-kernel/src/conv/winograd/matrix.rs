@@ -17,7 +17,7 @@ pub(super) trait Matrix<const M: usize, const N: usize> {
     /// The processor has the instructions of `V`.
     #[inline(always)]
     unsafe fn both<V: Lanes>(d: [[V; M]; M]) -> [[V; N]; N] {
-        // SAFETY: as the caller vouches, here and below.
+        // SAFETY: the caller vouches for the instructions of `V`, which is all that its methods need without pointers.
         unsafe {
             let mut columns = [[V::zero(); N]; M];
             for (j, to) in columns.iter_mut().enumerate() {
@@ -60,10 +60,10 @@ pub(super) trait Matrix<const M: usize, const N: usize> {
 pub(super) struct Window;
 
 impl Matrix<4, 4> for Window {
-    // SAFETY: the caller vouches for the instructions, as in the other two.
+    // SAFETY: the caller vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn times<V: Lanes>([d0, d1, d2, d3]: [V; 4]) -> [V; 4] {
-        // SAFETY: as above.
+        // SAFETY: the caller vouches for the instructions of `V`; no pointer is read or written.
         unsafe { [less(d0, d2), plus(d1, d2), less(d2, d1), less(d1, d3)] }
     }
 }
@@ -72,10 +72,10 @@ impl Matrix<4, 4> for Window {
 pub(super) struct Sums;
 
 impl Matrix<4, 2> for Sums {
-    // SAFETY: as for `Window`.
+    // SAFETY: the caller vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn times<V: Lanes>([m0, m1, m2, m3]: [V; 4]) -> [V; 2] {
-        // SAFETY: as above.
+        // SAFETY: the caller vouches for the instructions of `V`; no pointer is read or written.
         unsafe { [plus(m0, plus(m1, m2)), less(less(m1, m2), m3)] }
     }
 }
@@ -84,10 +84,10 @@ impl Matrix<4, 2> for Sums {
 pub(super) struct Kernel;
 
 impl Matrix<3, 4> for Kernel {
-    // SAFETY: as for `Window`.
+    // SAFETY: the caller vouches for the instructions of `V`.
     #[inline(always)]
     unsafe fn times<V: Lanes>([g0, g1, g2]: [V; 3]) -> [V; 4] {
-        // SAFETY: as above.
+        // SAFETY: the caller vouches for the instructions of `V`; no pointer is read or written.
         unsafe {
             let (outer, middle) = (half(plus(g0, g2)), half(g1));
             [g0, plus(outer, middle), less(outer, middle), g2]
@@ -95,23 +95,23 @@ impl Matrix<3, 4> for Kernel {
     }
 }
 
-// SAFETY: the caller vouches for the instructions of `V`, here and below.
+// SAFETY: the caller vouches for the instructions of `V`.
 #[inline(always)]
 unsafe fn plus<V: Lanes>(a: V, b: V) -> V {
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for the instructions of `V`; no pointer is read or written.
     unsafe { a.add_product(b, V::splat(1.0)) }
 }
 
-// SAFETY: as for `plus`.
+// SAFETY: the caller vouches for the instructions of `V`.
 #[inline(always)]
 unsafe fn less<V: Lanes>(a: V, b: V) -> V {
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for the instructions of `V`; no pointer is read or written.
     unsafe { a.add_product(b, V::splat(-1.0)) }
 }
 
-// SAFETY: as for `plus`.
+// SAFETY: the caller vouches for the instructions of `V`.
 #[inline(always)]
 unsafe fn half<V: Lanes>(a: V) -> V {
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for the instructions of `V`; no pointer is read or written.
     unsafe { V::zero().add_product(a, V::splat(0.5)) }
 }
