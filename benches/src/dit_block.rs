@@ -36,7 +36,7 @@ const LINEAR_FLOP: f64 = 2.0 * (1024 * 384 * (1152 + 384 + 2 * 1536) + 16 * 384 
 
 fn dit_block(inputs: &[Dual], params: &[Tensor]) -> Result<Dual> {
     let [x, c] = [&inputs[0], &inputs[1]];
-    let modulation = Activation::Silu.apply(c)?.linear(&params[0], Some(&params[1]))?;
+    let modulation = c.activate(Activation::Silu)?.linear(&params[0], Some(&params[1]))?;
     let part = |i: usize| modulation.narrow(1, 384 * i, 384);
     let linear = |x: &Dual, i: usize| x.linear(&params[i], Some(&params[i + 1]));
 

@@ -1,39 +1,11 @@
-//! Our own CUDA kernels: their sources, and what else a device needs that tensors do not do.
+//! What a CUDA device needs that tensors do not do: one stream, clipping, Adam's step and noise, by the kernels of flowmap-kernel.
 //!
-//! Kernels are compiled by NVRTC when first used, once for each device and process, for the device that is there.
-//! They take f32; every other type takes the composed operations.
-//!
-//! | source | kernels |
-//! |---|---|
-//! | `layer` | bias, activation and its dual after a matrix product of cuBLAS, and the way back |
-//! | `layer_norm` | LayerNorm and RMSNorm with modulation, activation and dual, and the way back |
-//! | `group_norm` | GroupNorm with the same |
-//! | `sums` | the second stage of the sums over rows, in a fixed order |
-//! | `optimizer` | the norm of the gradients, its factor for clipping, and Adam's step with the averages |
-//! | `noise` | normals and uniforms of the keyed streams, with the bits of the CPU |
+//! The kernels take f32; every other type takes the composed operations.
 
 use candle_core::{DType, Device, Tensor};
+pub use flowmap_kernel::cuda::{AdamRule, MAX_AVERAGES, OPTIONS, SOURCES};
 
 use crate::Result;
-
-/// What NVRTC compiles: the name of each source and its CUDA C++, which includes nothing.
-pub const SOURCES: &[(&str, &str)] = &[
-    ("layer", concat!(include_str!("kernel/cuda/curve.cuh"), include_str!("kernel/cuda/layer.cu"))),
-    ("layer_norm", concat!(include_str!("kernel/cuda/curve.cuh"), include_str!("kernel/cuda/layer_norm.cu"))),
-    ("group_norm", concat!(include_str!("kernel/cuda/curve.cuh"), include_str!("kernel/cuda/group_norm.cu"))),
-    ("sums", include_str!("kernel/cuda/sums.cu")),
-    ("optimizer", include_str!("kernel/cuda/optimizer.cu")),
-    ("noise", include_str!("kernel/cuda/noise.cu")),
-];
-
-/// The options of NVRTC, beside the architecture of the device.
-pub const OPTIONS: &[&str] = &["--std=c++17"];
-
-/// Largest number of channels that the fused LayerNorm and RMSNorm take; their sums live in 48 KiB of shared memory.
-pub(crate) const MAX_NORM_CHANNELS: usize = 2560;
-
-/// Most averages that [`adam_step`] moves at once.
-pub const MAX_AVERAGES: usize = 4;
 
 /// A CUDA device whose work runs in one stream, whatever thread asks for it.
 ///
@@ -47,31 +19,9 @@ pub fn open(ordinal: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(ordinal)?;
     #[cfg(feature = "cuda")]
     if let Device::Cuda(cuda) = &device {
-        crate::kernel::cuda::trust_one_stream(cuda);
+        flowmap_kernel::cuda::trust_one_stream(cuda);
     }
     Ok(device)
-}
-
-/// The constants of one step of Adam.
-///
-/// m ← β₁ m + (1 − β₁) c g,  v ← β₂ v + (1 − β₂) (c g)²
-/// θ ← keep θ − rate m / (√v / root + eps),  or  θ ← keep θ − rate m
-#[derive(Clone, Copy, Debug)]
-pub struct AdamRule {
-    /// β₁.
-    pub beta1: f64,
-    /// β₂.
-    pub beta2: f64,
-    /// c, the factor of the gradient beside that of clipping.
-    pub gradient_scale: f64,
-    /// rate.
-    pub rate: f64,
-    /// root, `None` for a step without the second moment.
-    pub root: Option<f64>,
-    /// eps.
-    pub eps: f64,
-    /// keep, one minus what decays.
-    pub keep: f64,
 }
 
 /// The norm of gradients and the factor that clips it, in the memory of the device, or on the host for one that is read at once.
@@ -124,7 +74,7 @@ impl GradientNorm {
         {
             let gradients = gradients.into_iter().map(|g| g.detach().contiguous());
             let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?;
-            Ok(Some(Self::kept(crate::kernel::cuda::measure(&gradients, max_norm)?)))
+            Ok(Some(Self::kept(flowmap_kernel::cuda::measure(&gradients, max_norm)?)))
         }
         #[cfg(not(feature = "cuda"))]
         {
@@ -236,11 +186,9 @@ pub fn adam_step(
     }
     #[cfg(feature = "cuda")]
     {
-        let AdamRule { beta1, beta2, gradient_scale, rate, root, eps, keep } = *rule;
-        let rule = crate::kernel::cuda::AdamConstants { beta1, beta2, gradient_scale, rate, root, eps, keep };
         let gradient = gradient.detach().contiguous()?;
         let norm = norm.and_then(GradientNorm::on_device);
-        crate::kernel::cuda::step(rule, [parameter, first, second], &gradient, averages, norm)?;
+        flowmap_kernel::cuda::step(*rule, [parameter, first, second], &gradient, averages, norm)?;
         Ok(true)
     }
     #[cfg(not(feature = "cuda"))]
@@ -277,7 +225,7 @@ impl Draws {
     pub fn normals(&self, sigma: f32, device: &Device) -> Result<Option<Tensor>> {
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(cuda), Some(draws)) = (device, self.on_device()) {
-            return Ok(Some(crate::kernel::cuda::normals(cuda, &draws, sigma)?));
+            return Ok(Some(flowmap_kernel::cuda::normals(cuda, &draws, sigma)?));
         }
         let _ = (sigma, device);
         Ok(None)
@@ -290,7 +238,7 @@ impl Draws {
     pub fn uniforms(&self, device: &Device) -> Result<Option<Tensor>> {
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(cuda), Some(draws)) = (device, self.on_device()) {
-            return Ok(Some(crate::kernel::cuda::uniforms(cuda, &draws)?));
+            return Ok(Some(flowmap_kernel::cuda::uniforms(cuda, &draws)?));
         }
         let _ = device;
         Ok(None)
@@ -298,10 +246,10 @@ impl Draws {
 
     /// As the kernels take it; `None` where there is nothing to draw.
     #[cfg(feature = "cuda")]
-    fn on_device(&self) -> Option<crate::kernel::cuda::Draws> {
+    fn on_device(&self) -> Option<flowmap_kernel::cuda::Draws> {
         let dim = u32::try_from(self.dim).ok()?;
         let rows = u64::try_from(self.rows).ok()?;
-        (dim > 0 && rows > 0).then_some(crate::kernel::cuda::Draws {
+        (dim > 0 && rows > 0).then_some(flowmap_kernel::cuda::Draws {
             key: self.key,
             first: self.first,
             rows,

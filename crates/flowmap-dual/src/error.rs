@@ -127,19 +127,6 @@ pub enum Error {
         /// Width of the images.
         width: usize,
     },
-    /// A CUDA kernel did not compile, or NVRTC is not there to compile it.
-    #[error(
-        "expected NVRTC to compile the CUDA kernels `{source_name}` for a device of capability {}.{}, found {cause}",
-        capability.0, capability.1
-    )]
-    KernelCompilation {
-        /// Name of the source.
-        source_name: &'static str,
-        /// Major and minor number of the capability of the device.
-        capability: (i32, i32),
-        /// What NVRTC said.
-        cause: String,
-    },
     /// Candle refused an operation (shapes, element types, device memory).
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -20,8 +20,8 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result as CandleResult, Shape,
     Storage, Tensor, TensorId, Var, bail,
 };
+use flowmap_kernel::{Restore, is_wanted};
 
-use crate::kernel::{Restore, is_wanted};
 use crate::{Error, Result};
 
 thread_local! {

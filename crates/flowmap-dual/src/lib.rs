@@ -1,22 +1,19 @@
 //! Forward-mode differentiation for Candle.
 #![doc = include_str!("../README.md")]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-mod activation;
 pub mod cuda;
 mod dual;
 mod error;
 mod fused;
 mod gradient;
 pub mod host;
-mod kernel;
 mod ops;
 mod recompute;
 
-pub use activation::Activation;
 pub use dual::Dual;
 pub use error::{Error, Result};
+pub use flowmap_kernel::{Activation, GradientSums, PackedWeights};
 pub use fused::{Execution, fused_operations};
 pub use gradient::gradient_of;
-pub use kernel::{GradientSums, PackedWeights};
 pub use ops::{DenseLayer, Modulation};

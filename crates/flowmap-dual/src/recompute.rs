@@ -19,9 +19,9 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp3, DType, Layout, MetalStorage, Result as CandleResult,
     Shape, Storage, Tensor, Var, bail,
 };
+use flowmap_kernel::is_wanted;
 
 use crate::gradient::{gradient_of, on_candles_tape};
-use crate::kernel::is_wanted;
 use crate::{Dual, Error, Result};
 
 impl Dual {

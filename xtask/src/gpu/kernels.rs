@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::python;
 
 /// Where the kernels are: every file with the ending `cu` is compiled on its own, as the program does at run time.
-const KERNELS: &str = "crates/flowmap-dual/src/kernel/cuda";
+const KERNELS: &str = "crates/flowmap-kernel/src/cuda";
 
 /// NVRTC, of the version of the toolkit.
 const NVRTC: &str = "nvidia-cuda-nvrtc==13.0.88";

@@ -10,21 +10,23 @@ use super::Findings;
 
 /// Layers that each crate may depend on.
 ///
-/// {core, dual} <- nn <- {metrics, sample, train} <- cli; core <- data <- train; figure <- train.
+/// kernel <- dual; {core, dual} <- nn <- {metrics, sample, train} <- cli; core <- data <- train; figure <- train.
 /// What a layer may know, the layers above it may know too.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("flowmap-core", &[]),
-    ("flowmap-dual", &[]),
+    ("flowmap-kernel", &[]),
+    ("flowmap-dual", &["flowmap-kernel"]),
     ("flowmap-figure", &[]),
-    ("flowmap-nn", &["flowmap-core", "flowmap-dual"]),
+    ("flowmap-nn", &["flowmap-core", "flowmap-kernel", "flowmap-dual"]),
     ("flowmap-data", &["flowmap-core"]),
     // The judge of images, a feature, is a network.
-    ("flowmap-metrics", &["flowmap-core", "flowmap-dual", "flowmap-nn"]),
-    ("flowmap-sample", &["flowmap-core", "flowmap-dual", "flowmap-nn"]),
+    ("flowmap-metrics", &["flowmap-core", "flowmap-kernel", "flowmap-dual", "flowmap-nn"]),
+    ("flowmap-sample", &["flowmap-core", "flowmap-kernel", "flowmap-dual", "flowmap-nn"]),
     (
         "flowmap-train",
         &[
             "flowmap-core",
+            "flowmap-kernel",
             "flowmap-dual",
             "flowmap-figure",
             "flowmap-nn",
@@ -37,6 +39,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "flowmap-cli",
         &[
             "flowmap-core",
+            "flowmap-kernel",
             "flowmap-dual",
             "flowmap-figure",
             "flowmap-nn",
@@ -48,8 +51,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Layers that the tests of a crate may know besides: the tests of dual draw their inputs from core's noise streams.
-const TESTS_MAY_KNOW: &[(&str, &[&str])] = &[("flowmap-dual", &["flowmap-core"])];
+/// Layers that the tests of a crate may know besides: those of kernel and dual draw their inputs from core's noise
+/// streams, and the oracle of the kernels are the composed operations of dual.
+const TESTS_MAY_KNOW: &[(&str, &[&str])] =
+    &[("flowmap-kernel", &["flowmap-core", "flowmap-dual"]), ("flowmap-dual", &["flowmap-core"])];
 
 const OURS: &str = "flowmap-";
 
@@ -60,7 +65,7 @@ const PACKAGE_DATA: &[&str] = &["description", "license", "readme", "keywords", 
 const WITHOUT_CANDLE: &[&str] = &["flowmap-core", "flowmap-data", "flowmap-figure"];
 
 /// The one crate that has kernels, and so cannot forbid unsafe code as a whole.
-const HAS_KERNELS: &str = "flowmap-dual";
+const HAS_KERNELS: &str = "flowmap-kernel";
 
 /// Checks every crate.
 pub fn check(findings: &mut Findings) -> Result<()> {

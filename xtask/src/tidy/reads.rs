@@ -4,7 +4,12 @@ use super::Findings;
 use super::files::Source;
 
 /// Crates whose code runs inside a training step or a sampling loop.
-const CRATES: &[&str] = &["crates/flowmap-dual/src/", "crates/flowmap-nn/src/", "crates/flowmap-sample/src/"];
+const CRATES: &[&str] = &[
+    "crates/flowmap-kernel/src/",
+    "crates/flowmap-dual/src/",
+    "crates/flowmap-nn/src/",
+    "crates/flowmap-sample/src/",
+];
 
 /// What brings numbers to the host.
 const READS: &[&str] =

@@ -5,6 +5,7 @@ use super::files::Source;
 
 /// Code that runs inside a training step or a sampling loop.
 const PLACES: &[&str] = &[
+    "crates/flowmap-kernel/src/",
     "crates/flowmap-dual/src/",
     "crates/flowmap-nn/src/",
     "crates/flowmap-sample/src/",

@@ -3,10 +3,10 @@
 //! (x + ε ẋ)(y + ε ẏ) = x y + ε (ẋ y + x ẏ)
 
 use candle_core::{DType, Tensor};
+use flowmap_kernel::ScaledSum;
 
 use super::modulate::{input, output};
 use crate::gradient::apply2;
-use crate::kernel::ScaledSum;
 use crate::{Dual, Result};
 
 /// The sum of two optional tangents, both of the shape of the output.

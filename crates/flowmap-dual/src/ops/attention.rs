@@ -6,9 +6,9 @@
 //! elsewhere the composed operations run.
 
 use candle_core::{DType, Tensor};
+use flowmap_kernel::{Attention, SelfAttention};
 
 use crate::gradient::{apply1, apply3};
-use crate::kernel::{Attention, SelfAttention};
 use crate::{Dual, Error, Result};
 
 impl Dual {

@@ -3,9 +3,9 @@
 //! y = K ∗ x + b, ẏ = K ∗ ẋ
 
 use candle_core::{DType, Tensor};
+use flowmap_kernel::Convolution;
 
 use crate::gradient::{apply2, apply3};
-use crate::kernel::Convolution;
 use crate::{Dual, Error, Result};
 
 impl Dual {

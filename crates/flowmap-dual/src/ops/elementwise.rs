@@ -1,14 +1,33 @@
 //! Elementwise functions: y = f(x), ẏ = f'(x) ẋ.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
+
 use candle_core::{DType, Tensor};
+use flowmap_kernel::{SinCos, is_within};
 
 use super::modulate::{input, output};
 use crate::gradient::apply1;
 use crate::host::filled_like;
-use crate::kernel::{SinCos, is_within};
-use crate::{Dual, Result};
+use crate::{Activation, Dual, Result};
 
 impl Dual {
+    /// An activation function, by Candle's own operations: the oracle of the fused ones.
+    ///
+    /// # Errors
+    /// As Candle.
+    pub fn activate(&self, activation: Activation) -> Result<Self> {
+        match activation {
+            Activation::GeluTanh => {
+                let inner = self.sqr()?.scale(0.044715)?.shift(1.0)?.mul(self)?.scale(FRAC_2_PI.sqrt())?;
+                self.scale(0.5)?.mul(&inner.tanh()?.shift(1.0)?)
+            }
+            Activation::GeluErf => self.scale(0.5)?.mul(&self.scale(FRAC_1_SQRT_2)?.erf()?.shift(1.0)?),
+            Activation::Silu => self.mul(&self.sigmoid()?),
+            Activation::Tanh => self.tanh(),
+            Activation::ReluSquared => self.relu()?.sqr(),
+        }
+    }
+
     /// e^x.
     ///
     /// # Errors

@@ -4,10 +4,10 @@
 //! adaLN-Zero of Peebles and Xie 2022, arXiv:2212.09748, where the gate begins at zero.
 
 use candle_core::DType;
+use flowmap_kernel::{Gate, Parts};
 
 use super::modulate::{Channels, check, input, output};
 use crate::gradient::apply3;
-use crate::kernel::{Gate, Parts};
 use crate::{Dual, Result};
 
 impl Dual {

@@ -3,10 +3,10 @@
 //! y = x Wᵀ + b, ẏ = ẋ Wᵀ
 
 use candle_core::{DType, Tensor};
+use flowmap_kernel::{Layer, Layers, Tape, is_summed, is_wanted};
 
 use super::modulate::{input, output};
 use crate::gradient::apply3;
-use crate::kernel::{Layer, Layers, Tape, is_summed, is_wanted};
 use crate::{Activation, Dual, Result};
 
 /// A linear layer and what follows it, for [`Dual::layers`].
@@ -79,7 +79,7 @@ impl Dual {
             return self.in_single(|x| x.linear_activation(&weight, &bias, activation));
         }
         self.fused_layer(weight, Some(bias), Some(activation))?
-            .map_or_else(|| activation.apply(&self.composed_linear(weight, Some(bias))?), Ok)
+            .map_or_else(|| self.composed_linear(weight, Some(bias))?.activate(activation), Ok)
     }
 
     /// Linear layers and their activations, one after the other: `(..., in)` to `(..., out)`.

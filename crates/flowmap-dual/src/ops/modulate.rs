@@ -6,8 +6,8 @@
 //! z = (n ⊙ weight + bias) ⊙ (1 + scale) + shift  both
 
 use candle_core::Tensor;
+use flowmap_kernel::{Gain, Parts};
 
-use crate::kernel::{Gain, Parts};
 use crate::{Dual, Error, Result};
 
 /// What a normalized tensor n is multiplied by, and what is added to it.

@@ -7,11 +7,11 @@
 //! and take half types in f32, rounding the result.
 
 use candle_core::DType;
+use flowmap_kernel::cuda::MAX_NORM_CHANNELS;
+use flowmap_kernel::{Center, Gains, Geometry, Groups, Magnitude, Norm, Rows, Scaled};
 
 use super::modulate::{Channels, GainShift, Modulation, input, output};
-use crate::cuda::MAX_NORM_CHANNELS;
 use crate::gradient::{apply1, apply3};
-use crate::kernel::{Center, Gains, Geometry, Groups, Magnitude, Norm, Rows, Scaled};
 use crate::{Activation, Dual, Error, Result};
 
 impl Dual {
@@ -261,5 +261,5 @@ fn composed(
     activation: Option<Activation>,
 ) -> Result<Dual> {
     let z = modulation.apply(n, channels)?;
-    activation.map_or(Ok(z.clone()), |activation| activation.apply(&z))
+    activation.map_or(Ok(z.clone()), |activation| z.activate(activation))
 }

@@ -4,9 +4,9 @@
 //! Candle's own up-sampling overwrites gradients, and its pooling divides them wrongly.
 
 use candle_core::DType;
+use flowmap_kernel::Resize;
 
 use crate::gradient::apply1;
-use crate::kernel::Resize;
 use crate::{Dual, Error, Result};
 
 impl Dual {

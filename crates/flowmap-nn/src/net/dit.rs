@@ -344,7 +344,7 @@ impl Dit {
     fn forward(&self, s: &Dual, t: &Dual, x: &Dual, condition: Condition<'_>) -> Result<Dual> {
         let width = self.config.width;
         // SiLU(c) is what every modulation reads.
-        let c = self.precision.inside(&Activation::Silu.apply(&self.condition(s, t, condition)?)?)?;
+        let c = self.precision.inside(&self.condition(s, t, condition)?.activate(Activation::Silu)?)?;
         let tokens = self.precision.inside(&self.patches.tokens(&x.scale(self.sigma_data.recip())?)?)?;
         let weight = self.x_weight.reshape((width, self.patches.len()))?;
         let mut h = tokens.linear(&weight, Some(&self.x_bias))?;

@@ -290,7 +290,7 @@ impl Edm2UNet {
             let table = Tensor::cat(&[columns, none], 0)?;
             e = mp_sum(&e, &Dual::constant(table.index_select(labels, 0)?), BALANCE)?;
         }
-        Ok(Activation::Silu.apply(&e)?.scale(MP_SILU)?)
+        Ok(e.activate(Activation::Silu)?.scale(MP_SILU)?)
     }
 }
 

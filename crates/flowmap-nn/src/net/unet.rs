@@ -249,7 +249,8 @@ impl UNet {
             start = start.add(&Dual::constant(table.index_select(labels, 0)?))?;
         }
         let both = start.add(&self.embed_t.forward(&features(&t.sub(s)?)?)?)?;
-        let out = |linear: &Linear, e: &Dual| linear.activated(&Activation::Silu.apply(e)?, Activation::Silu);
+        let out =
+            |linear: &Linear, e: &Dual| linear.activated(&e.activate(Activation::Silu)?, Activation::Silu);
         let both = out(&self.out_t, &both)?;
         match self.config.second_time {
             SecondTime::Everywhere => Ok((out(&self.out_s, &start)?.add(&both)?, both)),

@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use flowmap_dual::cuda::GradientNorm;
+use flowmap_dual::cuda::{AdamRule, GradientNorm};
 
 use super::Optimizer;
-use super::inplace::Rule;
 use super::moments::Moments;
 use crate::{Ema, Params, Result};
 
@@ -37,10 +36,10 @@ impl AdamW {
     }
 
     /// Counts a step and gives its constants.
-    fn next_rule(&mut self, lr: f64, gradient_scale: f64) -> Rule {
+    fn next_rule(&mut self, lr: f64, gradient_scale: f64) -> AdamRule {
         let k = self.moments.next_step();
         let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
-        Rule {
+        AdamRule {
             beta1: self.beta1,
             beta2: self.beta2,
             gradient_scale,

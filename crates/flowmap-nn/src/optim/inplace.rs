@@ -18,33 +18,6 @@ use super::super::{Error, Result};
 /// Numbers that a thread updates at a time: all that belongs to them fits the first cache.
 const CHUNK: usize = 4096;
 
-/// The constants of one step.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rule {
-    /// β₁.
-    pub(super) beta1: f64,
-    /// β₂.
-    pub(super) beta2: f64,
-    /// c, the factor of the gradient (clipping).
-    pub(super) gradient_scale: f64,
-    /// rate.
-    pub(super) rate: f64,
-    /// root, `None` for a step without the second moment.
-    pub(super) root: Option<f64>,
-    /// eps.
-    pub(super) eps: f64,
-    /// keep, one minus what decays.
-    pub(super) keep: f64,
-}
-
-impl Rule {
-    /// As the kernel of a device takes it.
-    fn on_device(&self) -> AdamRule {
-        let Self { beta1, beta2, gradient_scale, rate, root, eps, keep } = *self;
-        AdamRule { beta1, beta2, gradient_scale, rate, root, eps, keep }
-    }
-}
-
 /// A parameter and what belongs to it.
 pub(super) struct Target<'a> {
     pub(super) theta: &'a Var,
@@ -66,7 +39,7 @@ trait Number: Copy + Send + Sync + 'static {
     fn of(storage: &CpuStorage) -> candle_core::Result<&[Self]>;
     fn of_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]>;
     /// The step of a chunk; `numbers` are θ, m and v.
-    fn step(rule: &Rule, numbers: [&mut [Self]; 3], gradient: &[Self]);
+    fn step(rule: &AdamRule, numbers: [&mut [Self]; 3], gradient: &[Self]);
     /// The average of a chunk.
     fn lerp(average: &mut [Self], theta: &[Self], decay: f64);
     /// Σ x².
@@ -91,7 +64,7 @@ macro_rules! number {
                 }
             }
 
-            fn step(rule: &Rule, [theta, m, v]: [&mut [Self]; 3], gradient: &[Self]) {
+            fn step(rule: &AdamRule, [theta, m, v]: [&mut [Self]; 3], gradient: &[Self]) {
                 let (beta1, beta2) = (rule.beta1 as $type, rule.beta2 as $type);
                 let c1 = ((1.0 - rule.beta1) * rule.gradient_scale) as $type;
                 let c2 = ((1.0 - rule.beta2) * rule.gradient_scale.powi(2)) as $type;
@@ -199,7 +172,7 @@ fn for_each_chunk<T: Number>(slices: Vec<&mut [T]>, f: impl Fn(usize, &mut [&mut
 
 /// The whole pass on the CPU.
 fn update<T: Number>(
-    rule: &Rule,
+    rule: &AdamRule,
     target: &Target<'_>,
     gradient: &Tensor,
     averages: &[Average<'_>],
@@ -234,7 +207,7 @@ fn check_dtype(tensor: &Tensor) -> Result<()> {
 
 /// One step of a parameter and of its averages; without a gradient only the averages move.
 pub(super) fn step(
-    rule: &Rule,
+    rule: &AdamRule,
     target: &Target<'_>,
     gradient: Option<&Tensor>,
     averages: &[Average<'_>],
@@ -243,7 +216,7 @@ pub(super) fn step(
     check_dtype(target.theta)?;
     let (at_once, later) = averages.split_at(averages.len().min(MAX_AVERAGES));
     if let Some(gradient) = gradient
-        && adam_step(&rule.on_device(), target.tensors(), gradient, at_once, norm)?
+        && adam_step(rule, target.tensors(), gradient, at_once, norm)?
     {
         return later.iter().try_for_each(|(average, decay)| lerp(average, target.theta, *decay));
     }
@@ -264,7 +237,7 @@ pub(super) fn step(
 }
 
 /// The step by Candle's operations.
-fn composed(rule: &Rule, target: &Target<'_>, gradient: &Tensor) -> Result<()> {
+fn composed(rule: &AdamRule, target: &Target<'_>, gradient: &Tensor) -> Result<()> {
     let Target { theta, first, second } = target;
     let gradient = (gradient * rule.gradient_scale)?;
     let m = ((*first * rule.beta1)? + (&gradient * (1.0 - rule.beta1))?)?;

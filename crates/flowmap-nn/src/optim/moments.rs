@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
-use flowmap_dual::cuda::GradientNorm;
+use flowmap_dual::cuda::{AdamRule, GradientNorm};
 
-use super::inplace::{Rule, Target, step};
+use super::inplace::{Target, step};
 use crate::params::{refuse_rest, take_like};
 use crate::{Ema, Error, Params, Result};
 
@@ -60,7 +60,7 @@ impl Moments {
     /// Where that norm is known and not finite the step is taken back.
     pub(super) fn step(
         &mut self,
-        rule: &Rule,
+        rule: &AdamRule,
         gradients: &GradStore,
         averages: &mut [Ema],
         norm: Option<&GradientNorm>,

@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use flowmap_dual::cuda::{Clip, GradientNorm};
+use flowmap_dual::cuda::{AdamRule, Clip, GradientNorm};
 use flowmap_dual::host::filled_like;
 use rayon::prelude::*;
 
 use super::Optimizer;
-use super::inplace::{Rule, lerp};
+use super::inplace::lerp;
 use super::moments::{Moments, check_constants};
 use crate::params::take_like;
 use crate::{Ema, Error, Params, Result};
@@ -185,7 +185,7 @@ impl Muon {
         let k = self.rest.next_step();
         let (bias1, bias2) = (1.0 - beta1.powf(k), 1.0 - beta2.powf(k));
         let root = Some(bias2.sqrt());
-        let rule = Rule { beta1, beta2, gradient_scale, rate: lr / bias1, root, eps, keep };
+        let rule = AdamRule { beta1, beta2, gradient_scale, rate: lr / bias1, root, eps, keep };
         self.rest.step(&rule, gradients, averages, norm) // counts the update of the averages
     }
 }

@@ -41,7 +41,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// The activation functions themselves have their own tests.
 fn activate(activation: Activation, h: &[f64]) -> Vec<f64> {
     let h = Dual::constant(Tensor::new(h, &Device::Cpu).unwrap());
-    activation.apply(&h).unwrap().primal().to_vec1().unwrap()
+    h.activate(activation).unwrap().primal().to_vec1().unwrap()
 }
 
 /// v_{s,t}(x) of one sample.
