@@ -16,6 +16,13 @@ pub enum Error {
         known: &'static str,
     },
 
+    /// A config names an interpolant that another program has.
+    #[error("the interpolant `{name}` belongs to another program, expected a run of the program that has it")]
+    UnknownOwnInterpolant {
+        /// Its name.
+        name: String,
+    },
+
     /// A user-defined interpolant does not join x_0 at t = 0 with x_1 at t = 1.
     #[error("boundary law broken: {coefficient}({t}) must be {expected}, found {found}")]
     BoundaryLaw {

@@ -19,7 +19,8 @@ pub use eigen::{Eigen, symmetric_eigen};
 pub use error::{Error, Result};
 pub use grid::TimeGrid;
 pub use interpolant::{
-    Custom, Interpolant, InterpolantKind, Linear, NoisyLinear, Trigonometric, VariancePreserving,
+    Custom, Interpolant, InterpolantKind, Linear, NoisyLinear, OwnInterpolant, Trigonometric,
+    VariancePreserving,
 };
 pub use noise::{Noise, NoiseStream, Stream};
 pub use ode::Dop853;

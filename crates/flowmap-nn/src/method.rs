@@ -125,7 +125,7 @@ pub trait Method: fmt::Debug + Send + Sync {
 }
 
 /// What a method needs of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Needs {
     /// A flow to distill from.
     pub teacher: Option<TeacherNeed>,

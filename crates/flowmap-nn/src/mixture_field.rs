@@ -7,14 +7,15 @@
 //! b_t(x) = Σ_k r_k(x) [ β̇_t m_k + V_k (κ_k y_k / var_k) ]                 (2)
 //!
 //! as derived in [`flowmap_core::exact`], whose [`MixtureFlow`] computes the same on the host.
-//! In f64, on Metal in f32. Nothing is read from a device and nothing is sent to it.
+//! In f64, on Metal in f32. Nothing is read from a device and nothing is sent to it, except the times if the
+//! interpolant belongs to another crate.
 //! Cost: about 25 operations on tensors of (components, samples, dimensions).
 
 use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 use candle_core::{D, DType, Device, Tensor};
-use flowmap_core::InterpolantKind;
 use flowmap_core::exact::{Component, Covariance, MixtureFlow};
+use flowmap_core::{Interpolant, InterpolantKind};
 use flowmap_dual::host;
 
 use crate::{Condition, Error, Result, VelocityField};
@@ -63,7 +64,7 @@ impl MixtureField {
         components: &[Component],
         device: &Device,
     ) -> Result<Self> {
-        MixtureFlow::new(interpolant, sigma0, components)?;
+        MixtureFlow::new(interpolant.clone(), sigma0, components)?;
         let (k, dim) = (components.len(), components.first().map_or(0, |component| component.mean.len()));
         let has_axes = components.iter().any(|c| matches!(c.covariance, Covariance::Full(_)));
         let (mut variances, mut axes) = (Vec::with_capacity(k * dim), Vec::new());
@@ -98,7 +99,7 @@ impl MixtureField {
 
     /// b_t(x) of `(1, B, D)` at times `(1, B, 1)` as `(B, D)`.
     fn rows(&self, t: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
-        let [alpha, beta, alpha_dot, beta_dot] = coefficients(self.interpolant, t)?;
+        let [alpha, beta, alpha_dot, beta_dot] = coefficients(&self.interpolant, t)?;
         let of_data = |c: &Tensor| c.broadcast_mul(&self.variances);
         let variance = of_data(&beta.sqr()?)?.broadcast_add(&(alpha.sqr()? * self.base)?)?;
         let kappa = of_data(&(&beta * &beta_dot)?)?.broadcast_add(&((alpha * alpha_dot)? * self.base)?)?;
@@ -130,8 +131,23 @@ impl VelocityField for MixtureField {
     }
 }
 
+/// The coefficients of an interpolant of another crate, which only the processor can compute.
+fn on_host(interpolant: &dyn Interpolant, t: &Tensor) -> candle_core::Result<[Tensor; 4]> {
+    let times = host::numbers(t).map_err(candle_core::Error::wrap)?;
+    let column = |of: fn(&dyn Interpolant, f64) -> f64| {
+        let values: Vec<f64> = times.iter().map(|&t| of(interpolant, t)).collect();
+        host::send(values, t.shape(), t.dtype(), t.device()).map_err(candle_core::Error::wrap)
+    };
+    Ok([
+        column(|interpolant, t| interpolant.alpha(t))?,
+        column(|interpolant, t| interpolant.beta(t))?,
+        column(|interpolant, t| interpolant.alpha_dot(t))?,
+        column(|interpolant, t| interpolant.beta_dot(t))?,
+    ])
+}
+
 /// α_t, β_t, α̇_t and β̇_t, each like `t`.
-fn coefficients(interpolant: InterpolantKind, t: &Tensor) -> candle_core::Result<[Tensor; 4]> {
+fn coefficients(interpolant: &InterpolantKind, t: &Tensor) -> candle_core::Result<[Tensor; 4]> {
     // cos θ and sin θ with their derivatives.
     let turned = |theta: Tensor, theta_dot: Tensor| -> candle_core::Result<[Tensor; 4]> {
         let (alpha, beta) = (theta.cos()?, theta.sin()?);
@@ -145,6 +161,7 @@ fn coefficients(interpolant: InterpolantKind, t: &Tensor) -> candle_core::Result
         Ok([t.affine(sigma_min - 1.0, 1.0)?, t.clone(), (&one * (sigma_min - 1.0))?, one])
     };
     match interpolant {
+        InterpolantKind::Own(own) => on_host(own, t),
         InterpolantKind::Linear => straight(0.0),
         InterpolantKind::NoisyLinear(noisy) => straight(noisy.sigma_min()),
         InterpolantKind::Trigonometric => turned((t * FRAC_PI_2)?, (t.ones_like()? * FRAC_PI_2)?),

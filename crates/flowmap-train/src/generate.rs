@@ -295,6 +295,7 @@ impl Walk<'_> {
     /// Jumps to the data with fresh noise between them, x at every time of the grid.
     fn renoised(&self, session: &Session<'_>, start: &Start) -> Result<Vec<Tensor>> {
         let interpolant = &self.model.config.interpolant;
+        interpolant.check_known()?;
         Ok(multistep_consistency(session, interpolant, &start.x0, &start.condition, self.grid, &start.fresh)?)
     }
 }

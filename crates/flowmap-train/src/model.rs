@@ -73,7 +73,7 @@ impl ModelConfig {
             time_direction: TIME_DIRECTION.into(),
             parametrization: PARAMETRIZATION.into(),
             second_time: SECOND_TIME.into(),
-            interpolant: config.interpolant,
+            interpolant: config.interpolant.clone(),
             sigma_data: config.sigma(data),
             shape: data.shape().to_vec(),
             n_classes,
@@ -216,7 +216,7 @@ impl Model {
         Self::open_with(path, weights, device, |_| ())
     }
 
-    /// Opens the model of a run whose network or data belong to another crate, which files name and `config` has.
+    /// Opens the model of a run whose network, interpolant or data belong to another crate, which files name and `config` has.
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -224,6 +224,9 @@ impl Model {
         Self::open_with(path, weights, device, |model| {
             if model.network == config.network {
                 model.network = config.network.clone();
+            }
+            if model.interpolant == config.interpolant {
+                model.interpolant = config.interpolant.clone();
             }
             if model.data == config.data {
                 model.data = config.data.clone();

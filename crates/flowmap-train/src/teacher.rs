@@ -205,7 +205,8 @@ impl TeacherConfig {
                     return Err(Error::NoExactFlow { kind: config.data.kind() });
                 };
                 let parts = components(mixture);
-                let field = MixtureField::new(config.interpolant, student.sigma_data, &parts, device)?;
+                let field =
+                    MixtureField::new(config.interpolant.clone(), student.sigma_data, &parts, device)?;
                 Ok(Taught { teacher: Teacher::Field(Arc::new(field)), tensors: None })
             }
             Self::Model(model) => model.build(student, device),
@@ -258,13 +259,13 @@ pub(crate) fn known(model: &ModelConfig) -> Result<String> {
     #[derive(Serialize)]
     struct Known<'a> {
         name: &'a str,
-        interpolant: InterpolantKind,
+        interpolant: &'a InterpolantKind,
         conditional: bool,
         data: &'a DataConfig,
         network: &'a NetworkConfig,
     }
     let ModelConfig { name, interpolant, data, network, .. } = model;
     let conditional = model.n_classes > 0;
-    let known = Known { name, interpolant: *interpolant, conditional, data, network };
+    let known = Known { name, interpolant, conditional, data, network };
     toml::to_string(&known).map_err(|e| Error::Toml { origin: "config.json".into(), message: e.to_string() })
 }

@@ -64,6 +64,9 @@ const PACKAGE_DATA: &[&str] = &["description", "license", "readme", "keywords", 
 /// Crates without tensors and without Candle.
 const WITHOUT_CANDLE: &[&str] = &["flowmap-core", "flowmap-data", "flowmap-figure"];
 
+/// The page whose table says what each crate knows.
+const PAGE: &str = "docs/src/architecture.md";
+
 /// The one crate that has kernels, and so cannot forbid unsafe code as a whole.
 const HAS_KERNELS: &str = "flowmap-kernel";
 
@@ -75,11 +78,13 @@ pub fn check(findings: &mut Findings) -> Result<()> {
         .collect::<Result<_, _>>()
         .context("listing crates")?;
     folders.sort();
+    let page = fs::read_to_string(PAGE).with_context(|| format!("reading {PAGE}"))?;
     for folder in folders.iter().filter(|folder| folder.join("Cargo.toml").is_file()) {
         let path = folder.join("Cargo.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let manifest: Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
         check_manifest(&manifest, findings);
+        check_row(&manifest, &page, findings);
         let name = manifest["package"]["name"].as_str().unwrap_or_default();
         check_folder(name, folder, findings);
     }
@@ -122,6 +127,26 @@ fn check_manifest(manifest: &Table, findings: &mut Findings) {
         if dependency.starts_with("candle") && WITHOUT_CANDLE.contains(&name) {
             findings.of(name, format!("must not know {dependency}; it has no tensors"));
         }
+    }
+}
+
+/// Checks that the row of a crate in the table of the page lists the crates that it depends on.
+fn check_row(manifest: &Table, page: &str, findings: &mut Findings) {
+    let name = manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str);
+    let name = name.unwrap_or_default();
+    let mut knows: Vec<_> = dependencies(manifest)
+        .into_iter()
+        .filter(|(kind, _)| *kind == "dependencies")
+        .filter_map(|(_, dependency)| dependency.strip_prefix(OURS))
+        .collect();
+    knows.sort_unstable();
+    knows.dedup();
+    let row = page.lines().find(|line| line.starts_with(&format!("| {name} |")));
+    let listed = row.map(|row| row.trim_end_matches('|').rsplit('|').next().unwrap_or_default().trim());
+    if listed != Some(&knows.join(", ")) {
+        let found = listed.map_or("no row".to_owned(), |listed| format!("`{listed}`"));
+        findings
+            .of(name, format!("{PAGE}: expected `{}` in the last column, found {found}", knows.join(", ")));
     }
 }
 
@@ -206,6 +231,22 @@ workspace = true
         check_text("[dependencies]\nflowmap-nn.workspace = true\n", &expect);
         check_text("[dev-dependencies]\nflowmap-nn.workspace = true\n", &expect);
         check_text("[target.'cfg(unix)'.dependencies]\nnets = { package = \"flowmap-nn\" }\n", &expect);
+    }
+
+    #[test]
+    fn rows_of_the_page_that_do_not_fit_the_manifest_are_found() {
+        let manifest =
+            "[package]\nname = 'flowmap-b'\n[dependencies]\nflowmap-z = '1'\nflowmap-a = '1'\nserde = '1'";
+        let finds = |page: &str| {
+            let mut findings = Findings::default();
+            check_row(&manifest.parse().unwrap(), page, &mut findings);
+            findings.broken.concat()
+        };
+        assert_eq!(finds("| flowmap-b | what it is | a, z |"), "");
+        assert!(
+            finds("| flowmap-b | what it is | |").ends_with("expected `a, z` in the last column, found ``")
+        );
+        assert!(finds("| flowmap-c | what it is | a, z |").ends_with("found no row"));
     }
 
     #[test]

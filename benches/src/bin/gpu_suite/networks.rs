@@ -282,7 +282,7 @@ fn distance_of_exact(interpolant: InterpolantKind, device: &Device) -> Result<f6
         let gradients = b_t.sqr()?.sum_all()?.backward()?.remove(&x).into_iter().collect();
         Ok(Results { values: vec![b_t.detach()], gradients })
     };
-    let exact = ExactField::new(MixtureFlow::new(interpolant, 1.0, &parts)?);
+    let exact = ExactField::new(MixtureFlow::new(interpolant.clone(), 1.0, &parts)?);
     let field = MixtureField::new(interpolant, 1.0, &parts, device)?;
     results(&field, DType::F32, device)?.distance(&results(&exact, DType::F64, &Device::Cpu)?)
 }

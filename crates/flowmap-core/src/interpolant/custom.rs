@@ -1,4 +1,4 @@
-//! An interpolant of the user's own, from four functions of time.
+//! An interpolant of the user's own, from four functions of time or from an implementation of [`Interpolant`].
 //!
 //! The functions are checked once, when it is made: the boundary laws, finite values,
 //! and the derivatives against central differences on a grid of interior times.
@@ -9,9 +9,6 @@ use std::sync::Arc;
 use super::Interpolant;
 use crate::{Error, Result};
 
-/// A coefficient as a function of time.
-type Coefficient = Arc<dyn Fn(f64) -> f64 + Send + Sync>;
-
 /// How far the ends may miss 0 and 1: rounding of a few operations. The miss is then taken away.
 const BOUNDARY_TOLERANCE: f64 = 1e-12;
 /// Step of the central differences.
@@ -21,7 +18,7 @@ const DERIVATIVE_TOLERANCE: f64 = 1e-6;
 /// Times at which the derivatives are compared, (i + ½) / 64.
 const N_CHECKS: u32 = 64;
 
-/// An interpolant given by α, β and their derivatives.
+/// An interpolant that was checked, given by α, β and their derivatives.
 ///
 /// ```
 /// use flowmap_core::{Custom, Interpolant};
@@ -33,41 +30,75 @@ const N_CHECKS: u32 = 64;
 /// # Ok::<(), flowmap_core::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Custom {
-    alpha: Coefficient,
-    beta: Coefficient,
-    alpha_dot: Coefficient,
-    beta_dot: Coefficient,
-}
+pub struct Custom(Arc<dyn Interpolant>);
 
 impl Custom {
     /// Checks the four functions and makes an interpolant of them.
     ///
     /// # Errors
-    /// [`Error::BoundaryLaw`] unless α_0 = β_1 = 1 and α_1 = β_0 = 0 to 1e-12 (the ends are then returned
-    /// exactly), [`Error::WrongDerivative`] where a derivative is not finite at an end or differs from the
-    /// central difference by more than 1e-6 (1 + |derivative|) at one of 64 times.
+    /// As [`Self::of`].
     pub fn new(
         alpha: impl Fn(f64) -> f64 + Send + Sync + 'static,
         beta: impl Fn(f64) -> f64 + Send + Sync + 'static,
         alpha_dot: impl Fn(f64) -> f64 + Send + Sync + 'static,
         beta_dot: impl Fn(f64) -> f64 + Send + Sync + 'static,
     ) -> Result<Self> {
-        let custom = Self {
-            alpha: Arc::new(alpha),
-            beta: Arc::new(beta),
-            alpha_dot: Arc::new(alpha_dot),
-            beta_dot: Arc::new(beta_dot),
-        };
-        check_boundary("alpha", &custom.alpha, [1.0, 0.0])?;
-        check_boundary("beta", &custom.beta, [0.0, 1.0])?;
-        check_derivative("alpha", &custom.alpha, &custom.alpha_dot)?;
-        check_derivative("beta", &custom.beta, &custom.beta_dot)?;
-        Ok(custom)
+        Self::of(Functions { alpha, beta, alpha_dot, beta_dot })
+    }
+
+    /// Checks an implementation of [`Interpolant`].
+    ///
+    /// # Errors
+    /// [`Error::BoundaryLaw`] unless α_0 = β_1 = 1 and α_1 = β_0 = 0 to 1e-12 (the ends are then returned
+    /// exactly), [`Error::WrongDerivative`] if a derivative is not finite at an end or differs from the
+    /// central difference by more than 1e-6 (1 + |derivative|) at one of 64 times.
+    pub fn of(interpolant: impl Interpolant + 'static) -> Result<Self> {
+        let (alpha, alpha_dot) = (|t| interpolant.alpha(t), |t| interpolant.alpha_dot(t));
+        let (beta, beta_dot) = (|t| interpolant.beta(t), |t| interpolant.beta_dot(t));
+        check_boundary("alpha", &alpha, [1.0, 0.0])?;
+        check_boundary("beta", &beta, [0.0, 1.0])?;
+        check_derivative("alpha", &alpha, &alpha_dot)?;
+        check_derivative("beta", &beta, &beta_dot)?;
+        Ok(Self(Arc::new(interpolant)))
     }
 }
 
-fn check_boundary(coefficient: &'static str, f: &Coefficient, ends: [f64; 2]) -> Result<()> {
+/// α, β, α̇ and β̇.
+struct Functions<A, B, C, D> {
+    alpha: A,
+    beta: B,
+    alpha_dot: C,
+    beta_dot: D,
+}
+
+impl<A, B, C, D> Interpolant for Functions<A, B, C, D>
+where
+    A: Fn(f64) -> f64 + Send + Sync,
+    B: Fn(f64) -> f64 + Send + Sync,
+    C: Fn(f64) -> f64 + Send + Sync,
+    D: Fn(f64) -> f64 + Send + Sync,
+{
+    fn alpha(&self, t: f64) -> f64 {
+        (self.alpha)(t)
+    }
+    fn beta(&self, t: f64) -> f64 {
+        (self.beta)(t)
+    }
+    fn alpha_dot(&self, t: f64) -> f64 {
+        (self.alpha_dot)(t)
+    }
+    fn beta_dot(&self, t: f64) -> f64 {
+        (self.beta_dot)(t)
+    }
+}
+
+impl<A, B, C, D> fmt::Debug for Functions<A, B, C, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Functions").finish_non_exhaustive()
+    }
+}
+
+fn check_boundary(coefficient: &'static str, f: &impl Fn(f64) -> f64, ends: [f64; 2]) -> Result<()> {
     for (t, expected) in [0.0, 1.0].into_iter().zip(ends) {
         let found = f(t);
         let holds = (found - expected).abs() <= BOUNDARY_TOLERANCE; // false for NaN
@@ -78,7 +109,11 @@ fn check_boundary(coefficient: &'static str, f: &Coefficient, ends: [f64; 2]) ->
     Ok(())
 }
 
-fn check_derivative(coefficient: &'static str, f: &Coefficient, f_dot: &Coefficient) -> Result<()> {
+fn check_derivative(
+    coefficient: &'static str,
+    f: &impl Fn(f64) -> f64,
+    f_dot: &impl Fn(f64) -> f64,
+) -> Result<()> {
     let interior = (0..N_CHECKS).map(|i| (f64::from(i) + 0.5) / f64::from(N_CHECKS));
     for t in interior {
         let (expected, found) = ((f(t + STEP) - f(t - STEP)) / (2.0 * STEP), f_dot(t));
@@ -98,7 +133,7 @@ fn check_derivative(coefficient: &'static str, f: &Coefficient, f_dot: &Coeffici
 }
 
 /// The value at t, and at the ends exactly what the boundary law says.
-fn between(t: f64, [first, last]: [f64; 2], f: &Coefficient) -> f64 {
+fn between(t: f64, [first, last]: [f64; 2], f: impl Fn(f64) -> f64) -> f64 {
     match t {
         0.0 => first,
         1.0 => last,
@@ -108,25 +143,25 @@ fn between(t: f64, [first, last]: [f64; 2], f: &Coefficient) -> f64 {
 
 impl Interpolant for Custom {
     fn alpha(&self, t: f64) -> f64 {
-        between(t, [1.0, 0.0], &self.alpha)
+        between(t, [1.0, 0.0], |t| self.0.alpha(t))
     }
 
     fn beta(&self, t: f64) -> f64 {
-        between(t, [0.0, 1.0], &self.beta)
+        between(t, [0.0, 1.0], |t| self.0.beta(t))
     }
 
     fn alpha_dot(&self, t: f64) -> f64 {
-        (self.alpha_dot)(t)
+        self.0.alpha_dot(t)
     }
 
     fn beta_dot(&self, t: f64) -> f64 {
-        (self.beta_dot)(t)
+        self.0.beta_dot(t)
     }
 }
 
 impl fmt::Debug for Custom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Custom").finish_non_exhaustive()
+        f.debug_tuple("Custom").field(&self.0).finish()
     }
 }
 

@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interpolant, Linear, NoisyLinear, Trigonometric, VariancePreserving};
+use super::{Custom, Interpolant, Linear, NoisyLinear, Trigonometric, VariancePreserving};
 use crate::Error;
 
 /// An interpolant that has a name; behaves as the one it names.
 ///
-/// In a file it is its name, or for the one with a number `{ noisy_linear = { sigma_min = 1e-5 } }`.
+/// A file has its name, or a table for one with a number, `{ noisy_linear = { sigma_min = 1e-5 } }`, and for one of
+/// another crate, `{ own = { name = "mine" } }`.
 ///
 /// ```
 /// use flowmap_core::{Interpolant, InterpolantKind};
@@ -19,7 +20,7 @@ use crate::Error;
 /// assert_eq!(kind.to_string(), "linear");
 /// # Ok::<(), flowmap_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InterpolantKind {
     /// [`Linear`].
@@ -31,6 +32,8 @@ pub enum InterpolantKind {
     VariancePreserving,
     /// [`NoisyLinear`].
     NoisyLinear(NoisyLinear),
+    /// An interpolant of another crate, see [`Self::own`].
+    Own(OwnInterpolant),
 }
 
 impl InterpolantKind {
@@ -40,12 +43,94 @@ impl InterpolantKind {
     /// The names of [`Self::ALL`] for messages.
     const KNOWN: &'static str = "linear, trigonometric, variance_preserving";
 
+    /// An interpolant of another crate under a name, which configs write down.
+    ///
+    /// ```
+    /// use flowmap_core::{Custom, Interpolant, InterpolantKind};
+    /// let squared = Custom::new(|t| 1.0 - t * t, |t| t * t, |t| -2.0 * t, |t| 2.0 * t)?;
+    /// let kind = InterpolantKind::own("squared", squared)?;
+    /// assert_eq!((kind.to_string(), kind.beta(0.5)), ("squared".to_owned(), 0.25));
+    /// # Ok::<(), flowmap_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Custom::of`], which checks the interpolant.
+    pub fn own(name: &str, interpolant: impl Interpolant + 'static) -> Result<Self, Error> {
+        Ok(Self::Own(OwnInterpolant { name: name.to_owned(), interpolant: Some(Custom::of(interpolant)?) }))
+    }
+
+    /// Checks that this program has the interpolant, and not its name alone.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOwnInterpolant`].
+    pub fn check_known(&self) -> Result<(), Error> {
+        match self {
+            Self::Own(OwnInterpolant { name, interpolant: None }) => {
+                Err(Error::UnknownOwnInterpolant { name: name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn interpolant(&self) -> &dyn Interpolant {
         match self {
+            Self::Own(own) => own,
             Self::Linear => &Linear,
             Self::Trigonometric => &Trigonometric,
             Self::VariancePreserving => &VariancePreserving,
             Self::NoisyLinear(noisy) => noisy,
+        }
+    }
+}
+
+/// An interpolant of another crate by its name.
+///
+/// Configs write the name down; a program that reads the config without having the interpolant gets coefficients that
+/// are not a number, and an error from [`InterpolantKind::check_known`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnInterpolant {
+    name: String,
+    #[serde(skip)]
+    interpolant: Option<Custom>,
+}
+
+impl OwnInterpolant {
+    fn coefficient(&self, of: impl Fn(&Custom) -> f64) -> f64 {
+        self.interpolant.as_ref().map_or(f64::NAN, of)
+    }
+}
+
+impl Interpolant for OwnInterpolant {
+    fn alpha(&self, t: f64) -> f64 {
+        self.coefficient(|known| known.alpha(t))
+    }
+
+    fn beta(&self, t: f64) -> f64 {
+        self.coefficient(|known| known.beta(t))
+    }
+
+    fn alpha_dot(&self, t: f64) -> f64 {
+        self.coefficient(|known| known.alpha_dot(t))
+    }
+
+    fn beta_dot(&self, t: f64) -> f64 {
+        self.coefficient(|known| known.beta_dot(t))
+    }
+}
+
+/// Interpolants of one name are equal.
+impl PartialEq for OwnInterpolant {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for OwnInterpolant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interpolant {
+            Some(known) => known.fmt(f),
+            None => write!(f, "Own({})", self.name),
         }
     }
 }
@@ -71,6 +156,7 @@ impl Interpolant for InterpolantKind {
 impl fmt::Display for InterpolantKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Own(own) => &own.name,
             Self::Linear => "linear",
             Self::Trigonometric => "trigonometric",
             Self::VariancePreserving => "variance_preserving",
@@ -105,8 +191,8 @@ mod tests {
         for kind in InterpolantKind::ALL {
             assert_eq!(kind.to_string().parse::<InterpolantKind>().unwrap(), kind);
             let text = format!("interpolant = \"{kind}\"\n");
-            assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config { interpolant: kind });
-            assert_eq!(toml::to_string(&Config { interpolant: kind }).unwrap(), text);
+            assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config { interpolant: kind.clone() });
+            assert_eq!(toml::to_string(&Config { interpolant: kind.clone() }).unwrap(), text);
             assert!(InterpolantKind::KNOWN.split(", ").any(|known| known == kind.to_string()));
         }
     }
@@ -126,6 +212,24 @@ mod tests {
             );
         }
         assert!(toml::from_str::<Config>("interpolant = \"noisy_linear\"").is_err());
+    }
+
+    #[test]
+    fn own_interpolant_is_its_name_in_a_file_and_unknown_to_a_program_that_reads_it() {
+        let own = InterpolantKind::own("mine", Trigonometric).unwrap();
+        assert_eq!(
+            (own.alpha(0.3), own.beta_dot(1.0)),
+            (Trigonometric.alpha(0.3), Trigonometric.beta_dot(1.0))
+        );
+        own.check_known().unwrap();
+        let text = toml::to_string(&Config { interpolant: own.clone() }).unwrap();
+        assert_eq!(text, "[interpolant.own]\nname = \"mine\"\n");
+        let read = toml::from_str::<Config>(&text).unwrap().interpolant;
+        assert_eq!(read, own);
+        assert!(read.alpha(0.3).is_nan());
+        let message = read.check_known().unwrap_err().to_string();
+        assert!(message.contains("the interpolant `mine` belongs to another program"), "{message}");
+        assert!(InterpolantKind::own("noisy", NoisyLinear::new(0.1).unwrap()).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use custom::Custom;
-pub use kind::InterpolantKind;
+pub use kind::{InterpolantKind, OwnInterpolant};
 pub use linear::Linear;
 pub use noisy_linear::NoisyLinear;
 pub use trigonometric::Trigonometric;

@@ -22,7 +22,7 @@ fn tilted_flow(interpolant: InterpolantKind) -> GaussianFlow {
 fn one_dimensional_map_is_the_ratio_of_deviations() {
     let (sigma0, mean, std) = (0.7, 2.0, 0.3);
     for kind in InterpolantKind::ALL {
-        let flow = GaussianFlow::new(kind, sigma0, vec![mean], &Covariance::Isotropic(std)).unwrap();
+        let flow = GaussianFlow::new(kind.clone(), sigma0, vec![mean], &Covariance::Isotropic(std)).unwrap();
         let sd = |t| (kind.alpha(t) * sigma0).hypot(kind.beta(t) * std);
         for (s, t, x) in [(0.0, 1.0, 0.4), (0.2, 0.9, -1.0), (0.8, 0.1, 1.5)] {
             let expected = kind.beta(t) * mean + sd(t) / sd(s) * (x - kind.beta(s) * mean);
@@ -102,7 +102,7 @@ fn velocity_is_the_conditional_mean_of_the_interpolant_velocity() {
     for kind in InterpolantKind::ALL {
         for (t, x) in [(0.2, [0.3, 0.4]), (0.5, [1.0, -0.6]), (0.8, [0.2, -0.9])] {
             velocity_is_the_conditional_mean(
-                &tilted_flow(kind),
+                &tilted_flow(kind.clone()),
                 &kind,
                 0.7,
                 |noise| {

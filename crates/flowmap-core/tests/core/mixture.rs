@@ -25,7 +25,7 @@ fn flow(interpolant: InterpolantKind) -> MixtureFlow {
 #[test]
 fn velocity_is_the_conditional_mean_of_the_interpolant_velocity() {
     for kind in InterpolantKind::ALL {
-        let flow = flow(kind);
+        let flow = flow(kind.clone());
         for (t, x) in [(0.2, [0.3, 0.4]), (0.5, [0.0, 0.0]), (0.7, [0.6, -0.3])] {
             velocity_is_the_conditional_mean(&flow, &kind, 0.8, |noise| flow.sample(noise), t, &x);
         }
@@ -54,7 +54,7 @@ fn samples_have_the_moments_of_the_mixture() {
 fn one_component_is_the_gaussian_flow() {
     let covariance = Covariance::Full(vec![vec![0.3, 0.1], vec![0.1, 0.2]]);
     for kind in InterpolantKind::ALL {
-        let gaussian = GaussianFlow::new(kind, 0.8, vec![1.0, 0.0], &covariance).unwrap();
+        let gaussian = GaussianFlow::new(kind.clone(), 0.8, vec![1.0, 0.0], &covariance).unwrap();
         let mixture = MixtureFlow::new(kind, 0.8, &components()[1..2]).unwrap();
         let x = [0.4, -0.2];
         for t in [0.0, 0.3, 1.0] {
@@ -77,7 +77,7 @@ fn one_component_is_the_gaussian_flow() {
 fn default_tolerance_of_the_map_is_what_the_docs_say() {
     let tight = Dop853::new(1e-14, 1e-15).unwrap();
     for kind in InterpolantKind::ALL {
-        let (flow, reference) = (flow(kind), flow(kind).with_solver(tight));
+        let (flow, reference) = (flow(kind.clone()), flow(kind).with_solver(tight));
         for x in [[0.0, 0.0], [1.0, -1.0], [-0.3, 0.8], [2.0, 1.0]] {
             let exact = reference.flow_map(0.0, 1.0, &x).unwrap();
             assert_close(&flow.flow_map(0.0, 1.0, &x).unwrap(), &exact, 2e-9); // 20 rtol

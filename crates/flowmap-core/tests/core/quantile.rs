@@ -37,7 +37,7 @@ fn normal_parts_give_the_map_that_the_integrator_finds() {
         .into_iter()
         .unzip();
     for kind in InterpolantKind::ALL {
-        let quantile = QuantileFlow::new(kind, 0.8, &parts).unwrap();
+        let quantile = QuantileFlow::new(kind.clone(), 0.8, &parts).unwrap();
         let mixture = MixtureFlow::new(kind, 0.8, &components).unwrap();
         let mixture = mixture.with_solver(Dop853::new(1e-13, 1e-14).unwrap());
         for x in [-2.5, -1.0, 0.0, 0.3, 2.0] {
@@ -65,7 +65,7 @@ fn velocity_is_the_conditional_mean_of_the_interpolant_velocity() {
     for kind in InterpolantKind::ALL {
         for (t, x) in [(0.05, -0.5), (0.3, 0.4), (0.6, 1.4), (0.8, -0.7)] {
             let target = |noise: &mut flowmap_core::Noise| vec![-1.0 + 3.0 * noise.uniform()];
-            velocity_is_the_conditional_mean(&uniform_flow(kind), &kind, 0.8, target, t, &[x]);
+            velocity_is_the_conditional_mean(&uniform_flow(kind.clone()), &kind, 0.8, target, t, &[x]);
         }
     }
 }
@@ -73,7 +73,7 @@ fn velocity_is_the_conditional_mean_of_the_interpolant_velocity() {
 #[test]
 fn quantities_are_continuous_up_to_the_data() {
     for kind in InterpolantKind::ALL {
-        let flow = uniform_flow(kind);
+        let flow = uniform_flow(kind.clone());
         for x in [-0.7, 0.4, 1.6] {
             // At t = 1 the noise has no part in I_t, so b_1(x) = β̇_1 x.
             assert_close(&flow.velocity(1.0, &[x]).unwrap(), &[kind.beta_dot(1.0) * x], MAP_TOLERANCE);

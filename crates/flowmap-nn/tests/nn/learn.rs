@@ -201,7 +201,7 @@ fn every_method_learns_to_jump() {
                 }
                 vec![Term::new(Objective::FlowMatching(FlowMatching {}), 0.5), term]
             };
-            let combination = Combination::new(terms).unwrap().with_teacher(exact(interpolant));
+            let combination = Combination::new(terms).unwrap().with_teacher(exact(interpolant.clone()));
             let (energy, _) = one_step_energies(&train_on(&combination, interpolant, seed, N_SHORT), seed);
             println!("{energy:.4} {objective:?}");
             (energy >= SHORT_BOUND).then_some((objective, energy))

@@ -43,8 +43,8 @@ fn field_on_tensors_is_the_exact_one_with_its_gradient() {
     for parts in [parts(), parts()[..2].to_vec()] {
         let noisy = InterpolantKind::NoisyLinear(NoisyLinear::new(0.1).unwrap());
         for interpolant in InterpolantKind::ALL.into_iter().chain([noisy]) {
-            let exact = ExactField::new(MixtureFlow::new(interpolant, SIGMA0, &parts).unwrap());
-            let field = MixtureField::new(interpolant, SIGMA0, &parts, &Device::Cpu).unwrap();
+            let exact = ExactField::new(MixtureFlow::new(interpolant.clone(), SIGMA0, &parts).unwrap());
+            let field = MixtureField::new(interpolant.clone(), SIGMA0, &parts, &Device::Cpu).unwrap();
             let (t, x) = points(33);
             let found = value_and_gradient(&field, &t, &x);
             for (found, expected) in found.iter().zip(value_and_gradient(&exact, &t, &x)) {

@@ -52,7 +52,7 @@ impl Config {
         let (name, needs) = (objective.name(), objective.needs());
         if let Some(interpolant) = needs.interpolant {
             let expected = format!("`{interpolant}`, since the objective `{name}` is defined for it alone");
-            range("interpolant", self.interpolant == interpolant, expected, self.interpolant)?;
+            range("interpolant", self.interpolant == interpolant, expected, &self.interpolant)?;
         }
         if needs.labels {
             let expected = format!("`true`, since the objective `{name}` guides toward labels");

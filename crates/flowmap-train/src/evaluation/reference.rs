@@ -84,7 +84,7 @@ impl Reference {
             match coupling {
                 _ if model.n_classes > 0 => reference.no_exact = Some(OF_ALL_CLASSES),
                 None | Some(Coupling::Independent {}) => {
-                    reference.exact = Some(exact_flow(mixture, model.interpolant, model.sigma_data)?);
+                    reference.exact = Some(exact_flow(mixture, &model.interpolant, model.sigma_data)?);
                 }
                 Some(_) => reference.no_exact = Some(OF_INDEPENDENT_PAIRS),
             }
@@ -319,10 +319,11 @@ fn held_out(
 
 fn exact_flow(
     mixture: &GaussianMixtureConfig,
-    interpolant: InterpolantKind,
+    interpolant: &InterpolantKind,
     sigma0: f64,
 ) -> Result<MixtureFlow> {
-    Ok(MixtureFlow::new(interpolant, sigma0, &components(mixture))?)
+    interpolant.check_known()?;
+    Ok(MixtureFlow::new(interpolant.clone(), sigma0, &components(mixture))?)
 }
 
 /// The components of the data.

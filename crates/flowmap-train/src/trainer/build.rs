@@ -70,6 +70,7 @@ impl Trainer {
         config.validate()?;
         config.refuse_unused_teacher()?;
         config.objective.iter().try_for_each(|term| term.objective.check_known())?;
+        config.interpolant.check_known()?;
         let data = match config.coupling {
             Coupling::Paired {} => config.data.build_pairs(None)?,
             _ => config.data.build(None)?,

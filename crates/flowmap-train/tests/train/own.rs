@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use flowmap_core::NoiseStream;
+use flowmap_core::exact::{Component, Covariance, ExactFlow, MixtureFlow};
+use flowmap_core::{Custom, InterpolantKind, NoiseStream, Trigonometric};
 use flowmap_data::{DataConfig, DataSet, Facts};
 use flowmap_dual::{Activation, Dual};
 use flowmap_nn::loss::Term;
@@ -14,8 +15,8 @@ use flowmap_nn::method::{
 use flowmap_nn::net::layer::Linear;
 use flowmap_nn::net::{DataSpec, NetConfig, NetworkConfig};
 use flowmap_nn::{
-    At, AverageVelocity, Column, Condition, Derivative, Error, FlowMap, Init, ParamBuilder, PerSample,
-    Result, Teacher, VelocityField,
+    At, AverageVelocity, Column, Condition, Derivative, Error, FlowMap, Init, MixtureField, ParamBuilder,
+    PerSample, Result, Teacher, VelocityField,
 };
 use flowmap_train::{
     Checkpoint, Config, ConfigSource, Model, Observer, RunDir, StepReport, TeacherConfig, Trainer, Weights,
@@ -251,6 +252,46 @@ fn own_data_are_trained_on_resumed_and_judged_against() {
     judge_and_draw(&run_dir, &own, &model, &Device::Cpu, &mut Quiet).unwrap();
     let error = Config::read(&run_dir.config()).unwrap().data.build(None).unwrap_err().to_string();
     assert!(error.contains("the data set `two_points` belongs to another program"), "{error}");
+}
+
+#[test]
+fn own_interpolant_trains_as_the_same_one_of_flowmap() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut own = config(&[]);
+    own.interpolant = InterpolantKind::own("quarter_turn", Trigonometric).unwrap();
+    let (run_dir, model, whole) = run(dir.path(), &own, false);
+    assert_eq!(whole, run(dir.path(), &own, true).2);
+    let ours = Config { interpolant: InterpolantKind::Trigonometric, ..own.clone() };
+    let other = tempfile::tempdir().unwrap();
+    assert_eq!(whole, run(other.path(), &ours, false).2);
+    judge_and_draw(&run_dir, &own, &model, &Device::Cpu, &mut Quiet).unwrap();
+    // Another program has the name alone: it samples by jumps, and does not train.
+    Model::open(run_dir.path(), Weights::Best, &Device::Cpu).unwrap();
+    let read = Config::read(&run_dir.config()).unwrap();
+    let message = Trainer::new(read, &Device::Cpu).err().unwrap().to_string();
+    assert!(message.contains("the interpolant `quarter_turn` belongs to another program"), "{message}");
+}
+
+#[test]
+fn exact_field_of_a_mixture_takes_an_own_interpolant() {
+    let squared = Custom::new(|t| 1.0 - t * t, |t| t * t, |t| -2.0 * t, |t| 2.0 * t).unwrap();
+    let parts = [Component { weight: 1.0, mean: vec![1.0, -2.0], covariance: Covariance::Isotropic(0.5) }];
+    let exact = MixtureFlow::new(squared.clone(), 1.0, &parts).unwrap();
+    let own = InterpolantKind::own("squared", squared).unwrap();
+    let field = MixtureField::new(own, 1.0, &parts, &Device::Cpu).unwrap();
+    let (t, x) = ([0.0f32, 0.3, 1.0], [[0.4f32, -1.0], [0.1, 0.2], [1.5, -2.5]]);
+    let velocity = field.velocity(
+        &Tensor::new(&t, &Device::Cpu).unwrap(),
+        &Tensor::new(&x, &Device::Cpu).unwrap(),
+        Condition::default(),
+    );
+    let velocity: Vec<Vec<f32>> = velocity.unwrap().to_vec2().unwrap();
+    for ((t, x), v) in t.into_iter().zip(x).zip(velocity) {
+        let expected = exact.velocity(f64::from(t), &x.map(f64::from)).unwrap();
+        for (expected, v) in expected.into_iter().zip(v) {
+            assert!((expected - f64::from(v)).abs() < 1e-5 * (1.0 + expected.abs()), "{expected}, {v}");
+        }
+    }
 }
 
 /// Everything moves to the right.
