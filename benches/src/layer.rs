@@ -21,7 +21,7 @@ pub type Apply = fn(&[Dual], &[Tensor]) -> flowmap_dual::Result<Dual>;
 /// A layer by its name, with its shapes.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerSpec {
-    /// Its name in ids.
+    /// The name in ids.
     pub name: &'static str,
     /// Shapes of its inputs.
     pub inputs: &'static [&'static [usize]],
@@ -90,7 +90,7 @@ impl Layer {
     /// Draws inputs, directions and parameters.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn new(spec: &LayerSpec) -> Result<Self> {
         let draw = |shapes: &[&[usize]], key: u64, std: fn(&[usize]) -> f64| -> Result<Vec<Tensor>> {
             (key..).zip(shapes).map(|(key, shape)| normal(key, *shape, std(shape))).collect()

@@ -30,7 +30,7 @@ const N_CLASSES: usize = 10;
 
 /// A network with the samples it is for.
 pub struct NetworkSpec {
-    /// Its name in ids.
+    /// The name in ids.
     pub name: &'static str,
     /// Shape of a sample.
     pub shape: [usize; 3],

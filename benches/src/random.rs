@@ -7,7 +7,7 @@ use flowmap_core::{NoiseStream, Stream};
 /// Normal numbers of standard deviation `std`, f32 on the CPU; the same `key` gives the same ones.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub fn normal<S: Into<Shape>>(key: u64, shape: S, std: f64) -> Result<Tensor> {
     let shape = shape.into();
     let mut values = vec![0f32; shape.elem_count()];
@@ -18,7 +18,7 @@ pub fn normal<S: Into<Shape>>(key: u64, shape: S, std: f64) -> Result<Tensor> {
 /// A matrix `(out, in)` of a linear layer, or kernels `(out, in, h, w)`: variance 1/fan_in.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub fn weight<S: Into<Shape>>(key: u64, shape: S) -> Result<Tensor> {
     let shape = shape.into();
     let fan_in: usize = shape.dims().iter().skip(1).product();

@@ -20,7 +20,7 @@ enum Wanted {
 /// The device that `name` asks for.
 ///
 /// # Errors
-/// A usage error for a name that is none; else which of the two is missing, the feature or the device.
+/// A usage error for an unknown name; otherwise whether the feature or the device is missing.
 pub fn device(name: &str) -> Result<Device> {
     let wanted = Wanted::named(name).ok_or_else(|| {
         Usage(format!("unknown device `{name}`, expected `auto`, `cpu`, `cuda:N` or `metal`"))

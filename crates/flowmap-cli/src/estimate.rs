@@ -1,9 +1,9 @@
-//! What a config comes to, for `--dry-run`.
+//! Parameters, operations and memory of a config, for `--dry-run`.
 
 use flowmap_data::Declared;
 use flowmap_train::{Config, Estimate};
 
-/// What a step of a config comes to, in words; the config itself goes to standard output and stays one that can be read.
+/// Parameters, operations and memory of a step of a config, in words for standard error; standard output has the config.
 pub fn estimate(config: &Config) -> String {
     // The files may be on another machine; the config knows most shapes without them.
     let Declared { shape, n_classes } = match config.data.declared() {

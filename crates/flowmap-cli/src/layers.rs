@@ -67,7 +67,7 @@ pub fn seed_layer(seed: Option<u64>) -> Result<Option<ConfigSource>> {
     seed.map(layer).transpose()
 }
 
-/// `parent/name`, or with a number behind where that is taken.
+/// `parent/name`, or `parent/name-N` if it exists.
 pub fn free_dir(parent: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|n| parent.join(format!("{name}-{n}")));
     std::iter::once(parent.join(name))

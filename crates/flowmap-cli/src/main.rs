@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the chain of causes, one a line, but for those that the line above says already. Whoever closes our output early, as `head` does, is no failure.
+/// Prints the chain of causes, one a line, without causes that the line above repeats.
+/// A reader that closes our output early, such as `head`, is not a failure.
 #[expect(clippy::print_stderr, reason = "errors go to standard error")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {

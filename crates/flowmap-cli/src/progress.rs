@@ -1,4 +1,4 @@
-//! Progress bars on standard error; none where it is no terminal.
+//! Progress bars on standard error, if it is a terminal.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 pub struct TrainingBar {
     bar: ProgressBar,
     batch: usize,
-    /// Loss averaged over the last hundred steps or so, since that of one step is noise.
+    /// Loss averaged over about the last hundred steps, since the loss of one step is noisy.
     loss: Option<f64>,
     stage: Option<ProgressBar>,
 }

@@ -19,7 +19,7 @@ pub enum Error {
     /// A config names an interpolant that another program has.
     #[error("the interpolant `{name}` belongs to another program, expected a run of the program that has it")]
     UnknownOwnInterpolant {
-        /// Its name.
+        /// The name.
         name: String,
     },
 
@@ -109,7 +109,7 @@ pub enum Error {
         t: f64,
     },
 
-    /// A time grid written as text has an entry that is no number.
+    /// A time grid written as text has an entry that is not a number.
     #[error("time grid must be numbers separated by commas, found `{entry}`")]
     GridEntry {
         /// The entry.

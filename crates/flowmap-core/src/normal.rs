@@ -2,7 +2,7 @@
 //!
 //! [`quantile`] is Wichura's PPND16 (1988, Applied Statistics 37, algorithm AS 241),
 //! a ratio of polynomials in q = p − ½ near the median and in r = √(−ln min(p, 1 − p)) in the tails.
-//! It uses only +, −, ×, / and √, with a logarithm of our own, so that its bits are the same
+//! The approximation uses only +, −, ×, / and √, with a logarithm of our own, so that its bits are the same
 //! on every platform that has IEEE 754 doubles; the noise streams are built on it.
 //!
 //! [`cdf`] is φ(x) times Mills' ratio, whose product with 1 + x is a Chebyshev series in

@@ -219,7 +219,7 @@ pub enum Error {
     /// A file or a folder is not what the config says.
     #[error(transparent)]
     Folder(#[from] FolderFault),
-    /// A text file has a line that is no sample.
+    /// A text file has a line that is not a sample.
     #[error(transparent)]
     Text(#[from] TextFault),
     /// The values or the labels of the samples are out of their range.

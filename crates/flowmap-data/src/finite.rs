@@ -95,7 +95,7 @@ impl FiniteSet {
         })
     }
 
-    /// The same samples, each with the noise that it came from, in the same rows.
+    /// These samples, each with the noise that it came from, in the same rows.
     ///
     /// [`sigma`](DataSet::sigma) is then the root mean square of the noise, since a model of these pairs starts from it.
     ///
@@ -112,13 +112,13 @@ impl FiniteSet {
         Ok(self)
     }
 
-    /// The same samples, whose classes have these names, in the order of their labels.
+    /// These samples, whose classes have these names, in the order of their labels.
     pub(crate) fn with_class_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.class_names = names.into_iter().collect();
         self
     }
 
-    /// The same samples with the doubts that came up on reading.
+    /// These samples with the warnings that came up on reading.
     pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
         self.warnings.extend(warnings);
         self

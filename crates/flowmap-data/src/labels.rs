@@ -27,7 +27,7 @@ impl Numbering {
         self.min() + i64::from(self.classes.map_or(FiniteSet::MAX_LABEL, |n| n.get() - 1))
     }
 
-    /// The class of a label; `None` if it is no class.
+    /// The class of a label; `None` if it is not a class.
     pub fn class_of(self, label: i64) -> Option<u32> {
         let is_class = (self.min()..=self.max()).contains(&label);
         is_class.then(|| u32::try_from(label - self.min()).ok()).flatten()
@@ -36,7 +36,7 @@ impl Numbering {
     /// The class of the label of a sample.
     ///
     /// # Errors
-    /// [`ValueFault::NoClass`] for what is no whole number or beyond the classes.
+    /// [`ValueFault::NoClass`] for what is not a whole number or beyond the classes.
     pub fn class(self, place: &str, sample: usize, label: f64) -> Result<u32> {
         let whole = (label.fract() == 0.0).then_some(label as i64);
         whole.and_then(|label| self.class_of(label)).ok_or_else(|| {

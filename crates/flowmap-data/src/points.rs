@@ -135,7 +135,7 @@ impl PointsConfig {
     /// Such a file is what `flowmap sample` writes, or any NPZ file with an array of noise of the shape of the samples.
     ///
     /// # Errors
-    /// As [`read`](Self::read); a file that is no NPZ file, or in which there is no noise, or of another shape.
+    /// As [`read`](Self::read); a file that is not an NPZ file, or in which there is no noise, or of another shape.
     pub fn read_pairs(&self, base_dir: Option<&Path>) -> Result<FiniteSet> {
         let samples = self.read(base_dir)?;
         let path = self.path_from(base_dir);

@@ -10,11 +10,11 @@ use crate::Result;
 /// A CUDA device whose work runs in one stream, whatever thread asks for it.
 ///
 /// Candle's own `Device::new_cuda` has a stream for each thread of the host and nothing that orders them:
-/// there a tensor that one thread makes and another reads may not be ready.
+/// a tensor that one thread makes and another reads may not be ready.
 /// All tensors of this device belong to one stream, so that nothing needs to be waited for.
 ///
 /// # Errors
-/// Where this was built without the feature `cuda`, or there is no such device.
+/// An error if the crate was built without the feature `cuda`, or if there is no such device.
 pub fn open(ordinal: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(ordinal)?;
     #[cfg(feature = "cuda")]
@@ -58,7 +58,7 @@ impl GradientNorm {
         Self(Found::Device(both))
     }
 
-    /// Measures gradients without waiting for the device; `None` where it has no kernel for them.
+    /// Measures gradients without waiting for the device; `None` if it has no kernel for them.
     ///
     /// # Errors
     /// As the device.
@@ -124,7 +124,7 @@ impl GradientNorm {
         }
     }
 
-    /// The numbers on the device, where they are there.
+    /// The numbers on the device, if they are there.
     #[cfg(feature = "cuda")]
     fn on_device(&self) -> Option<&Tensor> {
         match &self.0 {
@@ -145,7 +145,7 @@ impl Clip {
     /// The clipped gradient.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn apply(&self, gradient: &Tensor) -> candle_core::Result<Tensor> {
         gradient.broadcast_mul(&self.factor.to_dtype(gradient.dtype())?)
     }
@@ -162,7 +162,7 @@ impl Clip {
 /// One step of a parameter and its two moments, in place, and of at most [`MAX_AVERAGES`] averages a with decay d:
 /// a ← d a + (1 − d) θ.
 ///
-/// Clipped by `norm`; where that is not finite nothing is written. Gives false, and does nothing, where the device has
+/// Clipped by `norm`; if that is not finite nothing is written. Gives false, and does nothing, where the device has
 /// no kernel for these tensors.
 ///
 /// # Errors
@@ -244,7 +244,7 @@ impl Draws {
         Ok(None)
     }
 
-    /// As the kernels take it; `None` where there is nothing to draw.
+    /// As the kernels take it; `None` if there is nothing to draw.
     #[cfg(feature = "cuda")]
     fn on_device(&self) -> Option<flowmap_kernel::cuda::Draws> {
         let dim = u32::try_from(self.dim).ok()?;

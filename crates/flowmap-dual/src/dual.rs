@@ -122,12 +122,12 @@ impl Dual {
         }
     }
 
-    /// The shape of the value, which is that of the tangent.
+    /// The shape of the value and of the tangent.
     pub fn shape(&self) -> &Shape {
         self.primal.shape()
     }
 
-    /// The sizes of the value, which are those of the tangent.
+    /// The sizes of the value and of the tangent.
     pub fn dims(&self) -> &[usize] {
         self.primal.dims()
     }
@@ -150,7 +150,7 @@ impl Dual {
 
     /// Applies an elementwise function by the chain rule: y = f(x), ẏ = f'(x, y) ẋ.
     ///
-    /// The derivative is computed only where there is a tangent.
+    /// The derivative is computed only if there is a tangent.
     pub(crate) fn map_elementwise(
         &self,
         f: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,

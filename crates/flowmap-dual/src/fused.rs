@@ -29,7 +29,7 @@ enum Where {
     Both,
     /// On the CPU.
     Cpu,
-    /// On CUDA devices; on the CPU there is one loop over the numbers, which is no kernel.
+    /// On CUDA devices; on the CPU a plain loop over the numbers does the same.
     Cuda,
 }
 

@@ -9,7 +9,7 @@
 //! Where Candle's operations lie between two of the list, their backward pass is Candle's, once for each operation of
 //! the list that they lead to: so sums of branches, of which one leads to the next, are an operation of the list.
 //!
-//! Values are the same bits as without, gradients too but for the order of sums.
+//! Values are the same bits as without, gradients too except for the order of sums.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ thread_local! {
 /// ```
 ///
 /// # Errors
-/// Those of `f`; where the loss is not one number, or an operation cannot be differentiated.
+/// The errors of `f`, and an error if the loss is not one number or an operation cannot be differentiated.
 pub fn gradient_of<R, E: From<Error>>(
     f: impl FnOnce() -> Result<(Tensor, R), E>,
 ) -> Result<(GradStore, R), E> {

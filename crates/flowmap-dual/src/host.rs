@@ -98,7 +98,7 @@ pub fn n_sends() -> u64 {
     N_SENDS.load(Ordering::Relaxed)
 }
 
-/// `value` in the shape, type and place of `x`, made where it is; to compare with the bare number would send that.
+/// `value` in the shape, type and device of `x`, made on the device; comparing with the bare number would send it.
 ///
 /// A view of one number, which takes no memory.
 ///

@@ -5,7 +5,7 @@
 //!
 //! Chen, Xu, Zhang, Guestrin 2016, arXiv:1604.06174 (activation checkpointing).
 //! Cost: one more forward pass of f.
-//! Values, tangents and gradients are those of f itself: the same operations run on the same numbers.
+//! Values, tangents and gradients equal those of f to the bit: the same operations run on the same numbers.
 //!
 //! A block has more inputs than an operation of Candle may have: values, tangents and weights.
 //! So they hang on a chain of operations without numbers of their own, two on each link,
@@ -68,12 +68,12 @@ impl Dual {
         }
     }
 
-    /// Value and tangent in one tensor where there is a tangent, the value where there is none.
+    /// Value and tangent in one tensor if there is a tangent, the value if there is none.
     fn joined(&self) -> Result<Tensor> {
         Ok(self.stacked()?.unwrap_or_else(|| self.primal().clone()))
     }
 
-    /// The same with other tensors in place of those of [`Dual::tensors`].
+    /// This dual with other tensors in place of [`Dual::tensors`].
     fn with_tensors(&self, mut other: impl FnMut(&Tensor) -> CandleResult<Tensor>) -> Result<Self> {
         match self.made_stacked() {
             Some(stacked) => Self::from_stacked(other(stacked)?),

@@ -17,7 +17,7 @@ const HEIGHT: usize = 620;
 /// Room for the names, and what lies between them.
 const ROOM: usize = 170;
 const NAME_GAP: f32 = 17.0;
-/// Rounds in which names move apart; some twenty names come to rest in fewer.
+/// Rounds in which names move apart; about twenty names settle in fewer.
 const ROUNDS: usize = 400;
 /// From the end of a line to its name.
 const LEADER: f32 = 26.0;
@@ -32,7 +32,7 @@ const THIN: Stroke = Stroke { width: 1.0, alpha: 0.6 };
 /// A metric over the number of steps N for many methods, each named at the right end of its line.
 ///
 /// Colors repeat after six lines, which are then dashed, and after twelve dotted.
-/// `references` are levels such as that of exact samples, drawn as thin dashed lines with their names.
+/// `references` are levels, such as the score of exact samples, drawn as thin dashed lines with their names.
 /// Points with N of 0 or less, or with a coordinate that is not finite, are left out.
 /// The y axis is logarithmic if every finite y and every level are above 0.
 ///

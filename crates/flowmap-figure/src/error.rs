@@ -29,7 +29,7 @@ pub enum Error {
         n_y: usize,
     },
 
-    /// The half-width of the window on the plane is no positive number.
+    /// The half-width of the window on the plane is not a positive number.
     #[error("extent {extent}: expected a finite number above 0")]
     Extent {
         /// The value that came.

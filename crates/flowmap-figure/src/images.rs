@@ -39,7 +39,7 @@ pub struct ImageGroup<'a> {
     pub n_columns: usize,
 }
 
-/// Grids of images with titles, side by side where there is room, else below each other.
+/// Grids of images with titles, side by side if there is room, else below each other.
 ///
 /// Small images are enlarged by a whole factor, without interpolation.
 /// Pixels that are not finite are red, and their number stands in the title of the group.

@@ -36,7 +36,7 @@ pub(crate) struct Words<'a> {
     pub(crate) note: &'a str,
     /// Name and color of each line; none for no legend.
     pub(crate) legend: &'a [(String, Color)],
-    /// Room in pixels at the right of the area, for names beside the ends of lines.
+    /// Room in pixels at the right of the area, for names next to the ends of lines.
     pub(crate) room: usize,
 }
 

@@ -25,7 +25,7 @@ const THIN: Stroke = Stroke { width: 1.0, alpha: 1.0 };
 /// A metric over the number of steps N on a log₂ axis, with a tick at each N that occurs.
 ///
 /// `floor` is what exact samples of the same size score; it is drawn as a dashed line.
-/// A single series has its values written beside its dots, several get a legend.
+/// A single series has its values written next to its dots; several series get a legend.
 /// Points with N of 0 or less, or with a coordinate that is not finite, are left out.
 /// With [`Scale::Log`] the y axis is logarithmic if every finite y and the floor are above 0.
 ///
@@ -114,7 +114,7 @@ pub(crate) fn finite_points(series: &Series<'_>) -> Vec<(f64, f64)> {
     points
 }
 
-/// A dashed line at `value`, named at its left end: above it, or below where one of these points lies there.
+/// A dashed line at `value` with its name at the left end: above the line, or below if one of these points is there.
 pub(crate) fn draw_level(plot: &mut Plot, name: &str, value: f64, points: &[[f32; 2]]) {
     // The middle of a row of pixels, for a crisp line.
     let y = plot.place(1.0, value)[1].floor() + 0.5;

@@ -1,7 +1,7 @@
 //! The report of a run: one self-contained HTML page.
 //!
 //! Style sheet and figures are inside the page, so that one file can be mailed, printed or opened offline.
-//! It follows the reader's light or dark scheme, fits a telephone and needs no scripts.
+//! The page follows the reader's light or dark scheme, fits a telephone and needs no scripts.
 //! All text is escaped: a run may be named `<b>`.
 
 use std::fmt::Write as _;
@@ -50,7 +50,7 @@ pub struct Report {
 /// A part of the page; what is absent leaves no trace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Section {
-    /// Its heading, which the navigation repeats.
+    /// The heading, which the navigation repeats.
     pub heading: String,
     /// Text; line breaks are kept.
     pub paragraph: Option<String>,

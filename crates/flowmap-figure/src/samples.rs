@@ -19,7 +19,7 @@ const HEADER: usize = 56;
 const FOOTER: usize = 26;
 const LEFT: usize = 38;
 const BORDER: usize = 18;
-/// Below 1, so that a few stray points are visible beside full density.
+/// Below 1, so that a few stray points are visible next to full density.
 const GAMMA: f64 = 0.8;
 
 const TITLE: TextStyle = TextStyle::bold(18.0, INK);
@@ -77,7 +77,7 @@ pub fn samples_2d(panels: &[Panel2d<'_>], extent: f64) -> Result<RgbImage> {
     densities.iter_mut().for_each(|density| density.smooth(blur));
     let scale = densities.iter().find_map(Density::scale).unwrap_or(1.0);
 
-    // One height for all titles, with room for subtitles where there are any.
+    // One height for all titles, with room for subtitles if there are any.
     let has_subtitle = panels.iter().any(|panel| !panel.subtitle.is_empty())
         || densities.iter().any(|density| density.n_skipped > 0);
     let title_rise = if has_subtitle { 31.0 } else { 11.0 };

@@ -35,9 +35,9 @@ const TICK: TextStyle = TextStyle::regular(12.0, MUTED);
 pub struct BinPanel<'a> {
     /// Bold line above, such as `loss of lsd`.
     pub title: &'a str,
-    /// The mean of jumps from interval s to interval t at `[s * n + t]`; NaN where there is none.
+    /// The mean of jumps from interval s to interval t at `[s * n + t]`; NaN if there is none.
     pub jumps: &'a [f64],
-    /// The mean of s = t in each of the n intervals; NaN where there is none.
+    /// The mean of s = t in each of the n intervals; NaN if there is none.
     pub diagonal: &'a [f64],
 }
 

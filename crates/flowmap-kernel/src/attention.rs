@@ -36,7 +36,7 @@ use softmax::RowStatistics;
 
 /// Attention of q `(B, heads, N, d)` over k `(B, heads, M, d)` and v `(B, heads, M, e)`.
 ///
-/// Each is plain or stacked `(2, B, ...)`; the result is stacked where one of them is.
+/// Each is plain or stacked `(2, B, ...)`; the result is stacked if one of them is.
 /// Rows may lie anywhere, the numbers of a row side by side.
 #[derive(Default)]
 pub struct Attention {
@@ -67,7 +67,7 @@ fn floats(storage: &CpuStorage) -> Result<&[f32]> {
     }
 }
 
-/// The same of any buffer.
+/// The numbers of any buffer.
 fn floats_of(storage: &Storage) -> Result<&[f32]> {
     match storage {
         Storage::Cpu(storage) => floats(storage),

@@ -1,7 +1,7 @@
 //! Kernels on CUDA devices: their sources, how they are compiled and launched, and the operations that they make up.
 //!
-//! Kernels are compiled by NVRTC when first used, once for each device and process, for the device that is there.
-//! They take f32; every other type takes the composed operations.
+//! Kernels are compiled by NVRTC when first used, once for each process and device, for the architecture of the device.
+//! Kernels take f32; every other type takes the composed operations.
 //!
 //! | source | kernels |
 //! |---|---|
@@ -43,7 +43,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("noise", include_str!("cuda/noise.cu")),
 ];
 
-/// The options of NVRTC, beside the architecture of the device.
+/// The options of NVRTC, in addition to the architecture of the device.
 pub const OPTIONS: &[&str] = &["--std=c++17"];
 
 /// Largest number of channels that the fused LayerNorm and RMSNorm take; their sums live in 48 KiB of shared memory.

@@ -1,4 +1,4 @@
-//! What can go wrong beside what Candle reports.
+//! Errors of this crate; other failures are Candle's errors.
 
 /// A CUDA kernel did not compile, or NVRTC is not there to compile it; Candle's error wraps it.
 #[derive(Debug, thiserror::Error)]

@@ -100,7 +100,7 @@ fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
 }
 
-/// Runs `kernel` with the widest vectors that this processor has: those of [`lanes`] numbers.
+/// Runs `kernel` with the widest vectors of this processor, of [`lanes`] numbers.
 #[expect(unsafe_code, reason = "calls functions compiled for other instructions")]
 pub(crate) fn dispatch_lanes(kernel: impl VectorKernel) {
     #[cfg(target_arch = "x86_64")]

@@ -100,7 +100,7 @@ impl Layer {
         [&self.weight, &self.bias]
     }
 
-    /// (1) for a few rows; `z` is written where there is an activation.
+    /// (1) for a few rows; `z` is written if there is an activation.
     fn forward(&self, x: Block<'_>, z: &mut BlockMut<'_>, y: &mut BlockMut<'_>) -> Result<()> {
         match self.activation {
             None => {

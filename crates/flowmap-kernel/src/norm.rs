@@ -88,7 +88,7 @@ pub struct Norm {
     parts: [Parts; 3],
     /// For the backward pass.
     stats: OnceLock<Vec<Stats>>,
-    /// The same on a CUDA device.
+    /// The operation on a CUDA device.
     #[cfg(feature = "cuda")]
     on_device: OnceLock<Tensor>,
 }
@@ -176,7 +176,7 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// Those of a group that is not normalized: n = x.
+    /// The statistics of a group that is not normalized: n = x.
     pub(crate) const UNSCALED: Self = Self { mean: 0.0, inverse: 1.0, tangent_mean: 0.0, slope: 0.0 };
 
     /// (1)

@@ -39,7 +39,7 @@ pub(crate) enum Product {
     Sums,
     /// A convolution at the places of its tiles.
     Places,
-    /// The same for the gradient of its input.
+    /// The kernels of a convolution for the gradient of its input.
     TurnedPlaces,
 }
 
@@ -68,8 +68,9 @@ impl Packed {
 
 /// Weights in the layout that products read fastest, packed and kept.
 ///
-/// Those of variables are kept from their first use on, others from their second: what a network computes of its
-/// parameters in each pass is not the same tensor again. The weights must not change while it is in use: make a new one after each update.
+/// Packed variables are kept from their first use on, other tensors from their second: a weight that a network computes
+/// in each pass is a new tensor each time. Weights must not change during use: make a new `PackedWeights` after each
+/// update.
 /// Clones share what they hold.
 ///
 /// ```
@@ -133,7 +134,7 @@ pub(crate) fn panels(
     packed(|packed| &packed.panels, weight, product, pack)
 }
 
-/// The same for the kernels of a convolution, one matrix for each place of a tile or one alone.
+/// The packed kernels of a convolution, one matrix for each place of a tile or a single one.
 pub(crate) fn kernels(
     weight: &Tensor,
     product: Product,
@@ -149,7 +150,7 @@ fn packed<T>(
     pack: impl FnOnce() -> Result<T>,
 ) -> Result<Arc<T>> {
     let shared = WEIGHTS.with_borrow(Clone::clone);
-    // What is computed anew in each pass is no use to the next.
+    // A weight that is computed anew in each pass is of no use to the next.
     let is_computed = weight.track_op() && !weight.is_variable();
     let Some(PackedWeights(shared)) = shared.filter(|_| !is_computed) else {
         return Ok(Arc::new(pack()?));
@@ -231,7 +232,7 @@ impl GradientSums {
     /// Takes the sum for `weight` out; `None` where no gradient arrived.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn take(&mut self, weight: &Tensor) -> Result<Option<Tensor>> {
         match self.0.remove(&weight.id()) {
             Some(Sum { on_device: Some(sum), .. }) => Ok(Some(sum)),
@@ -243,7 +244,7 @@ impl GradientSums {
     }
 }
 
-/// Adds `values` to the sum of this thread for `weight`; gives false, and does nothing, where there is none.
+/// Adds `values` to the sum of this thread for `weight`; gives false, and does nothing, if there is none.
 pub(crate) fn add_values(weight: &Tensor, values: &[f32]) -> bool {
     add_gradient(weight, |sum, write| match write {
         Write::Set => sum.copy_from_slice(values),
@@ -263,7 +264,7 @@ impl Sum {
 }
 
 /// Adds a gradient of `weight` on another device than the CPU to the sums of this thread;
-/// gives it back where there are none for it.
+/// gives it back if there are none for it.
 #[cfg(feature = "cuda")]
 pub(crate) fn add_tensor(weight: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
     SUMS.with_borrow_mut(|sums| match sums.as_mut().and_then(|sums| sums.0.get_mut(&weight.id())) {
@@ -278,7 +279,7 @@ pub fn is_summed(weight: &Tensor) -> bool {
 }
 
 /// Adds a gradient of `weight` to the sums of this thread by `add`, which is told to write the first one;
-/// gives false, and does nothing, where there are none for it.
+/// gives false, and does nothing, if there are none for it.
 pub(crate) fn add_gradient(weight: &Tensor, add: impl FnOnce(&mut [f32], Write)) -> bool {
     // The sums are taken out meanwhile: `add` may run other tasks of the thread pool.
     let taken = SUMS.with_borrow_mut(|sums| {

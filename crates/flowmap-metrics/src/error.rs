@@ -7,7 +7,7 @@ pub enum Error {
     /// The dimension of a sample was zero.
     #[error("expected samples of at least one dimension, got dimension 0")]
     ZeroDim,
-    /// The length of the data is no multiple of the dimension.
+    /// The length of the data is not a multiple of the dimension.
     #[error("expected a length that is a multiple of the dimension {dim}, got {len}")]
     Length {
         /// Number of values given.
@@ -109,7 +109,7 @@ pub enum Error {
         /// Number of masses.
         got: usize,
     },
-    /// A bin mass is no probability.
+    /// A bin mass is not a probability.
     #[error("expected a bin mass in [0, 1], got {value} in bin {bin}")]
     Mass {
         /// Index of the bin, row-major.

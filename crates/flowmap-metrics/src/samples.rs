@@ -23,7 +23,7 @@ impl<'a> Samples<'a> {
     /// Borrows `data` as rows of `dim` numbers.
     ///
     /// # Errors
-    /// When `dim` is 0, `data` is empty, its length is no multiple of `dim`, or a value is NaN or infinite.
+    /// When `dim` is 0, `data` is empty, its length is not a multiple of `dim`, or a value is NaN or infinite.
     pub fn new(data: &'a [f32], dim: usize) -> Result<Self> {
         if dim == 0 {
             return Err(Error::ZeroDim);

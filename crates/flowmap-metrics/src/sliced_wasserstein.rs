@@ -61,7 +61,7 @@ impl Directions {
     /// Takes given unit vectors, row-major, shape `(L, dim)`.
     ///
     /// # Errors
-    /// When `dim` is 0, there is no row, the length is no multiple of `dim`, or a row's norm is not 1.
+    /// When `dim` is 0, there is no row, the length is not a multiple of `dim`, or a row's norm is not 1.
     pub fn from_rows(data: Vec<f64>, dim: usize) -> Result<Self> {
         if dim == 0 {
             return Err(Error::ZeroDim);

@@ -28,7 +28,7 @@ impl Batch<'_> {
     /// I_t = α_t x_0 + β_t x_1, `(B, ...)`.
     ///
     /// # Errors
-    /// Where the number of times is not that of the samples.
+    /// An error of Candle's, if there are not as many times as samples.
     pub fn i(&self, t: &TimeColumn) -> Result<Tensor> {
         self.combine(t, TimeFunction::ALPHA, TimeFunction::BETA)
     }
@@ -36,7 +36,7 @@ impl Batch<'_> {
     /// İ_t = α̇_t x_0 + β̇_t x_1, `(B, ...)`.
     ///
     /// # Errors
-    /// Where the number of times is not that of the samples.
+    /// An error of Candle's, if there are not as many times as samples.
     pub fn di(&self, t: &TimeColumn) -> Result<Tensor> {
         self.combine(t, TimeFunction::ALPHA_DOT, TimeFunction::BETA_DOT)
     }
@@ -44,7 +44,7 @@ impl Batch<'_> {
     /// |r/unit|² of each sample: the loss of the residuals r, `(B, ...)`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn squared_norm(&self, residual: &Tensor) -> Result<PerSample> {
         PerSample::squared_norm_in(residual, self.unit)
     }
@@ -109,7 +109,7 @@ impl StepKey {
 /// `(B,)` as `(B, 1, ..., 1)` of the given rank, to multiply samples `(B, ...)` by a number each.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub fn as_column(t: &Tensor, rank: usize) -> Result<Tensor> {
     let mut dims = vec![1; rank.max(1)];
     dims[0] = t.elem_count();

@@ -1,11 +1,11 @@
-//! What a network is told beside times and points: labels, the scale of guidance, how an image was augmented, and the
+//! What a network is told in addition to times and points: labels, the scale of guidance, how an image was augmented, and the
 //! keys of dropout.
 
 use candle_core::Tensor;
 
 use crate::{DropoutKeys, Error, Result};
 
-/// The condition of every sample of a batch; by default there is none.
+/// The condition of every sample of a batch; the default is no condition.
 ///
 /// Whatever takes a condition takes labels alone too, `Some(&labels)` or `None`.
 ///
@@ -25,7 +25,7 @@ pub struct Condition<'a> {
     pub labels: Option<&'a Tensor>,
     /// Scales w of classifier-free guidance, `(B,)`, for a network that takes them as an input.
     pub guidance: Option<&'a Tensor>,
-    /// How each image was augmented, `(B, n)`, zeros for not at all, as they stand for where there are none.
+    /// How each image was augmented, `(B, n)`; zeros, or `None`, for an image that was not.
     /// Networks that take no such labels pass over them.
     pub augment: Option<&'a Tensor>,
     /// Keys of the masks of dropout; none for a pass without dropout.
@@ -38,22 +38,22 @@ impl<'a> Condition<'a> {
         Self { labels: Some(labels), ..Self::default() }
     }
 
-    /// The same with scales w of guidance `(B,)`.
+    /// This condition with scales w of guidance `(B,)`.
     pub fn with_guidance(self, guidance: &'a Tensor) -> Self {
         Self { guidance: Some(guidance), ..self }
     }
 
-    /// The same with labels `(B, n)` of how each image was augmented.
+    /// This condition with labels `(B, n)` of how each image was augmented.
     pub fn with_augment(self, augment: &'a Tensor) -> Self {
         Self { augment: Some(augment), ..self }
     }
 
-    /// The same for a pass with dropout, whose masks are drawn from `keys`.
+    /// This condition for a pass with dropout, whose masks are drawn from `keys`.
     pub fn with_dropout(self, keys: DropoutKeys) -> Self {
         Self { dropout: Some(keys), ..self }
     }
 
-    /// The same for a pass without dropout.
+    /// This condition for a pass without dropout.
     pub fn without_dropout(self) -> Self {
         Self { dropout: None, ..self }
     }
@@ -61,7 +61,7 @@ impl<'a> Condition<'a> {
     /// No label, no guidance and no dropout, (∅, w = 1), for the same samples, augmented as they are; `null_label` is the label that stands for "none".
     ///
     /// # Errors
-    /// [`Error::Labels`] where there are no labels to hide.
+    /// [`Error::Labels`] if there are no labels to hide.
     pub fn hidden(&self, null_label: u32) -> Result<OwnedCondition> {
         let Some(labels) = self.labels else {
             return Err(Error::Labels { n_classes: null_label as usize, found: "without" });

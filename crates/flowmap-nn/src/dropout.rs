@@ -27,7 +27,7 @@ impl DropoutKeys {
         Self { seed, first }
     }
 
-    /// Those of the rows from `row` on.
+    /// The keys of the rows from `row` on.
     pub(crate) fn starting_at(self, row: usize) -> Self {
         Self { first: self.first.wrapping_add(row as u64), ..self }
     }

@@ -53,7 +53,7 @@ impl EmaRule {
         }
     }
 
-    /// The share of the first parameters in an average of this decay after so many updates.
+    /// The share of the initial parameters in an average of this decay after `n_updates` updates.
     pub fn share_of_start(&self, decay: f64, n_updates: u64) -> f64 {
         let n_moves = n_updates / self.every.get();
         if self.start == EmaStart::Keep {
@@ -122,7 +122,7 @@ impl Ema {
     /// [`crate::optim::Optimizer::step_and_average`] does it in the pass that moves the parameters.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn update(&mut self, params: &Params) -> Result<()> {
         for (name, var) in params.vars() {
             if let Some((average, decay)) = self.follower(name) {
@@ -133,7 +133,7 @@ impl Ema {
         Ok(())
     }
 
-    /// The average of the parameter `name` and the decay of the next update; none where it moves nothing.
+    /// The average of the parameter `name` and the decay of the next update; `None` if the update does not move averages.
     pub(crate) fn follower(&self, name: &str) -> Option<(&Tensor, f64)> {
         let (next, every) = (self.n_updates + 1, self.rule.every.get());
         if !next.is_multiple_of(every) {

@@ -35,7 +35,7 @@ pub enum Error {
         /// Shape that was found.
         found: Shape,
     },
-    /// A tensor holds a value that is no finite number.
+    /// A tensor holds a value that is not finite.
     #[error("tensor `{name}` holds a value that is not finite")]
     NotFiniteTensor {
         /// Name of the tensor.
@@ -113,7 +113,7 @@ pub enum Error {
     NoGuidance {
         /// The objective.
         objective: &'static str,
-        /// Those that can.
+        /// The objectives that can.
         known: String,
     },
     /// An objective is defined for one interpolant only.
@@ -123,7 +123,7 @@ pub enum Error {
         expected: &'static str,
         /// A time where the one found differs.
         t: f64,
-        /// Its β there.
+        /// The value of β at t.
         beta: f64,
     },
     /// A term weighs its loss by a network that nobody has made.

@@ -16,8 +16,8 @@ use crate::{Condition, Result};
 
 /// A network that computes the average velocity v_{s,t}(x) of a jump from s to t.
 ///
-/// It is written once for dual tensors and serves plain ones at the cost of a plain network.
-/// Threads share it: training and sampling cut their batches into tiles.
+/// One implementation over dual tensors also serves plain ones, at the cost of a plain network.
+/// Threads share the network: training and sampling cut their batches into tiles.
 pub trait AverageVelocity: Send + Sync {
     /// v_{s,t}(x) with `s`, `t` of shape `(B,)`, `x` of shape `(B, ...)` and a condition of B samples.
     ///
@@ -141,7 +141,7 @@ impl<'a> FlowMap<'a> {
         Self { net, condition: condition.into(), derivative: net.derivative() }
     }
 
-    /// The same map with derivatives taken in another way, except that a network which passes over tangents keeps
+    /// This map with derivatives taken in another way, except that a network which ignores tangents keeps
     /// central differences.
     pub fn with_derivative(self, derivative: Derivative) -> Self {
         Self { derivative: derivative.or(self.net.derivative()), ..self }
@@ -198,7 +198,7 @@ impl<'a> FlowMap<'a> {
         self.average_velocity(t, t, x)
     }
 
-    /// The same network given another condition.
+    /// This map under another condition.
     pub fn with_condition<'b>(&self, condition: impl Into<Condition<'b>>) -> FlowMap<'b>
     where
         'a: 'b,
@@ -248,7 +248,7 @@ impl<'a> FlowMap<'a> {
         Ok(x.add(&t.sub(s)?.column(rank)?.mul(&v_st)?)?)
     }
 
-    /// The same for jumps that all start at `s`, see [`AverageVelocity::starting_at`].
+    /// This map for jumps that all start at `s`, see [`AverageVelocity::starting_at`].
     pub fn starting_at(self, s: f64) -> Self {
         Self { net: self.net.starting_at(s).unwrap_or(self.net), ..self }
     }

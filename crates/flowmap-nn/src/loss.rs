@@ -29,7 +29,7 @@ pub use weight::TimeWeight;
 use crate::Result;
 use crate::batch::as_column;
 
-/// One loss per sample, `(B,)`, and the derivative that it was computed with, where there is one.
+/// One loss per sample, `(B,)`, and the derivative that it was computed with, if there is one.
 #[derive(Clone, Debug)]
 pub struct PerSample {
     losses: Tensor,
@@ -44,7 +44,7 @@ impl PerSample {
     /// |r|² of each sample: the sum of squares over all dimensions but the first.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn squared_norm(residual: &Tensor) -> Result<Self> {
         Self::squared_norm_in(residual, 1.0)
     }
@@ -54,14 +54,14 @@ impl PerSample {
     /// Residuals are divided before they are squared, so that squares stay within f32 in any unit.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub(crate) fn squared_norm_in(residual: &Tensor, unit: f64) -> Result<Self> {
         Ok(Self { losses: sum_of_squares(&in_units(residual, unit)?)?, tangent: None, unit, part: 1.0 })
     }
 
-    /// The same losses with the derivative that they were computed with, `(B, ...)`, for whoever watches its norm.
+    /// These losses with the derivative that they were computed with, `(B, ...)`, whose norm the training log records.
     ///
-    /// Off the tape, and nothing is computed until somebody asks.
+    /// The derivative is off the tape, and its norm is computed only on request.
     pub fn with_tangent(self, tangent: &Tensor) -> Self {
         Self { tangent: Some(tangent.detach()), ..self }
     }
@@ -75,7 +75,7 @@ impl PerSample {
     /// objective takes none.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn tangent_norms(&self) -> Result<Option<Tensor>> {
         let norms = |tangent: &Tensor| Ok(sum_of_squares(&in_units(tangent, self.unit)?)?.sqrt()?);
         self.tangent.as_ref().map(norms).transpose()
@@ -84,7 +84,7 @@ impl PerSample {
     /// The mean over the samples, a scalar.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn mean(&self) -> Result<Tensor> {
         Ok(self.losses.mean_all()?)
     }
@@ -92,7 +92,7 @@ impl PerSample {
     /// The sum of two losses of the same samples; the derivative stays that of the first.
     ///
     /// # Errors
-    /// Where the numbers of samples differ.
+    /// An error of Candle's, if the numbers of samples differ.
     pub fn add(&self, other: &Self) -> Result<Self> {
         self.map(|losses| Ok((losses + &other.losses)?))
     }
@@ -100,12 +100,12 @@ impl PerSample {
     /// Every loss times one number.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn scale(&self, scale: f64) -> Result<Self> {
         self.map(|losses| Ok((losses * scale)?))
     }
 
-    /// The same losses as `part` times the squared norm of a residual, which a norm is then of: part · ρ(L/part).
+    /// These losses as `part` times the squared norm of a residual; a norm ρ then gives part · ρ(L/part).
     pub(crate) fn with_part(self, part: f64) -> Self {
         Self { part, ..self }
     }
@@ -121,7 +121,7 @@ impl PerSample {
     /// Every loss times a number of its own, `(B,)`.
     ///
     /// # Errors
-    /// Where the numbers of samples differ.
+    /// An error of Candle's, if the numbers of samples differ.
     pub fn times(&self, weights: &Tensor) -> Result<Self> {
         self.map(|losses| Ok((losses * weights)?))
     }

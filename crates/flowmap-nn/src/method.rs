@@ -71,7 +71,7 @@ use crate::{PerSample, Result};
 
 /// A training method: what it is called, what it needs, which times it draws, and its loss.
 ///
-/// A method of another crate is trained like those of this one: `Objective::own(MyMethod)` makes a term of it.
+/// A method of another crate is trained like ours: `Objective::own(MyMethod)` makes it an objective.
 pub trait Method: fmt::Debug + Send + Sync {
     /// Name, paper, cost and use.
     fn card(&self) -> &'static Card;

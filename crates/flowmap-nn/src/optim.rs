@@ -30,7 +30,7 @@ pub trait Optimizer: Send {
     /// and one of all `averages`, which see the new parameters, in the same pass over memory.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     fn step_and_average(
         &mut self,
         gradients: &GradStore,
@@ -39,11 +39,11 @@ pub trait Optimizer: Send {
         averages: &mut [Ema],
     ) -> Result<()>;
 
-    /// The same with the gradients clipped by [`gradient_norm`], without waiting for a device that keeps it.
+    /// One update with the gradients clipped by [`gradient_norm`], without waiting for a device that keeps the norm.
     ///
-    /// Where that norm is not finite nothing changes, but the number of updates where a device keeps the norm:
-    /// who reads it then calls [`Optimizer::uncount_step`].
-    /// By itself it reads the norm and goes on as [`Optimizer::step_and_average`].
+    /// If the norm is not finite, parameters and averages stay as they are; if a device keeps the norm, the update is
+    /// still counted, and the caller calls [`Optimizer::uncount_step`] after reading the norm.
+    /// The provided implementation reads the norm and calls [`Optimizer::step_and_average`].
     ///
     /// # Errors
     /// As Candle; [`crate::Error::OptimizerDType`] for parameters of a type in which the device does not step.
@@ -63,7 +63,7 @@ pub trait Optimizer: Send {
     /// One update of the parameters alone.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     fn step(&mut self, gradients: &GradStore, lr: f64, gradient_scale: f64) -> Result<()> {
         self.step_and_average(gradients, lr, gradient_scale, &mut [])
     }
@@ -74,7 +74,7 @@ pub trait Optimizer: Send {
     /// Takes back the count of one update.
     fn uncount_step(&mut self);
 
-    /// The state by name, `first.{parameter}` and, where there is one, `second.{parameter}`; shares memory with the optimizer.
+    /// The state by name, `first.{parameter}` and, if there is one, `second.{parameter}`; shares memory with the optimizer.
     fn state(&self) -> BTreeMap<String, Tensor>;
 
     /// Restores what [`Optimizer::state`] and [`Optimizer::n_steps`] gave.

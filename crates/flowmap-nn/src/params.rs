@@ -22,7 +22,7 @@ pub enum Init {
     /// Normal with variance 1/fan_in, LeCun and others 1998, with fan_in the product of all sizes but the first.
     LecunNormal,
     /// Uniform with variance 2/(fan_in + fan_out), Glorot and Bengio 2010, times this factor,
-    /// with fan_in the product of all sizes but the first, and fan_out that of all but the second.
+    /// with fan_in the product of all sizes except the first, and fan_out the product of all except the second.
     XavierUniform(f64),
 }
 
@@ -33,7 +33,7 @@ pub enum Init {
 pub struct Params {
     vars: BTreeMap<String, Var>,
     buffers: BTreeMap<String, Tensor>,
-    /// Those that [`Params::project`] brings back to their sphere.
+    /// The parameters that [`Params::project`] brings back to their sphere.
     on_sphere: BTreeSet<String>,
 }
 
@@ -60,7 +60,7 @@ impl Params {
     /// w ← w / (rms w + 1e-4) (EDM2, Karras and others 2023, arXiv:2312.02696). For after each update.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn project(&self) -> Result<()> {
         for name in &self.on_sphere {
             if let Some(var) = self.vars.get(name) {
@@ -71,7 +71,7 @@ impl Params {
     }
 
     /// All tensors by name, buffers included, off the tape.
-    /// They share their memory with the parameters and follow their updates.
+    /// The tensors share memory with the parameters and follow their updates.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let vars = self.vars.iter().map(|(name, v)| (name.clone(), v.as_detached_tensor()));
         vars.chain(self.buffers.iter().map(|(name, b)| (name.clone(), b.clone()))).collect()
@@ -80,7 +80,7 @@ impl Params {
     /// All tensors by name, buffers included, in memory of their own.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn copied_tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         self.tensors().into_iter().map(|(name, t)| Ok((name, t.copy()?))).collect()
     }
@@ -89,7 +89,7 @@ impl Params {
 /// Each row of weights `(out, ...)` divided by its magnitude, w / (rms w + 1e-4), times another.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub(crate) fn rows_of_magnitude(weight: &Tensor, magnitude: f64) -> Result<Tensor> {
     let rows = Dual::constant(weight.flatten_from(1)?).with_magnitude(magnitude, 1, MAGNITUDE_EPS)?;
     Ok(rows.primal().reshape(weight.shape())?)
@@ -290,7 +290,7 @@ pub(crate) fn take_like(tensors: &mut BTreeMap<String, Tensor>, name: &str, like
 /// Whether a tensor holds finite numbers alone.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub fn is_finite(x: &Tensor) -> Result<bool> {
     // 0 x is zero for finite x and NaN for others; sums of the numbers themselves might overflow.
     Ok(host::number(&(x.detach() * 0.0)?.sum_all()?)? == 0.0)

@@ -1,4 +1,4 @@
-//! What is known of a flow beside the model: a velocity field or a whole flow map to distill from.
+//! A known flow to distill from: a velocity field or a whole flow map.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ pub trait VelocityField {
 /// ```
 #[derive(Clone)]
 pub enum Teacher {
-    /// Its velocity is known, and nothing else.
+    /// The velocity is known, and nothing else.
     Field(Arc<dyn VelocityField + Send + Sync>),
-    /// Its flow map is known, and its velocity is the diagonal v_{t,t}: a trained network, without its dropout.
+    /// The flow map is known, and its velocity is the diagonal v_{t,t}: a trained network, without its dropout.
     Map(Arc<dyn AverageVelocity>),
 }
 

@@ -36,7 +36,7 @@ impl TimeColumn {
     /// Times `host`, one per sample.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn new(host: Vec<f64>, dtype: DType, device: &Device) -> Result<Self> {
         let tensor = host::send(host.clone(), host.len(), dtype, device)?;
         Ok(Self { host, tensor, ready: Vec::new() })
@@ -84,7 +84,7 @@ impl Times {
     /// Uploads triples of times, which [`flowmap_core::Times`] keeps in order.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn new(triples: &[flowmap_core::Times], dtype: DType, device: &Device) -> Result<Self> {
         let block = Block { times: triples.to_vec(), columns: Vec::new() };
         // No column asks for the interpolant.
@@ -115,7 +115,7 @@ impl Times {
     /// γ = (u − s)/(t − s) of each sample as `(B,)`, zero where t = s.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn gamma(&self) -> Result<Tensor> {
         self.map(JumpFunction::GAMMA)
     }
@@ -126,7 +126,7 @@ impl Times {
 pub(crate) struct Block {
     /// The times of the rows.
     pub(crate) times: Vec<flowmap_core::Times>,
-    /// What is wanted beside the times.
+    /// What is wanted in addition to the times.
     pub(crate) columns: Vec<Column>,
 }
 

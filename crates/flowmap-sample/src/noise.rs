@@ -13,7 +13,7 @@ use crate::Result;
 /// a CUDA device draws the same bits itself.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub fn base_noise(
     stream: &NoiseStream,
     first: u64,

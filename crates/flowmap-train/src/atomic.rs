@@ -1,6 +1,6 @@
 //! Files and directories that appear whole or not at all.
 //!
-//! Written beside their place, synced, renamed; on an error what was begun is removed.
+//! Each is written under another name in the same directory, synced and renamed; on an error it is removed.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -35,7 +35,7 @@ impl Batches<'_> {
         let (seed, n) = (key.seed, self.config.train.batch);
         let first = key.first_row;
         let (base, shape) = (NoiseStream::new(seed, Stream::Base), self.data.shape());
-        // Noise that is put in order is drawn where that is done: its bits are the same everywhere.
+        // Noise that the coupling permutes is drawn on the host, which permutes it; its bits are the same on every device.
         let place = match self.config.coupling {
             Coupling::Independent {} => self.device,
             _ => &Device::Cpu,
@@ -100,7 +100,7 @@ impl Batches<'_> {
         labels
     }
 
-    /// Labels, with a scale of guidance beside each where the network takes one.
+    /// Labels, each with a scale of guidance if the network takes one.
     fn condition(&self, labels: Vec<u32>, first: u64) -> Result<OwnedCondition> {
         let n = labels.len();
         let guidance = match &self.config.guidance {

@@ -1,4 +1,4 @@
-//! What a machine can do: training steps and sampling, timed beside the matrix products they are made of.
+//! What a machine can do: training steps and sampling, timed in turns with the matrix products they consist of.
 //!
 //! share of the GEMM limit = (FLOP / rate) / time        (1)
 //!
@@ -6,7 +6,7 @@
 //! forward pass. [`BENCHED`] has the passes of each objective, as its file counts them; everything else counts as zero.
 //! Rate: the matrix product `(2 B, width)` x `(width, width)` of a linear layer with packed weights, in turns with what is
 //! measured, so that other programs slow all of them alike.
-//! A training step is that of [`Trainer::step`]: data, noise, loss, gradient, clipping, AdamW and one moving average.
+//! A training step is [`Trainer::step`]: data, noise, loss, gradient, clipping, AdamW and one moving average.
 //! Sampling is [`generate`]. Times are medians.
 
 use std::num::NonZeroU32;
@@ -153,7 +153,7 @@ pub struct Timing {
 pub struct SamplingTiming {
     /// Number of jumps N.
     pub steps: u32,
-    /// Its time.
+    /// The time.
     #[serde(flatten)]
     pub timing: Timing,
 }

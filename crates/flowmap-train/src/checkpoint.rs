@@ -50,9 +50,9 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// The config of the run; none in older checkpoints.
     pub run: Option<Config>,
-    /// Its parameters.
+    /// The parameters.
     pub model: BTreeMap<String, Tensor>,
-    /// Its moving averages by decay.
+    /// The moving averages by decay.
     pub emas: Vec<(f64, BTreeMap<String, Tensor>)>,
     /// The optimizer's state.
     pub optimizer: BTreeMap<String, Tensor>,
@@ -61,10 +61,10 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The same in memory of its own on the host, which does not follow the training.
+    /// A copy of this checkpoint in host memory, which later steps do not change.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn copied(&self) -> Result<Self> {
         let copy = |tensors: &BTreeMap<String, Tensor>| -> Result<BTreeMap<String, Tensor>> {
             let copy = |t: &Tensor| match t.device() {
@@ -83,10 +83,10 @@ impl Checkpoint {
         })
     }
 
-    /// The first tensor that holds a number that is not finite; no such checkpoint is written.
+    /// The name of the first tensor with a number that is not finite; such a checkpoint is not written.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn first_not_finite(&self) -> Result<Option<String>> {
         let parts = [(String::new(), &self.model), (String::new(), &self.optimizer)];
         let emas = self.emas.iter().map(|(decay, tensors)| (format!("ema-{decay} "), tensors));

@@ -39,7 +39,7 @@ pub enum Budget {
     Steps(u64),
 }
 
-/// Someone who watches a comparison, and each of its runs.
+/// Receives the progress of a comparison and of each of its runs.
 pub trait CompareObserver: Observer {
     /// Called when the turn of a method comes, number `turn` of `n_turns` from 0; its speed is measured first.
     fn begin(&mut self, method: &str, turn: usize, n_turns: usize);
@@ -83,9 +83,9 @@ pub struct Comparison {
 pub struct Row {
     /// The method.
     pub method: &'static str,
-    /// Its name in words.
+    /// The name in words.
     pub title: &'static str,
-    /// Its paper on arXiv.
+    /// The paper on arXiv.
     pub arxiv: &'static str,
     /// Where its terms come from.
     pub recipe: String,
@@ -99,9 +99,9 @@ pub struct Row {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It was trained.
+    /// The method was trained.
     Trained(Box<Trained>),
-    /// It was not, for this reason.
+    /// The training failed, for this reason.
     Failed(String),
 }
 
@@ -118,7 +118,7 @@ pub struct Trained {
     pub sampler: Sampling,
     /// The squared error of two jumps against one, where jumps between any times are trained.
     pub semigroup: Option<SquaredError>,
-    /// Its judgment.
+    /// The judgment.
     pub evaluation: Evaluation,
     /// The config of its run.
     pub config: Value,
@@ -262,7 +262,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn evaluation(&self, model: &Model, config: &Config, device: &Device) -> Result<Evaluation> {
         let how = config.generation();
-        // The exact flow is that of the interpolant and the coupling.
+        // The exact flow depends on the interpolant and the coupling.
         let is_shared = config.interpolant == self.base.interpolant && config.coupling == self.base.coupling;
         let own = match is_shared {
             true => None,

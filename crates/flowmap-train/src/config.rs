@@ -37,7 +37,7 @@ pub struct Config {
     /// Whether the network is given the labels of the data.
     #[serde(default)]
     pub conditional: bool,
-    /// Standard deviation of the base, which the network scales its inputs by too; that of the data where it is absent.
+    /// Standard deviation of the base, which the network scales its inputs by too; the data's if it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sigma_data: Option<f64>,
     /// How noise and data are paired.
@@ -180,7 +180,7 @@ pub struct EvalConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvalWeights {
-    /// The moving average of the largest decay, or the parameters where there is none.
+    /// The moving average of the largest decay, or the parameters if there is none.
     #[default]
     Average,
     /// The parameters of the last step.
@@ -291,7 +291,7 @@ impl Config {
         Ok(())
     }
 
-    /// Standard deviation of the base: that of the config, or of the data.
+    /// Standard deviation of the base: from the config, or else of the data.
     pub fn sigma(&self, data: &dyn DataSet) -> f64 {
         self.sigma_data.unwrap_or_else(|| data.sigma())
     }

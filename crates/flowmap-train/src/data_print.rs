@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 1e-2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataPrint {
-    /// Number of samples, none where they are generated without end.
+    /// Number of samples; `None` for data generated without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_samples: Option<u64>,
     /// Standard deviation σ of the data.

@@ -57,8 +57,8 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// What is wrong with a step, `None` where all is finite; `names` are those of the terms, and of the gradients there
-    /// are none when the step is over.
+    /// The fault of a step, `None` if all numbers are finite; `names` gives the names of the terms, and `gradients` is
+    /// `None` after the step.
     pub(crate) fn find(
         names: impl FnOnce() -> Vec<String>,
         params: &Params,

@@ -181,7 +181,7 @@ pub enum Error {
     NoRows {
         /// The index of the term.
         term: usize,
-        /// Its share.
+        /// The share.
         share: f64,
         /// The rows of the batch.
         batch: usize,
@@ -211,10 +211,10 @@ pub enum Error {
         path: PathBuf,
         /// The decay asked for.
         found: String,
-        /// Those there are.
+        /// The decays that exist.
         known: String,
     },
-    /// A moving average was asked for where there is one file to take.
+    /// A moving average was asked for, but the model is one file of tensors.
     #[error("{}: one file of tensors, expected a run or a checkpoint directory to choose `{found}` from", path.display())]
     NoChoice {
         /// The file.
@@ -283,7 +283,7 @@ pub enum Error {
     SampleLabel {
         /// The number of the sample, from 0.
         sample: usize,
-        /// Its label.
+        /// The label.
         found: u32,
         /// Number of classes of the reference.
         n_classes: usize,
@@ -317,7 +317,7 @@ pub enum Error {
         found: String,
         /// The name that is most like it.
         nearest: Option<String>,
-        /// The names of all classes; none where they have numbers only.
+        /// The names of all classes; empty if classes only have numbers.
         names: Vec<String>,
     },
     /// Guidance needs a model with classes.

@@ -1,4 +1,4 @@
-//! What a config comes to before anything is made: parameters, operations and memory of a training step.
+//! Parameters, operations and memory of a training step, before anything is allocated.
 //!
 //! flop = B Σ_k share_k (c on tape + off tape) · 2 · multiplications of a plain pass,  c = 3 or 4        (1)
 //!
@@ -42,13 +42,13 @@ pub struct Estimate {
     pub flop_per_step: f64,
     /// Bytes of the parameters and of all that has their size on the CPU, (2).
     pub parameter_bytes: f64,
-    /// The same on another device.
+    /// Bytes of everything that has the size of the parameters, on another device.
     pub device_parameter_bytes: f64,
     /// Bytes of the activations that a step holds at once on the CPU.
     pub activation_bytes: f64,
     /// Threads that this is for.
     pub n_threads: usize,
-    /// Bytes of the activations that a step holds at once on another device, where one part of the batch is under way.
+    /// Bytes of the activations that a step holds at once on another device, which computes one part of the batch at a time.
     pub device_activation_bytes: f64,
     /// Samples of such a part: all of the batch, or `train.micro_batch`.
     pub device_rows: usize,
@@ -104,7 +104,7 @@ impl Estimate {
                 (0.0, COMPUTED * config.objective.len() as f64)
             }
             (NetworkConfig::Edm2UNet(_), ActivationMemory::Recompute) => (0.0, 0.0),
-            // Forward and backward, and forward once more where it is off the tape.
+            // Forward and backward, and forward once more if it is off the tape.
             (network, _) => {
                 let uses = if off_tape > 0.0 { 3.0 } else { 2.0 };
                 let is_convolved = matches!(network, NetworkConfig::UNet(_) | NetworkConfig::DdpmPpUNet(_));

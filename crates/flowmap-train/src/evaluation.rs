@@ -225,9 +225,9 @@ impl Config {
 pub struct Drawn<'a> {
     /// The samples, `(n, ...)` row-major.
     pub x: &'a [f32],
-    /// Their starting points, in the same rows, where they are known.
+    /// The starting points of the samples, row by row, if known.
     pub noise: Option<&'a [f32]>,
-    /// The class that each should be of, where they are of classes.
+    /// The class that each sample was asked to have, if the model is conditional.
     pub labels: Option<&'a [u32]>,
 }
 

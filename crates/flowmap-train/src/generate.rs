@@ -27,8 +27,8 @@ pub struct Generation {
     pub class: Option<u32>,
     /// Which classes the samples are of.
     pub classes: Classes,
-    /// Scale of classifier-free guidance: the network's input where it has one, which is then the smallest of its
-    /// scales where none is given, and two evaluations for one where it has not.
+    /// Scale of classifier-free guidance: an input of the network if it has one, by default the smallest of its
+    /// scales; otherwise two evaluations in place of one.
     pub guidance: Option<f64>,
     /// The weaker model to guide away from, by the scale, instead of the model without a label.
     pub guide: Option<Arc<Model>>,
@@ -71,7 +71,7 @@ impl Generation {
         device: &Device,
     ) -> Result<OwnedCondition> {
         let labels = labels.map(|l| Tensor::from_vec(l, n, device)).transpose()?;
-        // With a guide the scale is that of the guide.
+        // With a guide, the scale belongs to the guide.
         let scale = self.guidance.filter(|_| self.guide.is_none());
         let scale = |range: GuidanceConfig| scale.unwrap_or(range.min) as f32;
         let guidance =
@@ -96,7 +96,7 @@ impl Generation {
     }
 }
 
-/// Samples, and where they came from.
+/// Samples with their starting points and labels.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The samples, `(num, ...)` row-major.
@@ -196,7 +196,7 @@ pub(crate) fn interleaved(path: &[Tensor]) -> Result<Vec<f32>> {
     Ok(Tensor::stack(path, 1)?.flatten_all()?.to_vec1()?)
 }
 
-/// Calls `run` with the network of `model`, guided where that is asked for.
+/// Calls `run` with the network of `model`, guided if asked for.
 pub(crate) fn with_net<R>(
     model: &Model,
     how: &Generation,
@@ -225,7 +225,7 @@ pub(crate) fn with_net<R>(
     }
 }
 
-/// Calls `run` with the guided network, or with the plain one outside of the interval where there is one.
+/// Calls `run` with the guided network, or with the plain one outside of the interval if there is one.
 fn within<R>(
     how: &Generation,
     plain: &dyn AverageVelocity,

@@ -1,4 +1,4 @@
-//! One model at several scales of guidance, in one jump each, beside guidance by two evaluations and by the velocity.
+//! One model at several scales of guidance, in one jump each, next to guidance by two evaluations and by the velocity.
 
 use candle_core::{DType, Device, Tensor};
 use flowmap_core::{NoiseStream, Stream, TimeGrid};

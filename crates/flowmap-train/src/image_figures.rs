@@ -27,7 +27,7 @@ const N_PAIRS: usize = 8;
 const N_BETWEEN: usize = 10;
 const PAIR_STEPS: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
-/// The data beside samples for each number of steps; one row for each class of the data where there are some.
+/// The data next to samples for each number of steps; one row for each class of the data if there are some.
 ///
 /// `how` has the classes in turn.
 pub(crate) fn grids(
@@ -74,7 +74,7 @@ fn image(images: &[f32], dim: usize, at: usize) -> Vec<f32> {
     images[at * dim..(at + 1) * dim].to_vec()
 }
 
-/// The first data of each class, one class after the other; black where there are too few.
+/// The first data of each class, one class after the other; black squares if a class has too few.
 fn one_row_per_class(reference: &Reference, seed: u64, classes: &[u32], dim: usize) -> Vec<f32> {
     let (images, labels) =
         (reference.draw(seed, 0, N_LOOKED_AT), reference.draw_labels(seed, 0, N_LOOKED_AT));

@@ -12,7 +12,7 @@ use crate::{Config, Error, Result, StepReport, write_atomically};
 /// One line of the log: `step`, `samples`, `wall_s`, `loss`, `loss/<objective>`, `loss_bin/<objective>/<bin>`, `grad_norm`, ....
 pub type Record = Map<String, Value>;
 
-/// The names of terms in the log: that of the objective, with a number from its second term on, as in `lsd.2`.
+/// The names of terms in the log: the name of the objective, with a number from its second term on, as in `lsd.2`.
 pub fn term_names(terms: &[Term]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(terms.len());
     for (k, term) in terms.iter().enumerate() {
@@ -23,7 +23,7 @@ pub fn term_names(terms: &[Term]) -> Vec<String> {
     names
 }
 
-/// What a line of the log holds beside the step itself.
+/// What a line of the log holds in addition to the step itself.
 #[derive(Debug, Default)]
 pub(crate) struct Since {
     /// The bins of every term, summed over the steps since the line before.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Config, Error, GuidanceConfig, Result, RunDir, Trained};
 
-/// The version of config.json and of the files beside it.
+/// The version of config.json and of the files in its directory.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// The conventions of this program, as config.json states them.
@@ -22,7 +22,7 @@ const TIME_DIRECTION: &str = "noise at 0, data at 1";
 const PARAMETRIZATION: &str = "x + (t - s) v(s, t, x)";
 const SECOND_TIME: &str = "t";
 
-/// config.json: everything that is needed to use the tensors beside it, every convention stated.
+/// config.json: everything that is needed to use the tensors in its directory, with every convention stated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -51,7 +51,7 @@ pub struct ModelConfig {
     /// that do not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_shares: Vec<f64>,
-    /// The scales of guidance that the network takes as an input, where it does.
+    /// The scales of guidance that the network takes as an input, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<GuidanceConfig>,
     /// The network and its sizes.
@@ -128,7 +128,7 @@ impl ModelConfig {
         DataSpec::of(&self.shape).given(self.conditioning()).with_sigma(self.sigma_data)
     }
 
-    /// Refuses a scale of classifier-free guidance that means nothing for this model, or warns where that is not known.
+    /// Refuses a scale of classifier-free guidance that means nothing for this model, or warns if that is not known.
     ///
     /// Guidance of scale w is v(∅) + w (v(c) − v(∅)), so that w = 1 alone needs no v(∅), which hidden labels train.
     ///
@@ -186,7 +186,7 @@ impl ModelConfig {
 /// Which of a checkpoint's tensors to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Weights {
-    /// The moving average of the largest decay, or the parameters where there is none.
+    /// The moving average of the largest decay, or the parameters if there is none.
     #[default]
     Best,
     /// The moving average of this decay.
@@ -197,11 +197,11 @@ pub enum Weights {
 
 /// A model ready to be sampled: nothing is recorded for a backward pass.
 pub struct Model {
-    /// Its conventions and sizes.
+    /// The conventions and sizes.
     pub config: ModelConfig,
-    /// Its network.
+    /// The network.
     pub net: Box<dyn AverageVelocity>,
-    /// Its tensors, buffers included.
+    /// The tensors, buffers included.
     pub params: Params,
     /// The file that the tensors came from.
     pub path: PathBuf,
@@ -211,7 +211,7 @@ impl Model {
     /// Opens a run directory, a checkpoint directory, or a .safetensors file with its config.json beside it.
     ///
     /// # Errors
-    /// Where there is no such model, or a file is malformed or does not fit; each names its file.
+    /// An error that names the file, if there is no such model, or a file is malformed or does not fit.
     pub fn open(path: &Path, weights: Weights, device: &Device) -> Result<Self> {
         Self::open_with(path, weights, device, |_| ())
     }
@@ -319,7 +319,7 @@ fn weights_file(checkpoint: &Path, weights: Weights) -> Result<PathBuf> {
     }
 }
 
-/// Those of a run's tensors that its network has: not the learned weights of its loss.
+/// The tensors of a run that belong to its network, without the learned weights of its loss.
 pub(crate) fn network_tensors(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     tensors.retain(|name, _| !name.starts_with(LearnedWeight::PREFIX));
     tensors

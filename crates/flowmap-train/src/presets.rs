@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// A config by name.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    /// Its name, for `--preset`.
+    /// The name, for `--preset`.
     pub name: &'static str,
     /// What it trains, in one line.
     pub about: &'static str,
@@ -130,7 +130,7 @@ pub fn listed(name: &str) -> Result<Listed> {
     card_of(name).map(Listed::Method).ok_or_else(|| Error::unknown("preset or method", name, known))
 }
 
-/// The data set of this kind with its default options, `None` where there is no such kind or it has no defaults.
+/// The data set of this kind with its default options, `None` if there is no such kind or it has no defaults.
 pub fn parse_data_kind(kind: &str) -> Option<DataConfig> {
     let table = toml::Table::from_iter([("kind".to_owned(), kind.into())]);
     let config: DataConfig = table.try_into().ok()?;

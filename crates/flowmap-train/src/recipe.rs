@@ -67,7 +67,7 @@ impl Recipe {
         self.keys().objective
     }
 
-    /// Where the terms come from, and where they depart from it: the first comment of the recipe.
+    /// The source of the terms and their differences from it: the first comment of the recipe.
     pub fn source(&self) -> String {
         let comment = self.text.lines().map_while(|line| line.strip_prefix("# "));
         comment.collect::<Vec<_>>().join(" ")
@@ -88,7 +88,7 @@ impl Recipe {
     /// The terms as a layer of a config.
     ///
     /// # Errors
-    /// [`Error::Toml`] for text that is no TOML, which no recipe of this program has.
+    /// [`Error::Toml`] for text that is not TOML; every recipe of this program is.
     pub fn layer(&self) -> Result<ConfigSource> {
         ConfigSource::text(self.origin(), self.toml())
     }

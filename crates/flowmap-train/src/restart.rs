@@ -13,9 +13,9 @@ use std::process::{Command, ExitStatus};
 /// a step asks for the same again.
 pub const SETTINGS: [(&str, &str); 2] = [("CANDLE_NUM_THREADS", "1"), ("MIMALLOC_PURGE_DELAY", "-1")];
 
-/// Starts this program again with [`SETTINGS`], in its own place, where one of them is missing.
+/// Starts this program again with [`SETTINGS`], in its own process, if one of them is missing.
 ///
-/// Call it first thing in `main`. Where programs cannot replace themselves nothing happens:
+/// Call this function first in `main`. On systems where a program cannot replace itself nothing happens:
 /// results are the same, only slower.
 pub fn settle() {
     let missing: Vec<_> = SETTINGS.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect();
@@ -25,7 +25,7 @@ pub fn settle() {
     #[cfg(unix)]
     if let Ok(mut command) = again(&missing) {
         use std::os::unix::process::CommandExt;
-        // Returns only where it could not be done; then this program goes on as it is.
+        // Returns only on failure; then this program goes on as it is.
         let _ = command.exec();
     }
 }

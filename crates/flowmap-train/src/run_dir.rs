@@ -32,7 +32,7 @@ impl RunDir {
     /// Makes the directory for a new run and writes its config.
     ///
     /// # Errors
-    /// [`Error::RunExists`] where there is one; [`Error::Io`] where it cannot be written.
+    /// [`Error::RunExists`] if there is one; [`Error::Io`] if it cannot be written.
     pub fn create(&self, config: &Config) -> Result<()> {
         if self.config().exists() || self.checkpoints().exists() {
             return Err(Error::RunExists { path: self.path.clone() });
@@ -82,7 +82,7 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
-    /// The newest complete checkpoint, `None` where there is none.
+    /// The newest complete checkpoint, `None` if there is none.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -115,7 +115,7 @@ impl RunDir {
         self.go_back_to(checkpoint.state.step, keep)
     }
 
-    /// Makes the checkpoint after `newest` steps the newest: those of later steps belong to a run that was taken back.
+    /// Makes the checkpoint after `newest` steps the newest by removing later ones, which belong to a run that went back.
     pub(crate) fn go_back_to(&self, newest: u64, keep: usize) -> Result<PathBuf> {
         let name = checkpoint_name(newest);
         write_atomically(&self.checkpoints().join("latest"), name.as_bytes())?;

@@ -66,7 +66,7 @@ pub fn draw_figures(
     let sampler = evaluation.sampler.unwrap_or_default();
     let guidance = evaluation.guidance;
     let how = Generation { sampler, guidance, ..Generation::new(0, evaluation.seed) };
-    // Where one step is all that the pairs of the training allow, there is no way to show.
+    // If the training pairs allow one step only, there are no trajectories to show.
     let has_paths = sampler.check(&model.config, PATH_STEPS.get() as usize).is_ok();
     let shape = &model.config.shape;
     match (&shape[..], reference.data().extent()) {
@@ -185,7 +185,7 @@ fn losses(log: &[Record]) -> Result<RgbImage> {
     Ok(curves("loss", "step", "mean loss per sample", &series, Scale::Log)?)
 }
 
-/// The means by bins over the last lines of the log; `None` where it has none.
+/// The means by bins over the last lines of the log; `None` if it has none.
 fn loss_bins(log: &[Record]) -> Result<Option<RgbImage>> {
     let last = &log[log.len().saturating_sub(N_LAST_LINES)..];
     let mean = |key: &str| -> f64 {

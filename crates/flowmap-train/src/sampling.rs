@@ -78,7 +78,7 @@ impl Sampling {
         }
     }
 
-    /// What this sampler asks of a model that was never trained for it; `None` where it was, or where that is not known.
+    /// A warning if the model was not trained for this sampler; `None` if it was, or if that is not known.
     pub fn doubt(self, model: &ModelConfig, n_steps: usize) -> Option<Warning> {
         let trained = model.trained.as_ref().filter(|trained| trained.sampler != self)?;
         let (learned, untrained) = match (trained.sampler, self) {

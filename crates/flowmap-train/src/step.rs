@@ -1,4 +1,4 @@
-//! One step of a training: what it did, and its numbers while they are still where they were computed.
+//! One training step: its report, and its numbers before they are read from the device.
 
 use candle_core::Device;
 use flowmap_dual::cuda::GradientNorm;
@@ -16,7 +16,7 @@ pub struct StepReport {
     pub samples: u64,
     /// The loss.
     pub loss: f64,
-    /// The mean loss of each objective, unweighted; `None` where it got no rows.
+    /// The mean loss of each objective, unweighted; `None` for an objective without rows.
     pub terms: Vec<Option<f64>>,
     /// The global gradient norm before clipping.
     pub grad_norm: f64,
@@ -28,9 +28,9 @@ pub struct StepReport {
     pub fault: Option<Fault>,
     /// How many steps of the run were like that so far.
     pub n_bad: u64,
-    /// Seconds that the step waited for a batch: its own, made at once, or the next one, made beside it.
+    /// Seconds that the step waited for a batch: its own, made at once, or the next one, made in the background.
     ///
-    /// On a device that computes by itself, it counts from when all of its work is queued.
+    /// On an asynchronous device the wait starts when all work of the step is queued.
     pub data_wait_s: f64,
 }
 
@@ -46,8 +46,8 @@ impl StepReport {
 pub enum Reads {
     /// In the step, which on a device waits until all of it is computed; a bad gradient is named by its parameter.
     EachStep,
-    /// At steps that are logged or saved, those of all steps since then: a device never waits between them.
-    /// A bad step moves nothing all the same, but is counted later.
+    /// At steps that are logged or saved, the numbers of all steps since the last reading: a device never waits in
+    /// between. A bad step still changes nothing, but is counted later.
     AtLogPoints,
 }
 

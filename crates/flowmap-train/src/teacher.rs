@@ -23,7 +23,7 @@ use crate::{Config, ConfigSource, Error, GuidanceConfig, Model, ModelConfig, Res
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum TeacherConfig {
-    /// The exact velocity of the data, where it is known.
+    /// The exact velocity of the data, if it is known.
     Exact {},
     /// A trained model: its flow map, and its velocity on the diagonal; guided, its velocity alone.
     Model(TeacherModel),
@@ -71,7 +71,7 @@ pub struct TeacherModel {
 pub struct Taught {
     /// The flow.
     pub teacher: Teacher,
-    /// What its tensors, and those of its guide, add up to in bits; none for the exact flow.
+    /// A checksum of the tensors of the teacher and of its guide; `None` for the exact flow.
     pub tensors: Option<String>,
 }
 
@@ -145,7 +145,7 @@ impl TeacherModel {
             Some(interval) => Arc::new(GuidedWithin::new(net, guided, interval)),
             None => guided,
         };
-        // Guidance of an average velocity is no flow map: its diagonal alone is that of the guided flow.
+        // A guided average velocity is not a flow map: only its diagonal belongs to the guided flow.
         let teacher = Teacher::Field(Arc::new(Diagonal(guided)));
         Ok(Taught { teacher, tensors: Some(bits.text()) })
     }
@@ -196,7 +196,7 @@ impl TeacherConfig {
     /// The flow for a run whose model is `student`.
     ///
     /// # Errors
-    /// [`Error::NoExactFlow`] where the data have none, [`Error::Mismatch`] for a model of other data or
+    /// [`Error::NoExactFlow`] if the data have none, [`Error::Mismatch`] for a model of other data or
     /// another interpolant, [`Error::NoHiddenLabels`] and others for one that cannot be guided; as [`Model::open`].
     pub fn build(&self, config: &Config, student: &ModelConfig, device: &Device) -> Result<Taught> {
         match self {
@@ -222,7 +222,7 @@ impl ConfigSource {
     /// The `[teacher]` that `exact` or the path of a model names.
     ///
     /// # Errors
-    /// [`Error::Io`] where the current directory is gone.
+    /// [`Error::Io`] if the current directory is gone.
     pub fn teacher(name: &str) -> Result<Self> {
         let mut teacher = toml::Table::new();
         if name == "exact" {
@@ -236,7 +236,7 @@ impl ConfigSource {
         Ok(Self::value(format!("teacher {name}"), "teacher", teacher))
     }
 
-    /// The config that a model was trained by: that of its run, or without one what its config.json says.
+    /// The config that a model was trained by: the config of its run, or else what its config.json says.
     ///
     /// # Errors
     /// As [`Model::open`] and [`ConfigSource::file`].

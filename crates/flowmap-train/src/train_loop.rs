@@ -6,7 +6,7 @@ use crate::divergence::LastGood;
 use crate::metrics_log::{MetricsLog, Since};
 use crate::{Error, Fault, Model, Reads, Result, RunDir, StepReport, Trainer};
 
-/// Someone who watches a run.
+/// Receives the progress of a run.
 pub trait Observer {
     /// Called for every step, in order, when its numbers were read; see [`Reads`].
     fn step(&mut self, report: &StepReport, n_steps: u64);

@@ -22,7 +22,7 @@ pub struct Trained {
     pub sampler: Sampling,
     /// Whether labels were hidden, so that the model without a label is trained, which guidance needs.
     pub hidden_labels: bool,
-    /// The number of samples of the data; absent where they are generated without end.
+    /// The number of samples of the data; absent for data generated without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_samples: Option<u64>,
     /// What was probably not meant as it was.
@@ -111,7 +111,7 @@ mod tests {
         let kept_short = warning(&[&kept[..], &["train.steps=200"]].concat()).unwrap();
         assert!(kept_short.contains("at 98 %") && kept_short.contains("\"keep\""), "{kept_short}");
         assert_eq!(warning(&[&kept[..], &["train.steps=100000"]].concat()), None);
-        // A target that never moves is no better, though it is not judged.
+        // A target that never moves is as bad, though it is not judged.
         let target = ["train.steps=100", "train.ema=[0.9]", "train.target_ema=0.9", "train.ema_every=101"];
         let target = warning(&[&target[..], &["eval.weights=parameters"]].concat()).unwrap();
         assert!(target.contains("what stopped terms follow"), "{target}");

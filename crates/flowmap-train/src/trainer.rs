@@ -1,7 +1,7 @@
 //! The training loop.
 //!
-//! A step sees the B samples of the noise, data and times streams of the seed that follow those of the step before, and
-//! nothing else: a run that is interrupted and resumed gives the same bits.
+//! Step k depends on the seed, on samples k B to (k + 1) B − 1 of the noise, data and times streams, and on nothing
+//! else: a run that is interrupted and resumed gives the same bits.
 
 mod build;
 
@@ -31,7 +31,7 @@ pub struct Trainer {
     taught_by: Option<String>,
     objective: Combination,
     net: Box<dyn AverageVelocity>,
-    /// The same parameters, or their average, off the tape, for terms that stop the gradient.
+    /// The network with the present parameters, or their average, off the tape, for terms that stop the gradient.
     frozen: Box<dyn AverageVelocity>,
     params: Params,
     optimizer: Box<dyn Optimizer>,
@@ -105,16 +105,16 @@ impl Trainer {
         self.model_config.trained.as_ref().map_or(&[], |trained| &trained.warnings)
     }
 
-    /// One step, and what it did.
+    /// One training step and its report.
     ///
     /// # Errors
-    /// As the networks; a loss or gradient that is not finite is no error here, see [`StepReport::fault`].
+    /// As the networks; a loss or gradient that is not finite is not an error, see [`StepReport::fault`].
     pub fn step(&mut self) -> Result<StepReport> {
         let step = self.advance()?;
         self.report(step)
     }
 
-    /// One step, whose numbers stay where they are with [`Reads::AtLogPoints`]: nothing waits for the device.
+    /// One step, whose numbers stay on the device with [`Reads::AtLogPoints`]: nothing waits for it.
     ///
     /// # Errors
     /// As the networks.
@@ -229,7 +229,7 @@ impl Trainer {
     /// Everything needed to go on.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let state = State {
             format_version: FORMAT_VERSION,

@@ -137,7 +137,7 @@ fn device(wanted: &str) -> Result<(Device, String)> {
     }
 }
 
-/// What an error says, without the backtrace that Candle adds where it is asked for one.
+/// What an error says, without the backtrace that Candle adds if it is asked for one.
 fn first_line(error: &flowmap_dual::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

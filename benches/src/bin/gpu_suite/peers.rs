@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// A library and the process that has it.
 pub struct Peer {
-    /// Its name.
+    /// The name.
     pub library: &'static str,
     process: Child,
     requests: ChildStdin,

@@ -20,7 +20,7 @@ const THREADS: &str = "RAYON_NUM_THREADS";
 /// Measures what this machine can do, and prints it.
 ///
 /// # Errors
-/// A usage error for an objective that is none; where the device is missing.
+/// A usage error for an unknown objective; an error if the device is missing.
 pub fn run(args: &BenchArgs) -> Result<()> {
     let objective = Benched::named(&args.objective).map_err(|e| Usage(format!("--objective: {e}")))?;
     if !(args.seconds > 0.0 && args.seconds.is_finite()) {

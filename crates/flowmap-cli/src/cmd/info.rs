@@ -11,10 +11,10 @@ use crate::args::{Format, InfoArgs};
 use crate::device::{device, name_of};
 use crate::table;
 
-/// Says what a model is: its conventions, its network and its tensors; or what a device does by kernels of our own.
+/// Prints the conventions, the network and the tensors of a model; or the operations that are fused on a device.
 ///
 /// # Errors
-/// Where there is no model or no such device, or the model is malformed.
+/// An error if the model or the device does not exist, or the model is malformed.
 pub fn run(args: &InfoArgs) -> Result<()> {
     let Some(path) = &args.model else {
         return of_device(&device(args.device.as_deref().unwrap_or("cpu"))?, args.format);

@@ -117,7 +117,7 @@ fn npz(samples: &Samples) -> Result<Vec<u8>> {
     Ok(npz_bytes(&arrays)?)
 }
 
-/// The shape of images, or `None` within for points of the plane; `None` for what is no picture.
+/// `Some(Some(shape))` for images, `Some(None)` for points of the plane, `None` for samples without a picture.
 fn picture_shape(shape: &[usize]) -> Option<Option<[usize; 3]>> {
     match *shape {
         [2] => Some(None),
@@ -126,7 +126,7 @@ fn picture_shape(shape: &[usize]) -> Option<Option<[usize; 3]>> {
     }
 }
 
-/// The first images, in the order of their classes where they have some.
+/// The first images, in the order of their classes if they have some.
 fn by_class(samples: &Samples) -> Vec<f32> {
     let dim = samples.dim().max(1);
     let n = (samples.x.len() / dim).min(MAX_IMAGES);

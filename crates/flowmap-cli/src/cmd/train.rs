@@ -29,7 +29,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     execute(resolve(&layers)?, &args.run, &device)
 }
 
-/// Trains a resolved config, or prints it where that is asked for.
+/// Trains a resolved config, or prints it if asked for.
 pub fn execute(config: Config, args: &RunArgs, device: &Device) -> Result<()> {
     if args.dry_run {
         config.refuse_unused_teacher()?;

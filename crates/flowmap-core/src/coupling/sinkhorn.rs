@@ -82,7 +82,7 @@ struct Potentials {
 }
 
 impl Potentials {
-    /// The same f and g for another ε.
+    /// Carries f and g over to another ε.
     fn rescale(&mut self, factor: f64) {
         self.f.iter_mut().chain(&mut self.g).for_each(|value| *value *= factor);
     }

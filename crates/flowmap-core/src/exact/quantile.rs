@@ -5,7 +5,7 @@
 //! have closed forms (module `part`), and F_t⁻¹ is found by Newton's method on ln F_t in a shrinking bracket,
 //! in the lower or the upper tail, whichever is smaller.
 //!
-//! Tolerance: the root is found to rounding, so the error of X_{s,t}(x) is that of F,
+//! Tolerance: the root is found to rounding, so the error of X_{s,t}(x) is the error of F,
 //! about 1e-15 F_t / ρ_t plus 1e-15 times the width of the distribution; large only where ρ_t is nearly 0.
 
 use std::sync::Arc;
@@ -116,7 +116,7 @@ impl QuantileFlow {
             }
             let step = value * (value / p).ln() / self.sum(at, x).density;
             let newton = if tail == Tail::Lower { x - step } else { x + step };
-            // A step that is no number, leaves the bracket or does not halve gives way to bisection.
+            // A step that is not a number, leaves the bracket or does not halve gives way to bisection.
             let converges = low < newton && newton < high && step.abs() < 0.5 * last_step;
             let next = if converges { newton } else { 0.5 * (low + high) };
             last_step = (next - x).abs();

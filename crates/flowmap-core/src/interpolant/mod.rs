@@ -3,7 +3,7 @@
 //! I_t = α_t x_0 + β_t x_1 with α_0 = β_1 = 1 and α_1 = β_0 = 0, so I_0 = x_0 is noise and I_1 = x_1 is data
 //! (Albergo, Boffi, Vanden-Eijnden 2023, arXiv:2303.08797, spatially linear one-sided interpolants).
 //! [`NoisyLinear`] alone ends near the data instead of at them: α_1 is small, but not 0.
-//! Its derivative İ_t = α̇_t x_0 + β̇_t x_1 is what flow matching regresses on.
+//! Flow matching regresses on the derivative İ_t = α̇_t x_0 + β̇_t x_1.
 
 mod custom;
 mod kind;
@@ -25,7 +25,7 @@ pub use variance_preserving::VariancePreserving;
 /// The coefficients of I_t = α_t x_0 + β_t x_1 and their derivatives, for t in [0, 1].
 ///
 /// An implementation owes these laws, the first one to the last bit:
-/// - α_0 = β_1 = 1 and α_1 = β_0 = 0, but for the α_1 = σ_min of [`NoisyLinear`];
+/// - α_0 = β_1 = 1 and α_1 = β_0 = 0, except for the α_1 = σ_min of [`NoisyLinear`];
 /// - α̇ and β̇ are the derivatives of α and β, finite on all of [0, 1].
 ///
 /// ```

@@ -65,7 +65,7 @@ impl Dop853 {
         Ok(Self { rtol, atol, ..Self::default() })
     }
 
-    /// The same with another bound on the number of steps, rejected ones included.
+    /// This solver with another bound on the number of steps, rejected ones included.
     pub fn with_max_steps(self, max_steps: u32) -> Self {
         Self { max_steps, ..self }
     }
@@ -111,7 +111,7 @@ impl Dop853 {
                 now += h;
                 f(now, &x, &mut stages.k[0])?;
             } else {
-                // An error that is no number also lands here, as f64::max skips it.
+                // An error that is not a number also lands here, as f64::max skips it.
                 width = h * (SAFETY * error.powf(-EXPONENT)).max(SHRINK);
                 may_grow = false;
             }
@@ -148,7 +148,7 @@ impl Dop853 {
         self.atol + self.rtol * before.abs().max(after.abs())
     }
 
-    /// |h| ‖e₅‖² / √(n (‖e₅‖² + ‖e₃‖² / 100)), the estimate of order 7 made of those of orders 5 and 3.
+    /// |h| ‖e₅‖² / √(n (‖e₅‖² + ‖e₃‖² / 100)), the estimate of order 7 made of the estimates of orders 5 and 3.
     fn error(&self, stages: &Stages, h: f64, x: &[f64]) -> f64 {
         let (mut e5_squared, mut e3_squared) = (0.0, 0.0);
         for (i, (before, after)) in x.iter().zip(&stages.x_next).enumerate() {

@@ -44,7 +44,7 @@ pub enum TimeDistribution {
     Dyadic {
         /// One over the smallest width; a power of two.
         n_steps: u32,
-        /// How the rows of a batch come to their widths.
+        /// How the rows of a batch get their widths.
         #[serde(default, skip_serializing_if = "Widths::are_drawn")]
         widths: Widths,
     },
@@ -107,7 +107,7 @@ impl TimeDistribution {
         }
     }
 
-    /// The pair of a row of a batch: that of [`Self::draw`], unless the law shares something out among the rows.
+    /// The pair of a row of a batch: as [`Self::draw`], unless the law distributes widths among the rows.
     ///
     /// The pair depends on the noise and the place of the row alone.
     pub fn draw_at(&self, place: Place, noise: &mut Noise) -> Jump {

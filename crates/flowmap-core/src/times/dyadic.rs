@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Jump, Place};
 use crate::{Error, Noise, Result};
 
-/// How the rows of a batch come to their widths.
+/// How the rows of a batch get their widths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Widths {

@@ -57,7 +57,7 @@ impl Jump {
         self.t - self.s
     }
 
-    /// The same start, and an end at most `width` later: t ← min(t, s + width).
+    /// This start with an end at most `width` later: t ← min(t, s + width).
     ///
     /// Annealing the width from 0 to 1 makes the first jumps short
     /// (Boffi, Albergo, Vanden-Eijnden 2025, arXiv:2505.18825, appendix F.2).

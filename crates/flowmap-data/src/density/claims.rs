@@ -47,7 +47,7 @@ fn is_pure(set: &dyn DataSet) {
     assert_ne!(large.x, batch(set, &stream(), 60, 60).x);
     assert_ne!(large.x, batch(set, &NoiseStream::new(2025, Stream::Data), 0, 60).x);
     assert_ne!(large.x, batch(set, &NoiseStream::new(2024, Stream::Evaluation), 0, 60).x);
-    // A slice of the wrong length is no panic.
+    // A slice of the wrong length is not a panic.
     set.draw(&stream(), 0, &mut []);
     set.draw(&stream(), 0, &mut [0.0; 3]);
 }

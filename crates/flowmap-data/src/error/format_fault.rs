@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatFault {
-    /// A file that is no NPY file.
+    /// A file that is not an NPY file.
     #[error("expected an NPY file, which starts with \\x93NUMPY, found other bytes")]
     NpyMagic,
     /// A version of NPY that is not known.
@@ -29,7 +29,7 @@ pub enum FormatFault {
         /// The length in the file.
         found: u64,
     },
-    /// A file that is no zip file.
+    /// A file that is not a zip file.
     #[error("expected a zip file, found no zip directory")]
     NotZip,
     /// A zip file with an inconsistent directory.
@@ -67,7 +67,7 @@ pub enum FormatFault {
     /// A packed array that cannot be unpacked.
     #[error("the compressed data are damaged")]
     Deflate,
-    /// A file that is no IDX file of bytes.
+    /// A file that is not an IDX file of bytes.
     #[error("expected an IDX file of bytes, which starts with 00 00 08, found {found:02x?}")]
     IdxMagic {
         /// First bytes of the file.
@@ -81,7 +81,7 @@ pub enum FormatFault {
         /// Number of records that there should be.
         of: u64,
     },
-    /// A file that is no tar file, or a damaged one.
+    /// A file that is not a tar file, or a damaged one.
     #[error("expected the header of a tar file, found other bytes, after {member} members")]
     TarHeader {
         /// Number of members before.
@@ -121,7 +121,7 @@ pub enum FormatFault {
         /// The name of the member.
         name: String,
     },
-    /// A file that is no Parquet file, or a damaged one.
+    /// A file that is not a Parquet file, or a damaged one.
     #[error("expected a whole Parquet file, found: {message}")]
     Parquet {
         /// Message of the reader.

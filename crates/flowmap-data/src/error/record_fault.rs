@@ -6,7 +6,7 @@ use super::{JpegFault, PngFault};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordFault {
-    /// A file that is no image, or a damaged one.
+    /// A file that is not an image, or a damaged one.
     #[error("expected a PNG, JPEG or WebP image, found {message}")]
     NotAnImage {
         /// Message of the decoder.
@@ -84,7 +84,7 @@ pub enum RecordFault {
     /// An image without a class among images that have one.
     #[error("expected a class, as other images have, found none")]
     NoClass,
-    /// A class that is no number, or beyond the classes.
+    /// A class that is not a number, or beyond the classes.
     #[error("expected a class, a whole number from {min} to {max}, found {found:?}")]
     Class {
         /// The label of class 0.

@@ -18,7 +18,7 @@ pub enum TextFault {
         /// Number of values in this one.
         found: usize,
     },
-    /// A field of a text file is no number, or beyond the range of f32.
+    /// A field of a text file is not a number, or beyond the range of f32.
     #[error("{}, line {line}, column {column}: expected a finite number, found {found:?}", path.display())]
     NotANumber {
         /// The file.

@@ -18,7 +18,7 @@ pub enum ValueFault {
         /// The value.
         found: f64,
     },
-    /// A whole number among the pixels is no byte.
+    /// A whole number among the pixels is not a byte.
     #[error(
         "{place}, sample {sample}, coordinate {coordinate}: expected a whole number from 0 to 255, found {found}"
     )]
@@ -46,7 +46,7 @@ pub enum ValueFault {
         /// The value.
         found: f64,
     },
-    /// A label is no class number.
+    /// A label is not a class number.
     #[error("{place}, sample {sample}: expected a whole number from 0 to {max}, found {found}")]
     BadLabel {
         /// The file, with the array in it if there is one.
@@ -58,7 +58,7 @@ pub enum ValueFault {
         /// The value.
         found: f64,
     },
-    /// A label is no class number, where the config says which label is the first class.
+    /// A label is not a class number, where the config says which label is the first class.
     #[error("{place}, sample {sample}: expected a whole number from {min} to {max}, found {found}{}",
             first_label_hint(*.min, *.max, *.found))]
     NoClass {

@@ -1,8 +1,8 @@
 //! Tables of numbers as text: comma, semicolon, tab, bar or blanks between fields, with or without a line of names.
 //!
 //! The first line that is not empty decides the separator: semicolon, else tab, else bar, else comma, else blanks.
-//! Where it is no comma, numbers may have a decimal comma, if no field has a point.
-//! What is passed over: empty lines, lines that start with `#`, and empty fields at the end of all lines.
+//! Where it is not a comma, numbers may have a decimal comma, if no field has a point.
+//! Ignored are empty lines, lines that start with `#`, and empty fields at the end of all lines.
 //! Columns without a name, such as the index that pandas and R write, are left out with a warning unless they are asked
 //! for; a name more in the lines than in the first one is such a column, too.
 
@@ -177,7 +177,7 @@ fn without_end(mut record: Record<'_>, n_fields: usize) -> Record<'_> {
     record
 }
 
-/// Whether a name is that of an index, as pandas writes it, and writes it again after it has read it.
+/// Whether a name is one that pandas gives to an index, on the first and on later writing.
 fn is_nameless(name: &str) -> bool {
     name.is_empty() || name.starts_with("Unnamed: ")
 }

@@ -23,11 +23,11 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// An array of bytes; the first dimension counts the records.
 #[derive(Debug)]
 pub(crate) struct Idx {
-    /// Extents of all dimensions, those of the header.
+    /// Extents of all dimensions, from the header.
     pub shape: Vec<u64>,
     /// The values of whole records.
     pub bytes: Vec<u8>,
-    /// Why the last records are missing, where they are, or the packed data cannot be trusted.
+    /// Why the last records are missing, or the packed data cannot be trusted; `None` if the file is whole.
     pub cut: Option<Error>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Idx {
 ///
 /// # Errors
 /// No IDX file, another type or number of dimensions, an extent of 0, more bytes than the header promises.
-/// A file that is too short is no error here: [`Idx::cut`] says where it ends.
+/// A file that is too short is not an error here: [`Idx::cut`] says where it ends.
 pub(crate) fn read<const N: usize>(path: &Path, expected: &'static str) -> Result<Idx> {
     let place = path.display().to_string();
     let io = |source| Error::Io { path: path.into(), source };

@@ -208,7 +208,7 @@ pub(crate) fn planes<T: Copy>(
 /// The values of an array by its type: whole numbers as bytes, truth values as black and white, and floats.
 ///
 /// # Errors
-/// A whole number that is no byte, with its image.
+/// A whole number that is not a byte, with its image.
 pub(crate) fn read_pixels<R: Source>(stored: Stored<R>, shape: [usize; 4]) -> Result<Pixels> {
     let place = stored.place.clone();
     Ok(match (stored.header.dtype.kind, stored.header.dtype.size) {

@@ -56,7 +56,7 @@ pub(crate) struct Decoded {
 }
 
 impl Fit {
-    /// Shape of an image where it is known beforehand.
+    /// Shape of an image if it is known beforehand.
     pub fn shape(&self) -> Option<[usize; 3]> {
         let side = self.size?.get() as usize;
         Some([self.channels.number(), side, side])

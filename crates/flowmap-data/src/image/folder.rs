@@ -22,11 +22,11 @@ const CHUNK: usize = 256;
 ///
 /// The subfolders are the classes, in the order of their names, or of their numbers if all names are whole numbers;
 /// without subfolders there are no classes.
-/// A subfolder without images is no class.
+/// A subfolder without images is not a class.
 /// If the subfolders are splits, such as `train` and `test`, those of the `split` are read as folders of their own.
 /// Names that start with a dot, and what systems leave, such as `__MACOSX` and `Thumbs.db`, are passed over; every other
 /// file must be a PNG, JPEG or WebP image.
-/// With `size`, an image is first cut to the square of `crop` pixels in its middle (where that is set), then its
+/// With `size`, an image is first cut to the square of `crop` pixels in its middle (if that is set), then its
 /// shorter side is brought to `size` by bicubic interpolation over the area of a pixel, and its middle is kept.
 /// Without `size`, all images must have one shape.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl ImageFolderConfig {
     /// Reads the folder; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
-    /// A folder that is not there or has no image; a file that is no image, or a folder among images, by its name; an
+    /// A folder that is not there or has no image; a file that is not an image, or a folder among images, by its name; an
     /// image of another shape; no folder of the split where subfolders are splits.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
         if self.path.as_os_str().is_empty() {

@@ -46,7 +46,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Notes what is no image and should be one.
+    /// Notes what is not an image and should be one.
     ///
     /// # Errors
     /// The record's own, where none may be bad.

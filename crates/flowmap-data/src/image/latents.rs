@@ -35,7 +35,7 @@ pub struct LatentsConfig {
     pub path: PathBuf,
     /// Factor of the latents, applied last.
     pub scale: f64,
-    /// Shape `[C, H, W]` of a latent; if absent, that of the file.
+    /// Shape `[C, H, W]` of a latent; if absent, the shape in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<[usize; 3]>,
     /// The number of classes, which no label may reach; if absent, one more than the largest label.

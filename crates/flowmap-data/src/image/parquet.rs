@@ -15,7 +15,7 @@ use super::split::FileSplit;
 use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
-/// Images from Parquet files, in memory as bytes, brought to one size as those of a folder are.
+/// Images from Parquet files, in memory as bytes, brought to one size as in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParquetConfig {
@@ -71,7 +71,7 @@ impl ParquetConfig {
     /// Reads all files; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
-    /// [`Error::NoFeature`] in a program that was built without the feature; no file; a file that is no Parquet file or
+    /// [`Error::NoFeature`] in a program that was built without the feature; no file; a file that is not a Parquet file or
     /// cut short, or lacks a column; a record whose image cannot be decoded, has another shape or has no good class, by
     /// file and record.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {
@@ -174,7 +174,7 @@ mod reader {
             Ok(())
         }
 
-        /// The columns to read, out of all those of a file.
+        /// The columns to read, out of all columns of a file.
         fn columns(&self, schema: &Type, place: &str) -> Result<Type> {
             let find = |name: &str| schema.get_fields().iter().find(|field| field.name() == name);
             let missing = |name: &str| {
@@ -250,7 +250,7 @@ mod reader {
         }
     }
 
-    /// The same group with these fields alone.
+    /// This group with these fields alone.
     fn group(all: &Type, fields: Vec<TypePtr>) -> Type {
         Type::GroupType { basic_info: all.get_basic_info().clone(), fields }
     }

@@ -10,7 +10,7 @@ use crate::{DataSet, Error, Facts, FiniteSet, Result, Skipped, ValueFault, Warni
 
 /// Images of one shape, in the order of their files; a byte p is the value p/127.5 − 1.
 ///
-/// Epochs are those of [`FiniteSet`]: each visits each image once.
+/// Epochs are as in [`FiniteSet`]: each visits each image once.
 /// If images are mirrored, sample i is so with probability 1/2, by its own noise at index 2⁶⁴ − 1 − i of the stream,
 /// which no epoch reaches.
 pub struct ImageSet {
@@ -55,7 +55,7 @@ impl From<bool> for Mirror {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Labels {
     pub labels: Option<Vec<u32>>,
-    /// The number of classes where it is known, else one more than the largest label.
+    /// The number of classes if it is known, else one more than the largest label.
     pub classes: Option<NonZeroU32>,
 }
 
@@ -114,13 +114,13 @@ impl ImageSet {
         })
     }
 
-    /// The same set whose classes have these names, in the order of their labels.
+    /// This set, whose classes have these names, in the order of their labels.
     pub(crate) fn with_class_names<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.class_names = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The same set with the doubts that came up on reading.
+    /// This set with the warnings that came up on reading.
     pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
         self.warnings.extend(warnings);
         self
@@ -186,7 +186,7 @@ pub(crate) fn check_labels(
     Ok(classes.map_or_else(seen, |n| n.get() as usize))
 }
 
-/// The largest label of so many classes, or of any number.
+/// The largest label of `classes` classes, or of any number of classes.
 pub(crate) fn max_label(classes: Option<NonZeroU32>) -> u32 {
     classes.map_or(FiniteSet::MAX_LABEL, |n| n.get() - 1)
 }

@@ -16,7 +16,7 @@ use super::split::FileSplit;
 use crate::labels::Numbering;
 use crate::{Error, ImageSet, Result};
 
-/// Images from the shards of a WebDataset, in memory as bytes, brought to one size as those of a folder are.
+/// Images from the shards of a WebDataset, in memory as bytes, brought to one size as in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebdatasetConfig {
@@ -49,7 +49,7 @@ impl WebdatasetConfig {
     /// Reads all shards; a relative path starts at `base_dir`, or at the current directory if that is `None`.
     ///
     /// # Errors
-    /// [`Error::NoFeature`] in a program that was built without the feature; no shard; a shard that is no tar file or
+    /// [`Error::NoFeature`] in a program that was built without the feature; no shard; a shard that is not a tar file or
     /// cut short; a sample without an image or with several, or whose image cannot be decoded, has another shape or has
     /// no good class, by shard and member.
     pub fn read(&self, base_dir: Option<&Path>) -> Result<ImageSet> {

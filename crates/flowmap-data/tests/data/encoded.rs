@@ -174,7 +174,7 @@ const SHOWN: [(&[&[i32]], u8); 9] = [
 fn images_are_turned_as_viewers_show_them() {
     let stored = RgbImage::from_fn(3, 2, |x, y| Rgb([40 * (1 + x + 3 * y) as u8; 3]));
     let png = png(stored.into());
-    // Blocks of 16 x 16 of one color come through JPEG unchanged but for rounding.
+    // Blocks of 16 x 16 of one color come through JPEG unchanged except for rounding.
     let large = RgbImage::from_fn(48, 32, |x, y| Rgb([40 * (1 + x / 16 + 3 * (y / 16)) as u8; 3]));
     let mut jpeg = std::io::Cursor::new(Vec::new());
     large.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();

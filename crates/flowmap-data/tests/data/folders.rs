@@ -73,7 +73,7 @@ fn folders_without_images_are_no_classes_and_named() {
         )
     };
     assert_eq!(warnings(set.as_ref(), &dir), [expected("ape"), expected("cow")]);
-    // A folder whose images are all bad is no class either.
+    // A folder whose images are all bad is not a class either.
     fs::write(dir.path().join("pets/ape/0.png"), "no image").unwrap();
     assert!(refusal(dir.path(), FOLDER).starts_with("pets/ape/0.png: "));
     let set = build(dir.path(), &format!("{FOLDER}\nskip_bad = true")).unwrap();

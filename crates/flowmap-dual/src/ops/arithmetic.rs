@@ -103,7 +103,7 @@ impl Dual {
     /// −x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn neg(&self) -> Result<Self> {
         self.map_linear(Tensor::neg)
     }
@@ -111,7 +111,7 @@ impl Dual {
     /// `scale` x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn scale(&self, scale: f64) -> Result<Self> {
         match self.made_stacked() {
             Some(stacked) => Self::from_stacked((stacked * scale)?),
@@ -122,7 +122,7 @@ impl Dual {
     /// x + `shift`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn shift(&self, shift: f64) -> Result<Self> {
         Ok(Self::from_parts((self.primal() + shift)?, self.tangent().cloned()))
     }

@@ -14,7 +14,7 @@ impl Dual {
     /// An activation function, by Candle's own operations: the oracle of the fused ones.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn activate(&self, activation: Activation) -> Result<Self> {
         match activation {
             Activation::GeluTanh => {
@@ -31,7 +31,7 @@ impl Dual {
     /// e^x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn exp(&self) -> Result<Self> {
         self.map_elementwise(Tensor::exp, |_, y| Ok(y.clone()))
     }
@@ -39,7 +39,7 @@ impl Dual {
     /// ln x, for x > 0.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn ln(&self) -> Result<Self> {
         self.map_elementwise(Tensor::log, |x, _| x.recip())
     }
@@ -47,7 +47,7 @@ impl Dual {
     /// sin x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sin(&self) -> Result<Self> {
         self.map_elementwise(Tensor::sin, |x, _| x.cos())
     }
@@ -55,7 +55,7 @@ impl Dual {
     /// cos x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn cos(&self) -> Result<Self> {
         self.map_elementwise(Tensor::cos, |x, _| x.sin()?.neg())
     }
@@ -65,7 +65,7 @@ impl Dual {
     /// In f32 on a CPU one fused pass; elsewhere the composed operations run.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sin_cos(&self) -> Result<Self> {
         if self.dtype() != DType::F32 || !self.device().is_cpu() || self.dims().is_empty() {
             return Self::cat_last(&[self.sin()?, self.cos()?]);
@@ -77,7 +77,7 @@ impl Dual {
     /// x².
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sqr(&self) -> Result<Self> {
         self.map_elementwise(Tensor::sqr, |x, _| x * 2.0)
     }
@@ -85,7 +85,7 @@ impl Dual {
     /// √x, for x > 0: the derivative at zero is infinite.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sqrt(&self) -> Result<Self> {
         self.map_elementwise(Tensor::sqrt, |_, y| y.recip()? * 0.5)
     }
@@ -93,7 +93,7 @@ impl Dual {
     /// 1/x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn recip(&self) -> Result<Self> {
         self.map_elementwise(Tensor::recip, |_, y| y.sqr()?.neg())
     }
@@ -101,7 +101,7 @@ impl Dual {
     /// x^e for a constant exponent, x > 0 or e a whole number.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn powf(&self, e: f64) -> Result<Self> {
         self.map_elementwise(|x| x.powf(e), |x, _| x.powf(e - 1.0)? * e)
     }
@@ -109,7 +109,7 @@ impl Dual {
     /// tanh x.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn tanh(&self) -> Result<Self> {
         self.map_elementwise(Tensor::tanh, |_, y| 1.0 - y.sqr()?)
     }
@@ -117,7 +117,7 @@ impl Dual {
     /// The logistic function 1 / (1 + e^−x), as (1 + tanh(x/2)) / 2, which overflows nowhere.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sigmoid(&self) -> Result<Self> {
         self.scale(0.5)?.tanh()?.shift(1.0)?.scale(0.5)
     }
@@ -125,7 +125,7 @@ impl Dual {
     /// The error function.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn erf(&self) -> Result<Self> {
         let slope = std::f64::consts::FRAC_2_SQRT_PI; // erf'(0) = 2/√π
         self.map_elementwise(Tensor::erf, |x, _| x.sqr()?.neg()?.exp()? * slope)
@@ -136,7 +136,7 @@ impl Dual {
     /// On a CPU, f32 numbers that are all inside are passed on as they are.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn clamp(&self, bound: f64) -> Result<Self> {
         let x = self.primal();
         if self.device().is_cpu() && x.dtype() == DType::F32 && is_within(&x.contiguous()?, bound as f32)? {
@@ -149,7 +149,7 @@ impl Dual {
     /// max(x, 0); the derivative at zero counts as one, as in Candle.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn relu(&self) -> Result<Self> {
         self.map_elementwise(Tensor::relu, |x, _| x.ge(&filled_like(x, 0.0)?)?.to_dtype(x.dtype()))
     }

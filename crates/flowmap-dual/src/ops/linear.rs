@@ -106,7 +106,7 @@ impl Dual {
         self.dims().len() >= 2 && self.dtype() == DType::F32 && is_there
     }
 
-    /// The fused kernel for one layer, where there is one.
+    /// The fused kernel for one layer, if there is one.
     fn fused_layer(
         &self,
         weight: &Tensor,

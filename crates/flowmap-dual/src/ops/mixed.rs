@@ -1,4 +1,4 @@
-//! Mixed precision: numbers in a half type between weights in f32.
+//! Mixed precision: activations in a half type, weights in f32.
 //!
 //! y = round(x round(W)ᵀ + b), with products and sums in f32
 //!
@@ -24,13 +24,13 @@ impl Dual {
         self.is_half() && self.device().is_cpu()
     }
 
-    /// `operation` in f32, rounded to the type of x; what is beside it are operations of Candle, and so is its tape.
+    /// `operation` in f32, rounded to the type of x; the conversions are operations of Candle, recorded on its tape.
     pub(super) fn in_single(&self, operation: impl FnOnce(&Self) -> Result<Self>) -> Result<Self> {
         let single = self.to_dtype(DType::F32)?;
         on_candles_tape(|| operation(&single))?.to_dtype(self.dtype())
     }
 
-    /// A weight of a layer as x takes it: in the type of x where that is a half type.
+    /// A weight of a layer, in the type of x if that is a half type.
     pub(super) fn weight_of_its_type(&self, weight: &Tensor) -> Result<Tensor> {
         Ok(if self.is_half() { weight.to_dtype(self.dtype())? } else { weight.clone() })
     }

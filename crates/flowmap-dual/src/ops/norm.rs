@@ -18,7 +18,7 @@ impl Dual {
     /// Layer normalization over the last dimension, Ba and others 2016, arXiv:1607.06450.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn layer_norm(&self, eps: f64) -> Result<Self> {
         let last = self.dims().len().saturating_sub(1);
         self.sub(&self.mean_keepdim(last)?)?.rms_norm(eps)
@@ -27,7 +27,7 @@ impl Dual {
     /// x / √(mean x² + eps) over the last dimension, Zhang and Sennrich 2019, arXiv:1910.07467.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn rms_norm(&self, eps: f64) -> Result<Self> {
         let last = self.dims().len().saturating_sub(1);
         self.div(&self.sqr()?.mean_keepdim(last)?.shift(eps)?.sqrt()?)
@@ -208,7 +208,7 @@ impl Dual {
         self.fused(geometry, 0.0, &after, activation)
     }
 
-    /// The fused kernel over rows, where there is one for this type and device.
+    /// The fused kernel over rows, if there is one for this type and device.
     fn fused_rows(
         &self,
         center: Center,

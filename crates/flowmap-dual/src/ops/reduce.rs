@@ -24,7 +24,7 @@ impl Dual {
     /// The sum over all dimensions but the first: `(B, ...)` to `(B,)`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sum_per_sample(&self) -> Result<Self> {
         self.map_linear(|x| match x.rank() {
             0 | 1 => Ok(x.clone()),
@@ -35,7 +35,7 @@ impl Dual {
     /// The sum of all elements, a scalar.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn sum_all(&self) -> Result<Self> {
         self.map_linear(Tensor::sum_all)
     }

@@ -5,7 +5,7 @@ use candle_core::{D, DType, Tensor};
 use crate::{Dual, Error, Result};
 
 impl Dual {
-    /// The same numbers in another shape.
+    /// This dual in another shape.
     ///
     /// # Errors
     /// Where the number of elements differs.
@@ -69,7 +69,7 @@ impl Dual {
     /// Both parts laid out in memory in the order of their dimensions.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn contiguous(&self) -> Result<Self> {
         self.moved(Tensor::contiguous, Tensor::contiguous)
     }
@@ -85,7 +85,7 @@ impl Dual {
     /// Both parts in another element type.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         self.moved(|x| x.to_dtype(dtype), |x| x.to_dtype(dtype))
     }
@@ -126,7 +126,7 @@ impl Dual {
     /// A column `(B,)` as `(B, 1, ..., 1)`, to broadcast against a sample of the given rank.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn column(&self, rank: usize) -> Result<Self> {
         let mut dims = vec![1; rank.max(1)];
         dims[0] = self.primal().elem_count();

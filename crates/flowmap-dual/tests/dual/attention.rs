@@ -16,7 +16,7 @@ fn noise(index: u64, dims: &[usize]) -> Tensor {
     Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
-/// Variables for each operand and its tangent, where it has one; the operands as duals.
+/// Variables for each operand and its tangent, if it has one; the operands as duals.
 fn duals(
     dtype: DType,
     shapes: &[Vec<usize>],

@@ -34,7 +34,7 @@ impl Place {
         Self { start: 0, sample, head, row: width, tangent: is_stacked.then_some(batch * sample) }
     }
 
-    /// Heads of `width` side by side in a contiguous `(B, rows, parts · heads · width)`: those of part `part`.
+    /// Heads of `width` side by side in a contiguous `(B, rows, parts · heads · width)`: the heads of part `part`.
     pub(super) fn packed(
         (batch, rows): (usize, usize),
         (heads, width): (usize, usize),
@@ -64,7 +64,7 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The first `n` rows of a head, where they lie.
+    /// The first `n` rows of a head, in place.
     pub(super) fn values(&self, task: (usize, usize), n: usize) -> Matrix<'a> {
         Matrix::strided(&self.data[self.place.of(task)..], n, self.width, self.place.row)
     }

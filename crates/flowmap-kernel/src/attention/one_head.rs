@@ -1,6 +1,6 @@
 //! One head of one sample, forward and backward, in blocks of query rows.
 //!
-//! Value and tangent stand one above the other in the scratch, so that one product serves both where it can.
+//! Value and tangent are stacked in the scratch, so that one product serves both where possible.
 
 use super::layout::{Part, Sink};
 use super::softmax::{Backward, DualBackward, DualForward, Forward, RowStatistics};
@@ -56,7 +56,7 @@ impl Sizes {
     }
 }
 
-/// Scratch of the forward pass; each matrix is followed by that of the tangents.
+/// Scratch of the forward pass; each matrix is followed by the matrix of the tangents.
 pub(super) struct ForwardScratch {
     v: Vec<f32>,
     q: Vec<f32>,
@@ -117,7 +117,7 @@ pub(super) fn forward(
     }
 }
 
-/// Scratch of the backward pass; each matrix is followed by that of the tangents.
+/// Scratch of the backward pass; each matrix is followed by the matrix of the tangents.
 pub(super) struct BackwardScratch {
     k: Vec<f32>,
     q: Vec<f32>,

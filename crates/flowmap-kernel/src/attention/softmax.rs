@@ -116,7 +116,7 @@ impl Kernel for DualForward<'_> {
     }
 }
 
-/// (4) without a tangent: scores become weights, and the gradients of weights those of scores.
+/// (4) without a tangent: scores become weights, and gradients of weights become gradients of scores.
 pub(super) struct Backward<'a> {
     pub(super) s: &'a mut [f32],
     pub(super) a: &'a mut [f32],

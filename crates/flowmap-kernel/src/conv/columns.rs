@@ -156,7 +156,7 @@ impl Grid {
         self.height * self.width
     }
 
-    /// Makes room for the planes, with zeros where they have no images, and for a vector that ends behind the last.
+    /// Makes room for the planes, with zeros if they have no images, and for a vector that ends behind the last.
     pub(crate) fn room(&self) -> Buffer {
         let mut room = Buffer::new(self.planes * self.plane_len() + lanes());
         let mut planes = room.chunks_exact_mut(self.plane_len());
@@ -209,7 +209,7 @@ impl Grid {
     }
 }
 
-/// Neighboring pixels of one row: where they lie among the vectors, and which they are.
+/// Neighboring pixels of one row: their place among the vectors, and their place in the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) from: usize,
@@ -286,7 +286,7 @@ impl Cover {
         &self.runs[self.of_image[image]..end]
     }
 
-    /// Adds a run, to the last one where it continues that.
+    /// Adds a run, or extends the last one if the run continues it.
     fn push(&mut self, run: Run) {
         if let Some(last) = self.runs.last_mut()
             && (last.image, last.row, last.column + last.len, last.from + last.len)

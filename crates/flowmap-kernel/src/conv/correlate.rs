@@ -199,7 +199,7 @@ pub(crate) fn gradient_len(rows: usize, vectors: usize) -> usize {
     rows.next_multiple_of(GRADIENT_ROWS) * gradient_row_len(vectors)
 }
 
-/// K̄ ← K̄ + ȳ columnsᵀ; ȳ in rows that begin with as many vectors as there are bases, with zeros for what is no pixel.
+/// K̄ ← K̄ + ȳ columnsᵀ; ȳ in rows that begin with as many vectors as there are bases, with zeros between pixels.
 pub(crate) fn correlate_weights(gradient: &[f32], columns: &Columns<'_>, kernel: &mut [f32]) {
     columns.check();
     let rows = kernel.len().checked_div(columns.taps.len()).unwrap_or(0);

@@ -75,7 +75,7 @@ impl Convolution {
         Ok((CpuStorage::F32(y), dims.into()))
     }
 
-    /// The gradients of x and of the kernels, where they are needed.
+    /// The gradients of x and of the kernels, if they are needed.
     fn backward(&self, x: &Tensor, kernel: &Tensor, gy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (sizes, _, _) = self.sizes(x.shape(), kernel.shape())?;
         let gx = match is_wanted(x) {

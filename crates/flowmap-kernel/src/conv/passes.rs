@@ -29,7 +29,7 @@ use crate::shared::Product;
 const PARTS: usize = 16;
 /// Numbers in all these parts together, about.
 const PARTS_LEN: usize = 16 << 20;
-/// Tasks that the gradient of the kernel is split into, where there are not as many parts.
+/// Tasks that the gradient of the kernel is split into, if there are not as many parts.
 const TASKS: usize = 8;
 /// Rows of the kernel that are worth laying out the input for once more.
 const BLOCK_ROWS: usize = 64;
@@ -72,7 +72,7 @@ impl Sizes {
         self.vertical.kernel * self.horizontal.kernel
     }
 
-    /// The same convolution by fewer products, where that is faster.
+    /// This convolution by fewer products, if that is faster.
     fn winograd(&self) -> Option<Winograd> {
         let is_fit =
             |axis: Axis| axis.kernel == 3 && axis.stride == 1 && axis.padding == self.vertical.padding;

@@ -2,7 +2,7 @@
 //!
 //! up: y\[p\] = x\[p / f\];  down: y\[q\] = f⁻² Σ_{p / f = q} x\[p\]                              (1)
 //!
-//! Both are linear and each is the other's transpose but for f², so the backward pass of one is the other, scaled.
+//! Both are linear and each is the other's transpose except for f², so the backward pass of one is the other, scaled.
 //! f32 on the CPU, any leading dimensions, stacked ones included; bounded by the speed of memory.
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
@@ -78,7 +78,7 @@ fn spread(small: &[f32], width: usize, factor: usize, scale: f32) -> Vec<f32> {
     large
 }
 
-/// The sum of each square of `large`, scaled; `width` is that of the result.
+/// The sum of each square of `large`, scaled; `width` is the width of the result.
 fn gather(large: &[f32], width: usize, factor: usize, scale: f32) -> Vec<f32> {
     let mut small = vec![0f32; large.len() / (factor * factor)];
     if !small.is_empty() {

@@ -154,7 +154,7 @@ pub(super) fn read<'a, T: CudaDType + 'a>(
     Ok((address + (start * size_of::<T>()) as Address, guard))
 }
 
-/// The same, to write.
+/// The address of memory to write.
 pub(super) fn write<'a, T: CudaDType + 'a>(
     storage: &'a mut CudaStorage,
     layout: &Layout,

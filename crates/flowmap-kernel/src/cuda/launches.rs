@@ -43,7 +43,7 @@ pub struct Config {
     pub shared_bytes: u32,
 }
 
-/// A kernel: its source, its name, and the curve that the name ends with where there is one for each.
+/// A kernel: its source, its name, and the curve that the name ends with if there is one for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     pub source: &'static str,

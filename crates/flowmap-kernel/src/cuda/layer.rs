@@ -16,7 +16,7 @@ use crate::memory::slices::is_wanted;
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
     x: Option<Tensor>,
-    /// z and ż without the bias, where there is an activation.
+    /// z and ż without the bias, if there is an activation.
     z: Option<Tensor>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn forward(
     bail!("expected at least one layer")
 }
 
-/// (1) for one layer: y, and z where there is an activation.
+/// (1) for one layer: y, and z if there is an activation.
 fn layer_on(
     layer: &Layer,
     (x, layout): (&CudaStorage, &Layout),
@@ -114,7 +114,7 @@ fn layer_on(
     })
 }
 
-/// (2) and (3): the gradient of x, and those of W and b of every layer.
+/// (2) and (3): the gradients of x, and of W and b of every layer.
 pub(crate) fn backward(
     layers: &[Layer],
     saved: &[Saved],

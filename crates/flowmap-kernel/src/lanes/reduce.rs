@@ -1,6 +1,6 @@
 //! Sums over slices that a compiler turns into vector instructions, with the same bits for every width of vector.
 
-/// Partial sums that run beside each other, for one or two sums at once: an addition need not await the last one.
+/// Independent partial sums, for one or two sums at once, so that an addition does not wait for the last one.
 pub(crate) const WIDE: usize = 32;
 /// Partial sums for more sums at once, so that all of them stay in registers.
 pub(crate) const NARROW: usize = 16;

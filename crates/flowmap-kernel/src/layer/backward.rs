@@ -33,8 +33,8 @@ struct Targets<'a> {
 }
 
 impl Backward<'_> {
-    /// The gradients (2) of z and ż of each layer, empty where they are those of y and ẏ, and of b;
-    /// those of x and ẋ go to `gx`.
+    /// The gradients (2) of z and ż of each layer, empty if they equal the gradients of y and ẏ, and of b;
+    /// the gradients of x and ẋ go to `gx`.
     pub(super) fn run(&self, gx: Option<Blank<'_>>) -> Result<(Vec<Buffer>, Vec<Vec<f32>>)> {
         let Self { layers, saved, gy, is_stacked } = *self;
         let n_layers = layers.len();

@@ -6,7 +6,7 @@ use crate::Activation;
 use crate::lanes::dispatch::{Kernel, dispatch};
 use crate::pointwise::curve::{Curve, WithCurve, with_curve};
 
-/// y = f(z + b), and ẏ = f'(z + b) ż where there is a tangent.
+/// y = f(z + b), and ẏ = f'(z + b) ż if there is a tangent.
 pub(crate) fn forward(
     activation: Activation,
     z: (&[f32], Option<&[f32]>),
@@ -19,7 +19,7 @@ pub(crate) fn forward(
     }
 }
 
-/// The gradients of z, of ż where there is a tangent, and of b, the sum over these rows.
+/// The gradients of z, of ż if there is a tangent, and of b, the sum over these rows.
 pub(crate) fn backward(
     activation: Activation,
     z: (&[f32], Option<&[f32]>),

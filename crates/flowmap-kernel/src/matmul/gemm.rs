@@ -38,7 +38,7 @@ impl<'a> Matrix<'a> {
         Self { data: &self.data[start..], columns: n, ..self }
     }
 
-    /// The same matrix with `rows` rows: for one without columns, whose slice does not tell.
+    /// This matrix with `rows` rows, for a matrix without columns, whose slice does not tell the number.
     #[cfg(test)]
     pub(crate) fn with_rows(self, rows: usize) -> Self {
         Self { rows, ..self }
@@ -91,7 +91,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The same where columns lie in memory like rows: in squares, whose columns are read one after the other.
+    /// Copies a matrix whose columns are contiguous, square by square, column after column.
     fn copy_transposed(&self, out: &mut [f32], width: usize) {
         let (stride, n) = (self.column_stride, self.columns);
         let (whole_rows, whole_columns) = match self.row_stride {

@@ -19,7 +19,7 @@ const PARALLEL: usize = 1 << 17;
 /// Panels that are packed together, and rows of them at a time, of a matrix that lies in memory by rows:
 /// a few long pieces are read at once.
 const BY_ROWS: (usize, usize) = (32, 8);
-/// The same of a transposed matrix, whose columns are the pieces.
+/// The strides of a transposed matrix, whose columns are the pieces.
 const BY_COLUMNS: (usize, usize) = (1, 128);
 
 /// b, `(k, n)`, in panels.
@@ -59,7 +59,7 @@ impl Panels {
 
     /// `out` ← a b, or that added to `out`, on this thread.
     ///
-    /// The rows of `a` are read where they lie; a transposed `a` is packed on the way.
+    /// The rows of `a` are read in place; a transposed `a` is packed on the way.
     pub(crate) fn multiply(&self, a: Matrix<'_>, write: Write, out: Output<'_>) {
         assert_eq!(a.n_columns(), self.k, "inner sizes of a product");
         let (out, row_stride) = out.parts(a.n_rows(), self.n);
@@ -82,7 +82,7 @@ impl Panels {
         }
     }
 
-    /// Part `start..` of the sums, for a few rows of `a`, read where they lie.
+    /// Part `start..` of the sums, for a few rows of `a`, read in place.
     fn multiply_block(&self, a: Matrix<'_>, start: usize, write: Write, out: &mut [f32], row_stride: usize) {
         let rows = a.n_rows();
         self.for_each_tile(rows, start, a.n_columns(), write, out, row_stride, |first| {
@@ -90,7 +90,7 @@ impl Panels {
         });
     }
 
-    /// The same for packed rows.
+    /// Part `start..` of the sums, for packed rows.
     fn multiply_slivers(&self, a: &Slivers, start: usize, write: Write, out: &mut [f32], row_stride: usize) {
         self.for_each_tile(a.rows, start, a.k, write, out, row_stride, |first| {
             let height = (a.rows - first).min(a.height);

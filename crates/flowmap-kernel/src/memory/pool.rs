@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 const LARGE: usize = 1 << 16;
 /// Buffers that a thread keeps at most, and numbers in them.
 const KEPT_BY_THREAD: (usize, usize) = (512, 1 << 22);
-/// The same of what is kept for all.
+/// The bounds of the buffers that all threads share.
 const KEPT_FOR_ALL: (usize, usize) = (512, 1 << 25);
 
 thread_local! {

@@ -8,7 +8,7 @@ const BLOCK_ROWS: usize = 36;
 
 /// Rows of a value and of its tangent, if there is one, to read.
 pub(crate) type Block<'a> = (&'a [f32], Option<&'a [f32]>);
-/// The same to write.
+/// A block to write.
 pub(crate) type BlockMut<'a> = (&'a mut [f32], Option<&'a mut [f32]>);
 
 /// A block to write as one to read.
@@ -66,7 +66,7 @@ pub(crate) fn cleared<'a>((primal, tangent): BlankBlock<'a>) -> BlockMut<'a> {
     (primal.clear(), tangent.map(Blank::clear))
 }
 
-/// All rows as one block, `None` where there are none.
+/// All rows as one block, `None` if there are none.
 pub(crate) fn whole_mut(values: &mut [f32], is_stacked: bool) -> Option<BlockMut<'_>> {
     match is_stacked {
         _ if values.is_empty() => None,

@@ -63,7 +63,7 @@ impl Parts {
     }
 }
 
-/// A value and, where there is one, its tangent.
+/// A value and, if there is one, its tangent.
 #[derive(Clone, Copy)]
 pub(crate) struct Pair<'a> {
     pub(crate) primal: &'a [f32],

@@ -1,4 +1,4 @@
-//! Memory for results that many threads write, cleared where it is about to be written and not before.
+//! Memory for results that many threads write, which each task clears just before it writes.
 //!
 //! `vec![0.0; n]` has one thread clear (or the kernel fault in) all of a large vector, which costs as much as
 //! a whole pass of a normalization; here each task clears its own piece, which then is in its cache.
@@ -54,7 +54,7 @@ pub(crate) fn written(len: usize, write: impl FnOnce(Blank<'_>)) -> Vec<f32> {
     values
 }
 
-/// The same where `write` may fail.
+/// A result of tasks of which `write` may fail.
 pub(crate) fn try_written<E>(
     len: usize,
     write: impl FnOnce(Blank<'_>) -> Result<(), E>,

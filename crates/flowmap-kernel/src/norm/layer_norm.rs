@@ -17,7 +17,7 @@ pub(crate) use backward::backward;
 /// What is taken off a row before its size is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Center {
-    /// Its mean: LayerNorm.
+    /// The mean: LayerNorm.
     Mean,
     /// Nothing: RMSNorm.
     Origin,

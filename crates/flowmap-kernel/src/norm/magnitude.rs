@@ -212,7 +212,7 @@ impl Kernel for Backward<'_> {
     }
 }
 
-/// Pieces of two outputs for each task, the second of them empty where there is no tangent.
+/// Pieces of two outputs for each task, the second of them empty if there is no tangent.
 fn tasks<'a>(out: Blank<'a>, n_values: usize, len: usize) -> Vec<(Blank<'a>, Option<Blank<'a>>)> {
     let (values, tangents) = out.split_at(n_values);
     let mut tangents = tangents.pieces(n_values.max(1), len).into_iter();

@@ -203,7 +203,7 @@ fn backward_row((y, go): (&[f32], &[f32]), gate: &[f32], gy: &mut [f32], partial
     }
 }
 
-/// (2) but for the gradient of ẏ.
+/// (2) except for the gradient of ẏ.
 #[inline(always)]
 fn dual_backward_row(
     (y, dy): (&[f32], &[f32]),

@@ -3,7 +3,7 @@
 //! o = a x + y,  x̄ = a ō,  ȳ = ō
 //!
 //! f32 on the CPU, tensors of any one shape, stacked ones included; bounded by the speed of memory.
-//! The gradient of y is that of the output itself, and for a = 1 that of x too.
+//! The gradient of y is the gradient of the output itself; for a = 1 the gradient of x is too.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;

@@ -34,7 +34,7 @@ fn sin_cos(x: f32) -> (f32, f32) {
     // Minimax polynomials on |r| <= π/4, from Cephes.
     let sin = r + r * q * (-1.666_665_5e-1 + q * (8.332_161e-3 - 1.951_529_6e-4 * q));
     let cos = 1.0 - 0.5 * q + q * q * (4.166_664_6e-2 + q * (-1.388_731_6e-3 + 2.443_315_7e-5 * q));
-    // Odd quarters swap the two; the sign of the sine changes at half turns, that of the cosine a quarter before.
+    // Odd quarters swap the two; the sine changes its sign at half turns, the cosine a quarter before.
     let is_odd = (quarter & 1).wrapping_neg();
     let select = |a: f32, b: f32| f32::from_bits((a.to_bits() & !is_odd) | (b.to_bits() & is_odd));
     let sign = |x: f32, quarter: u32| f32::from_bits(x.to_bits() ^ ((quarter & 2) << 30));
@@ -124,7 +124,7 @@ impl Kernel for ThroughTangent<'_> {
 }
 
 impl SinCos {
-    /// Angles of a row, and where the tangents begin: the length of the slice where there are none.
+    /// Angles of a row, and the start of the tangents: the length of the slice if there are none.
     fn sizes(&self, shape: &Shape) -> Result<(usize, usize)> {
         match shape.dims() {
             [.., n] => Ok((*n, shape.elem_count() / self.0.count())),

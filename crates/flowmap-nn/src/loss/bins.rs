@@ -1,8 +1,8 @@
-//! Losses and tangents by the times of their rows, for whoever watches a training.
+//! Losses and norms of tangents, binned by the times of their rows, to watch a training.
 //!
 //! bin(s, t) = (⌊K s⌋, ⌊K t⌋) of a jump,  ⌊K t⌋ on the diagonal t = s,  K = 4; time 1 is in the last bin.
 //!
-//! Sums and counts on the host, in f64, in the order of the rows: those of two parts of a batch add up.
+//! Sums and counts on the host, in f64, in the order of the rows; the sums of two parts of a batch add up.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl Bin {
         }
     }
 
-    /// Its place in [`Bin::all`].
+    /// The place in [`Bin::all`].
     fn index(self) -> usize {
         match self {
             // The rows before s have K, K − 1, ... bins.
@@ -92,7 +92,7 @@ struct Sum {
     tangent: f64,
 }
 
-/// The losses of rows and the norms of their tangents where they were computed, and the bins of the rows.
+/// The losses of rows, the norms of their tangents if these were computed, and the bins of the rows.
 #[derive(Clone, Debug)]
 pub struct DeferredRows {
     bins: Vec<Bin>,
@@ -101,10 +101,10 @@ pub struct DeferredRows {
 }
 
 impl DeferredRows {
-    /// Those of `losses`, drawn at `times`, off the tape.
+    /// The bins of `losses`, whose rows have these `times`; off the tape.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn new(losses: &PerSample, times: &Times) -> Result<Self> {
         let bin = |(s, t): (&f64, &f64)| Bin::of(*s, *t);
         let bins = times.s.host().iter().zip(times.t.host()).map(bin).collect();
@@ -147,7 +147,7 @@ impl BinSums {
     /// The sums over `losses` and their tangents, drawn at `times`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn new(losses: &PerSample, times: &Times) -> Result<Self> {
         DeferredRows::new(losses, times)?.read()
     }
@@ -162,13 +162,13 @@ impl BinSums {
         }
     }
 
-    /// The mean loss of the rows in a bin, `None` where there are none.
+    /// The mean loss of the rows in a bin, `None` if there are none.
     pub fn mean_loss(&self, bin: Bin) -> Option<f64> {
         let sum = self.0[bin.index()];
         (sum.n_rows > 0).then(|| sum.loss / sum.n_rows as f64)
     }
 
-    /// The mean norm of the tangents in a bin, `None` where there are none.
+    /// The mean norm of the tangents in a bin, `None` if there are none.
     pub fn mean_tangent(&self, bin: Bin) -> Option<f64> {
         let sum = self.0[bin.index()];
         (sum.n_tangents > 0).then(|| sum.tangent / sum.n_tangents as f64)

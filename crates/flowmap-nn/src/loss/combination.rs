@@ -45,9 +45,9 @@ pub struct Combination {
 pub struct CombinationLoss {
     /// L, eq. (1), a scalar on the tape.
     pub total: Tensor,
-    /// The mean loss of each term over its rows, as the objective gives it, a scalar off the tape; `None` where it got no rows.
+    /// The mean loss of each term over its rows, as the objective gives it, a scalar off the tape; `None` for a term without rows.
     pub terms: Vec<Option<Tensor>>,
-    /// The losses of each term's rows, as the objective gives them, off the tape, and their times; `None` where it got no rows.
+    /// The losses of each term's rows, as the objective gives them, off the tape, and their times; `None` for a term without rows.
     pub rows: Vec<Option<(PerSample, Times)>>,
 }
 
@@ -71,10 +71,10 @@ impl Combination {
         Ok(Self { terms, learned, teacher: None, null_label: None, micro_batch: None })
     }
 
-    /// Makes the networks of the learned weights, whose parameters join those of `builder`.
+    /// Makes the networks of the learned weights and adds their parameters to `builder`.
     ///
     /// # Errors
-    /// What `builder` finds wrong with a checkpoint.
+    /// An error of `builder`, if a checkpoint does not fit.
     pub fn with_learned_weights(mut self, builder: &mut ParamBuilder) -> Result<Self> {
         // One network for each size, however many terms share it.
         let mut shared = BTreeMap::new();
@@ -104,14 +104,14 @@ impl Combination {
         Self { null_label: Some(null_label), ..self }
     }
 
-    /// Lets at most so many rows go through a network at once in [`super::loss_and_gradient`], which adds up the gradients
-    /// of as many parts as that takes; `None` lets the device decide.
+    /// Sets the most rows that go through a network at once in [`super::loss_and_gradient`], which adds up the gradients
+    /// of the parts; `None` lets the device decide.
     /// Loss and gradient are those of the whole batch, up to rounding.
     pub fn with_micro_batch(self, rows: Option<NonZeroUsize>) -> Self {
         Self { micro_batch: rows, ..self }
     }
 
-    /// Most rows that go through a network at once, where there is such a bound.
+    /// Most rows that go through a network at once, if there is such a bound.
     pub fn micro_batch(&self) -> Option<NonZeroUsize> {
         self.micro_batch
     }
@@ -253,14 +253,14 @@ pub(super) struct Drawn {
 /// One of the equal parts of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
-    /// Its number.
+    /// The number.
     pub(super) index: usize,
     /// How many there are.
     pub(super) n_tiles: usize,
 }
 
 impl Tile {
-    /// Its part of `n` rows.
+    /// The part of `n` rows.
     fn part_of(self, n: usize) -> std::ops::Range<usize> {
         n * self.index / self.n_tiles..n * (self.index + 1) / self.n_tiles
     }

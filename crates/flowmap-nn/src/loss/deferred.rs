@@ -1,7 +1,7 @@
-//! The losses of a batch, first where they were computed and then on the host.
+//! The losses of a batch, first on the device that computed them and then on the host.
 //!
-//! A device that is asked for a loss finishes everything before it first.
-//! Losses therefore stay where they are until somebody looks at them, and many steps are read at one time.
+//! Reading a loss makes a device finish all work queued before it.
+//! Losses therefore stay on the device until they are needed, and many steps are read at once.
 
 use candle_core::Tensor;
 use flowmap_dual::host;
@@ -14,7 +14,7 @@ use crate::Result;
 pub struct Losses {
     /// The loss.
     pub loss: f64,
-    /// The mean loss of each term over its rows, unweighted; `None` where it got no rows.
+    /// The mean loss of each term over its rows, unweighted; `None` for a term without rows.
     pub terms: Vec<Option<f64>>,
     /// The losses and tangents of each term by their times, unweighted.
     pub bins: Vec<BinSums>,
@@ -36,7 +36,7 @@ impl Losses {
     }
 }
 
-/// The losses of a batch where they were computed, off the tape.
+/// The losses of a batch on the device that computed them, off the tape.
 #[derive(Clone, Debug, Default)]
 pub struct DeferredLosses {
     /// The losses of each tile.
@@ -55,7 +55,7 @@ impl DeferredLosses {
     /// The losses of one tile.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub(super) fn of_tile(losses: &CombinationLoss) -> Result<Self> {
         let rows = |rows: &Option<_>| {
             rows.as_ref().map(|(losses, times)| DeferredRows::new(losses, times)).transpose()
@@ -69,10 +69,10 @@ impl DeferredLosses {
         self.parts.extend(other.parts);
     }
 
-    /// The loss as a scalar where it was computed; `None` of an empty batch.
+    /// The loss as a scalar on the device that computed it; `None` for an empty batch.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn total(&self) -> Result<Option<Tensor>> {
         let mut parts = self.parts.iter().map(|part| &part.total);
         let Some(first) = parts.next() else { return Ok(None) };

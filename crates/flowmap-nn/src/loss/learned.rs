@@ -80,7 +80,7 @@ impl LearnedWeight {
     /// w_{s,t} of every pair, `(B,)`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn w(&self, times: &Times) -> Result<Tensor> {
         let pairs = Tensor::stack(&[times.s.tensor(), times.t.tensor()], 1)?; // (B, 2)
         let phases = pairs.matmul(&self.frequencies.t()?)?;
@@ -103,7 +103,7 @@ impl WeightNet {
     /// w_{s,t} of every pair, `(B,)`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn w(&self, times: &Times) -> Result<Tensor> {
         match self {
             Self::Own(net) => net.w(times),
@@ -114,7 +114,7 @@ impl WeightNet {
     /// e^−w L + w of every sample.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn apply(&self, losses: &PerSample, times: &Times) -> Result<PerSample> {
         let w = self.w(times)?;
         losses.times(&w.neg()?.exp()?)?.map(|weighed| Ok((weighed + &w)?)) // (1)

@@ -8,10 +8,10 @@
 //! | pseudo-Huber | √(L + c²) − c | Charbonnier and others 1997; improved consistency training, arXiv:2310.14189 |
 //!
 //! L is in the unit of the batch, and so are ε and c². α-Flow gives α L for the L of Mean Flow in the limit of its α, and
-//! gets α times the norm of that L: its gradient goes over into that of Mean Flow under every norm.
+//! gets α times the norm of that L: its gradient tends to the gradient of Mean Flow under every norm.
 //!
-//! All but the first bound the pull of large residuals; the adaptive one with p = 1 has a gradient of the size of
-//! ∇L/L whatever L is, p = ½ that of the norm |r|.
+//! All except the first bound the pull of large residuals; the adaptive one with p = 1 has a gradient of the size of
+//! ∇L/L whatever L is, and with p = ½ the gradient of the norm |r|.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl Norm {
     /// The norm of each residual, given its squared norm.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn apply(&self, losses: PerSample) -> Result<PerSample> {
         match *self {
             Self::Squared {} => Ok(losses),

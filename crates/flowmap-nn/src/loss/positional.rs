@@ -68,7 +68,7 @@ impl PositionalWeight {
     /// w_{s,t} of every pair, `(B,)`.
     ///
     /// # Errors
-    /// As Candle.
+    /// Candle's error, if an operation fails.
     pub fn w(&self, times: &Times) -> Result<Tensor> {
         let features = |time: &Tensor| self.features.forward(&Dual::from(time));
         let sum = features(times.s.tensor())?.add(&features(times.t.tensor())?)?;

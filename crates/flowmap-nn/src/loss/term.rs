@@ -12,11 +12,11 @@ use crate::{Derivative, Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropoutPasses {
-    /// Those of the model on the diagonal s = t alone, which are those of flow matching: arXiv:2505.18825.
+    /// Evaluations of the model on the diagonal s = t alone, which flow matching has too: arXiv:2505.18825.
     #[default]
     Diagonal,
-    /// All of the model and of its stopped copy, with the same mask for a row in each of them, and in value and derivative:
-    /// the authors' code of Mean Flow, arXiv:2505.13447. Not those at a hidden label, nor those of another teacher.
+    /// All evaluations of the model and of its stopped copy, with one mask a row for all of them, value and derivative:
+    /// the authors' code of Mean Flow, arXiv:2505.13447. Evaluations at a hidden label and of a teacher have no dropout.
     All,
 }
 
@@ -53,7 +53,7 @@ pub struct Term {
     /// The batch comes with its labels hidden: [`Combination`](super::Combination) does nothing with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_dropout: Option<f64>,
-    /// The objective; its keys stand beside the others.
+    /// The objective; its keys and the keys of the term are in one table.
     #[serde(flatten)]
     pub objective: Objective,
 }

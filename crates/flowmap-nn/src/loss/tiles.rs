@@ -29,7 +29,7 @@ const MAX_LANE_NUMBERS: usize = 1 << 26;
 /// The loss of a batch and its gradient.
 #[derive(Debug, Default)]
 pub struct LossAndGradient {
-    /// The losses, which stay where they were computed until they are read.
+    /// The losses, which stay on the device until they are read.
     pub losses: DeferredLosses,
     /// The gradient of every parameter that has one.
     pub gradients: GradStore,
@@ -39,7 +39,7 @@ pub struct LossAndGradient {
 ///
 /// On the CPU the batch is cut into tiles that run in parallel; on other devices it is one tile,
 /// or as many as [`Combination::with_micro_batch`] asks for, one after the other.
-/// `frozen` is the model off the tape; the times of the rows are those of [`Combination::loss`].
+/// `frozen` is the model off the tape; the rows have the times of [`Combination::loss`].
 ///
 /// # Errors
 /// As the networks.
@@ -120,13 +120,13 @@ impl LossAndGradient {
     }
 }
 
-/// Most rows that go through a network at once, of a batch of `n_rows` samples of so many numbers each.
+/// Most rows that go through a network at once, of a batch of `n_rows` samples of `numbers` numbers each.
 fn rows_at_once(n_rows: usize, numbers: usize, device: &Device, micro_batch: Option<NonZeroUsize>) -> usize {
     let chosen = if device.is_cpu() { tile_rows(numbers) } else { n_rows };
     micro_batch.map_or(chosen, |rows| chosen.min(rows.get())).max(1)
 }
 
-/// Rows of a tile on the CPU of samples of so many numbers: a power of two.
+/// Rows of a tile on the CPU, for samples of `numbers` numbers each: a power of two.
 pub fn tile_rows(numbers: usize) -> usize {
     let rows = TILE_NUMBERS / numbers.max(1);
     (1 << rows.max(1).ilog2()).clamp(MIN_TILE_ROWS, TILE_ROWS)

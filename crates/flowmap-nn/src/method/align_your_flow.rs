@@ -6,7 +6,7 @@
 //!
 //! Sabour, Fidler, Kreis 2025, arXiv:2506.14603, theorems 3.2 and 3.3, in a time that runs from noise to data.
 //! With r = 1, (1) is (∂_s + q_s·∇) X_{s,t} and (2) is q_t(X_{s,t}) − ∂_t X_{s,t}: the residuals of EMD and LMD.
-//! There the gradient is ∇_θ E[ w sg[−g]·X_{s,t} ]; that of (3) is the same with w = 2/(t − s), as X = x + (t − s) v.
+//! Their gradient is ∇_θ E[ w sg[−g]·X_{s,t} ]; the gradient of (3) is this one with w = 2/(t − s), as X = x + (t − s) v.
 //! v⁻ is the network off the tape, all of it: the present parameters, or their average (`train.target_ema`), in which
 //! case v⁻ in the target is the average too. With the model's own v there nothing would pull v back to the target.
 //! c = 0.1, in the unit of the batch, normalizes the tangent (0: it is left as it is); r grows from 0 to 0.99 over the first steps.

@@ -7,9 +7,9 @@
 //! α = 1 regresses every v_{s,t} on İ_s; α = ½ is a shortcut whose first half is the pair's own straight line;
 //! as α → 0 the gradient becomes that of Mean Flow, which takes over below the clamp: the residual of (1) over α tends to
 //! Mean Flow's r. A norm ρ makes α ρ(|residual/α|²) of (1), whose gradient tends to that of ρ(|r|²). With the adaptive
-//! norm of p = 1 that is the weight α/(|residual|² + α² ε) of the residual's square, the paper's with c = α² ε.
+//! norm of p = 1 the weight of the residual's square is α/(|residual|² + α² ε), the weight of the paper with c = α² ε.
 //! α(k) = 1 − sigmoid( γ ((k − begin)/(end − begin) − ½) ), rounded to 0 or 1 within `clamp` of them.
-//! Cost: two plain forwards, one of them off the tape; in the end that of Mean Flow.
+//! Cost: two plain forwards, one of them off the tape; in the end the cost of Mean Flow.
 
 use flowmap_core::{MiddleTime, TimeDistribution};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub(super) const CARD: Card = Card {
 pub struct AlphaFlow {
     /// The step where the transition begins.
     pub begin: u64,
-    /// The step where it ends.
+    /// The step at which the transition ends.
     pub end: u64,
     /// γ, how steep it is in between.
     pub gamma: f64,

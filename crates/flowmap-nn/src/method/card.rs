@@ -135,12 +135,12 @@ impl Serialize for Evaluations {
 pub struct Passes {
     /// On the tape.
     pub on_tape: f64,
-    /// Off the tape, those of the flow to distill from included.
+    /// Evaluations off the tape, of the network and of the flow to distill from.
     pub off_tape: f64,
 }
 
 impl Passes {
-    /// Those of so many evaluations.
+    /// The passes of these evaluations.
     pub const fn of(on_tape: Evaluations, off_tape: Evaluations) -> Self {
         Self { on_tape: on_tape.passes(), off_tape: off_tape.passes() }
     }

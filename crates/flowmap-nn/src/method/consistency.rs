@@ -6,7 +6,7 @@
 //! x_u = I_u of the same pair for training, one solver step of the teacher's equation from I_s for distillation.
 //! Every t works, which is the multi-time form; the paper's consistency function is X_{s,1}, with X_{1,1} = id.
 //! With exact x_u the residual of (1) is zero at the truth. Consistency training is a regression instead:
-//! its gradient is that of the limit up to a bias of the order of 1/n_steps, as the paper's theorem 2 says.
+//! its gradient equals the gradient of the limit up to a bias of the order of 1/n_steps (theorem 2 of the paper).
 //! Cost: one plain forward, one off the tape, and the solver's.
 //! Differs from the paper: the loss weight, the metric (Huber in later work) and the schedule of n_steps are the combination's.
 

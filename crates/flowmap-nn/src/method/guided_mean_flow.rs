@@ -5,8 +5,8 @@
 //!
 //! Geng, Deng, Bai, Kolter, He 2025, arXiv:2505.13447, section 4.2, and the mixed target of its appendix.
 //! The network learns the guided field, so that one evaluation samples with guidance; its scale is w = ω/(1 − κ).
-//! A network that takes w as an input learns every scale: then ω = w (1 − κ) row by row, and v(·|∅) is that of w = 1.
-//! Where the label is hidden (∅), and where s lies outside of `interval`, ṽ_s = İ_s.
+//! A network that takes w as an input learns every scale: then ω = w (1 − κ) row by row, and v(·|∅) is taken at w = 1.
+//! If the label is hidden (∅) or s is outside of `interval`, ṽ_s = İ_s.
 //! Cost: Mean Flow, and two plain forwards off the tape.
 
 use flowmap_core::{MiddleTime, TimeDistribution};

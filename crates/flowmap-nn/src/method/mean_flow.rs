@@ -45,10 +45,10 @@ pub(super) const CARD: Card = Card {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MeanFlowVelocity {
-    /// İ_s, that of the pair: the paper's choice.
+    /// İ_s, the velocity of the pair: the paper's choice.
     #[default]
     Data,
-    /// sg\[b_s(I_s)\], that of the network itself.
+    /// sg\[b_s(I_s)\], the velocity of the network itself.
     Model,
 }
 

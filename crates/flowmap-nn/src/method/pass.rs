@@ -18,7 +18,7 @@ pub struct Pass<'a> {
     pub batch: &'a Batch<'a>,
     /// The times of each pair.
     pub times: &'a Times,
-    /// What is known besides.
+    /// The teacher, the frozen copy and the other things that a method may use.
     pub context: Context<'a>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Pass<'a> {
         Self { model, frozen, batch, times, context: Context::default() }
     }
 
-    /// The same with another context.
+    /// This pass with another context.
     pub fn within(self, context: Context<'a>) -> Self {
         Self { context, ..self }
     }

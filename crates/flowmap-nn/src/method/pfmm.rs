@@ -3,7 +3,7 @@
 //! L(θ) = E_{s,t} | X_{s,t}(I_s) − (Q_{t_{K−1},t} ∘ … ∘ Q_{s,t_1})(I_s) |²        (1)
 //!
 //! Boffi, Albergo, Vanden-Eijnden 2024, arXiv:2406.07507 (progressive flow map matching), Q the teacher's flow map.
-//! With K = 2 the middle time is that of the batch; with more steps they are equally long.
+//! With K = 2 the middle time is the u of the batch; more steps are equally long.
 //! Cost: one plain forward, K of the teacher; no derivative. Needs a teacher whose flow map is known.
 
 use flowmap_core::{MiddleTime, TimeDistribution};

@@ -48,10 +48,10 @@ const INTERPOLANT_TOLERANCE: f64 = 1e-6;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScmVelocity {
-    /// That of the pair: consistency training, sCT.
+    /// The velocity of the pair: consistency training, sCT.
     #[default]
     Data,
-    /// That of the known flow: consistency distillation, sCD.
+    /// The velocity of the known flow: consistency distillation, sCD.
     Teacher,
 }
 

@@ -21,7 +21,7 @@
 //!   v(·|∅) + w (v(·|c) − v(·|∅)), so that all wider steps learn the guided flow.        (3)
 //! - [`flowmap_core::Widths::Counted`] of the times shares the widths out among the rows in place of drawing them, and
 //!   `label_dropout = 0` of the term (1) leaves its rows their labels.
-//! - `clip` bounds every number of the target of (1), `clip_point` those of the point between the half steps.
+//! - `clip` bounds every number of the target of (1), `clip_point` every number of the point between the half steps.
 
 use candle_core::Tensor;
 use flowmap_core::{MiddleTime, TimeDistribution};
@@ -275,7 +275,7 @@ impl Method for Shortcut {
     }
 }
 
-/// Every number within the bound, where there is one.
+/// Every number within the bound, if there is one.
 fn clipped(x: Tensor, bound: Option<f64>) -> Result<Tensor> {
     Ok(match bound {
         Some(bound) => x.maximum(&filled_like(&x, -bound)?)?.minimum(&filled_like(&x, bound)?)?,

@@ -6,9 +6,9 @@
 //! With X = x + (t − s) v, (1) is r⁻¹ | v_{s,t}(I_s) − sg[ r İ_s + (1 − r) v_{u,t}(x_u) ] |²: the loss of
 //! [`super::AlphaFlow`] with α = r, which is computed here since it is defined at t = s as well.
 //! r falls from `first` to `last` over `end` steps, r(k) = first (last/first)^(k/end), and stays there.
-//! A norm bends at the |residual/(u − s)| of X, as the weight of the paper does: the adaptive norm with p = ½.
-//! A regression as α-Flow: its gradient is that of Mean Flow up to a bias of the order of r.
-//! The paper trains flow matching beside it, on ¾ of the batch.
+//! A norm acts on |residual/(u − s)| of X, as the weight of the paper does: the adaptive norm with p = ½.
+//! A regression, as α-Flow: its gradient is the gradient of Mean Flow up to a bias of the order of r.
+//! The paper also trains flow matching, on ¾ of the batch.
 //! Cost: two plain forwards, one of them off the tape.
 //! Differs from the paper: s and t have one logit-normal law; guidance is left out.
 

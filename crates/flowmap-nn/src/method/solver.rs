@@ -66,7 +66,7 @@ impl OdeSolver {
 
     /// The times that [`OdeSolver::solve`] takes on its way.
     pub(super) fn times(self, to: At, n_steps: u32) -> Vec<JumpFunction> {
-        // Those of the stages, which ascend, and the end.
+        // The times of the stages, which ascend, and the end.
         let mut parts = self.tableau().c.to_vec();
         parts.push(1.0);
         parts.dedup();

@@ -1,10 +1,10 @@
-//! SplitMeanFlow: the average velocity of an interval is that of its two parts.
+//! SplitMeanFlow: the average velocity of an interval is the mean of the velocities of its two parts, by their lengths.
 //!
 //! L(θ) = E_{s,u,t} | v_{s,t}(I_s) − sg[ γ v_{s,u}(I_s) + (1 − γ) v_{u,t}(X_{s,u}(I_s)) ] |²,  γ = (u − s)/(t − s)        (1)
 //!
 //! Guo and others 2025, arXiv:2507.16884 (interval splitting consistency), in a time that runs from noise to data.
 //! (1) is [`super::Psd`] in velocities with u uniform in (s, t): the same law, found again and named.
-//! The paper trains flow matching beside it.
+//! The paper also trains flow matching.
 //! Cost: three plain forwards, two of them off the tape; no derivative.
 
 use flowmap_core::MiddleTime;

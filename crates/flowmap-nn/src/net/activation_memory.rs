@@ -12,7 +12,7 @@ use crate::Result;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActivationMemory {
-    /// They are kept.
+    /// Activations are kept.
     #[default]
     Keep,
     /// Each block computes them again from its inputs.

@@ -31,10 +31,10 @@ impl Conditioning {
         matches!(self, Self::GuidedLabels(_))
     }
 
-    /// The labels of a condition, where the network takes labels and there are some, or it takes none and there are none.
+    /// The labels of a condition; `None` if there are none and the network takes none.
     ///
     /// # Errors
-    /// [`Error::Labels`] for the other cases.
+    /// [`Error::Labels`] if the network takes labels and there are none, or takes none and there are some.
     pub fn labels(self, condition: Condition<'_>) -> Result<Option<&Tensor>> {
         match (self.n_classes(), condition.labels) {
             (0, None) => Ok(None),

@@ -1,4 +1,4 @@
-//! Which network, and what it comes to without being made.
+//! Which network, and its number of parameters and cost before anything is allocated.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ impl<'a> DataSpec<'a> {
         Self { shape, conditioning: Conditioning::None, sigma_data: 1.0 }
     }
 
-    /// The same, conditional on labels, and on the scale of guidance with [`Conditioning::GuidedLabels`].
+    /// These data with labels, and with the scale of guidance with [`Conditioning::GuidedLabels`].
     /// A number stands for that many classes.
     pub fn given(self, conditioning: impl Into<Conditioning>) -> Self {
         Self { conditioning: conditioning.into(), ..self }
     }
 
-    /// The same with another standard deviation.
+    /// These data with another standard deviation.
     pub fn with_sigma(self, sigma_data: f64) -> Self {
         Self { sigma_data, ..self }
     }
@@ -47,7 +47,7 @@ impl<'a> DataSpec<'a> {
 
 /// The config of a network: its sizes, and how it is built of them.
 ///
-/// A network of another crate is trained like those of this one: `NetworkConfig::own(MyConfig)`.
+/// A network of another crate is trained like ours: `NetworkConfig::own(MyConfig)`.
 pub trait NetConfig: fmt::Debug + Send + Sync {
     /// The name of the network in configs.
     fn kind(&self) -> &'static str;

@@ -43,7 +43,7 @@ impl Conv {
         Ok(x.conv2d_bias(&self.weight, &self.bias, self.padding, self.stride)?)
     }
 
-    /// What it costs for so many pixels of output.
+    /// The cost of the layer for `pixels` pixels of output.
     pub fn cost(&self, pixels: usize) -> Cost {
         Cost::layer(pixels * self.weight.elem_count(), pixels * self.bias.elem_count())
     }

@@ -11,7 +11,7 @@ pub struct Cost {
     pub products: usize,
     /// Numbers that its layers put out and a backward pass needs again.
     pub activations: usize,
-    /// Those that are left of them where blocks compute theirs again: the inputs of blocks, and what is outside of blocks.
+    /// The activations that remain if blocks recompute theirs: the inputs of blocks, and everything outside of blocks.
     pub borders: usize,
     /// The most that one block puts out.
     pub largest_block: usize,
@@ -36,7 +36,7 @@ impl Cost {
         Self { products, activations: outputs, borders: outputs, largest_block: 0 }
     }
 
-    /// The same for layers that are a block whose inputs are this many numbers.
+    /// This cost for layers that form a block with inputs of `inputs` numbers.
     pub(super) fn of_block(self, inputs: usize) -> Self {
         Self { borders: inputs, largest_block: self.activations, ..self }
     }

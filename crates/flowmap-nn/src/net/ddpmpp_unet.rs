@@ -1,12 +1,12 @@
-//! The DDPM++ U-Net with two times, that of Mean Flow on CIFAR-10.
+//! The DDPM++ U-Net with two times, the network of Mean Flow on CIFAR-10.
 //!
 //! v_{s,t}(x) = σ · U(x/σ; e),  with the embedding e of s, t − s and of how an image was augmented
 //!
 //! DDPM++: Song and others 2020, arXiv:2011.13456, in the form of EDM, Karras and others 2022, arXiv:2206.00364;
 //! two times as in the authors' code of Mean Flow, Geng and others 2025, arXiv:2505.13447: each has sinusoids of its own,
 //! side by side, and changes of resolution are bilinear.
-//! Names and layouts are those of the public model; its buffers `resample_filter`, which `filter` of the config stands
-//! for, are no tensors here.
+//! Names and layouts follow the public model, except for its buffers `resample_filter`, which are the key `filter` of
+//! the config here.
 //! Dropout before the second convolution of a block, in passes that are given its keys ([`crate::DropoutKeys`]).
 //! There time runs from data to noise, and there are neither labels nor scales of guidance. With
 //! [`TimeDirection::FromData`] the tensors make the function of that model, e of 1 − s and t − s and v = −σ · U;

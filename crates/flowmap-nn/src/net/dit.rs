@@ -4,7 +4,7 @@
 //!
 //! Peebles and Xie 2022, arXiv:2212.09748 (the network, adaLN-Zero, the sizes); the second embedding of the length of
 //! the jump as in Mean Flow, Geng and others 2025, arXiv:2505.13447.
-//! Names and layouts are those of the public PyTorch models: `x_embedder.proj`, `t_embedder.mlp` of s, `r_embedder.mlp`
+//! Names and layouts follow the public PyTorch models: `x_embedder.proj`, `t_embedder.mlp` of s, `r_embedder.mlp`
 //! of t − s or its logarithm ([`JumpInput`]), `y_embedder.embedding_table`, `blocks.{i}`, `final_layer`.
 //! [`AttentionScale`] and [`DitInit`] are what the authors' code of shortcut models has otherwise.
 //! Differs from DiT: no learned variance. A network that takes the scale w of guidance embeds 1 − 1/w
@@ -66,11 +66,11 @@ impl DitSize {
 
 /// Sizes and options of a [`Dit`].
 ///
-/// In a file `size` stands for the depth, the width and the heads that are left out; without it they are those of `s`.
+/// In a file `size` stands for the depth, the width and the heads that are left out; without it `s` does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Keys")]
 pub struct DitConfig {
-    /// Sides of the squares that become tokens.
+    /// Side of the square patches that become tokens, in pixels.
     pub patch: usize,
     /// Number of blocks.
     pub depth: usize,
@@ -78,7 +78,7 @@ pub struct DitConfig {
     pub width: usize,
     /// Heads of an attention.
     pub heads: usize,
-    /// Width of the perceptron of a block over that of a token.
+    /// Width of the perceptron of a block over the width of a token.
     pub mlp_ratio: f64,
     /// Where tokens learn their place.
     pub positions: Positions,

@@ -5,7 +5,7 @@
 //! Karras and others 2023 (EDM2), arXiv:2312.02696; two times as in the official code of Boffi, Albergo,
 //! Vanden-Eijnden 2025, arXiv:2505.18825: sinusoids p instead of random Fourier features,
 //! the length of the jump as the second time, and no preconditioning but σ.
-//! Names and layouts are those of the public models, below `unet.`; the label for "none" adds nothing.
+//! Names and layouts follow the public models, below `unet.`; the label for "none" adds nothing.
 //! Rows of weights are divided by their magnitude in every pass, and by [`crate::Params::project`] after each update.
 //! Dropout as there, before the second convolution of a block, in passes that are given its keys ([`crate::DropoutKeys`]).
 //! Differs from the official code: a network that takes the scale w of guidance adds

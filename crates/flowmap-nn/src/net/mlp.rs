@@ -31,7 +31,7 @@ pub struct MlpConfig {
     pub activation: Activation,
     /// Whether each hidden layer adds to its input instead of replacing it.
     pub residual: bool,
-    /// Number K of cosines cos(kπs) and cos(kπt) given beside the raw times, and of cos(kπg) beside g = 1 − 1/w.
+    /// Number K of cosines cos(kπs) and cos(kπt) given in addition to the raw times, and of cos(kπg) for g = 1 − 1/w.
     pub time_features: usize,
     /// Number of random frequencies Ω of x/σ, each giving a sine and a cosine.
     pub x_features: usize,

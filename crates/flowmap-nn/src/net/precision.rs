@@ -1,4 +1,4 @@
-//! What a network computes in between its inputs and its output.
+//! The number type in which a network computes between its inputs and its output.
 //!
 //! Micikevicius and others 2018, arXiv:1710.03740, with bf16, whose range is that of f32, so that no loss is scaled.
 //! Parameters, embeddings of times, the statistics of normalizations, softmax and the output are in the type of the

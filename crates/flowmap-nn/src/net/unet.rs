@@ -30,7 +30,7 @@ use crate::{AverageVelocity, Condition, Error, Init, ParamBuilder, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondTime {
-    /// Those after the encoder.
+    /// The layers after the encoder.
     #[default]
     Decoder,
     /// All.

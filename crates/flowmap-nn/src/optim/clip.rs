@@ -12,7 +12,7 @@ use crate::{Params, Result};
 /// The first parameter, by name, whose gradient holds a number that is not finite.
 ///
 /// # Errors
-/// As Candle.
+/// Candle's error, if an operation fails.
 pub fn first_not_finite<'a>(gradients: &GradStore, params: &'a Params) -> Result<Option<&'a str>> {
     for (name, var) in params.vars() {
         if let Some(g) = gradients.get(var)
@@ -24,10 +24,10 @@ pub fn first_not_finite<'a>(gradients: &GradStore, params: &'a Params) -> Result
     Ok(None)
 }
 
-/// The norm of all gradients and the factor that clips it to `max_norm`, for [`super::Optimizer::step_clipped`]: kept by
-/// the device where it has a kernel for that, on the host elsewhere.
+/// The norm of all gradients and the factor that clips it to `max_norm`, for [`super::Optimizer::step_clipped`]: kept on
+/// the device if it has a kernel for the norm, and on the host otherwise.
 ///
-/// With a `loss` that is not finite the norm is not finite either, so that such a step moves nothing.
+/// If `loss` is not finite, the norm is not finite either, so the step changes nothing.
 ///
 /// # Errors
 /// As the device.

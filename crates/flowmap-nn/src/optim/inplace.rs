@@ -157,7 +157,7 @@ fn with<T: Number>(
     }
 }
 
-/// Calls `f` with chunk after chunk of all slices, in parallel where that pays.
+/// Calls `f` with chunk after chunk of all slices, in parallel if the slices are long enough.
 fn for_each_chunk<T: Number>(slices: Vec<&mut [T]>, f: impl Fn(usize, &mut [&mut [T]]) + Sync) {
     let n_chunks = slices.first().map_or(0, |s| s.len().div_ceil(CHUNK));
     let mut chunks: Vec<Vec<&mut [T]>> = (0..n_chunks).map(|_| Vec::with_capacity(slices.len())).collect();

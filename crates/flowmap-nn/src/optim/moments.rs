@@ -55,7 +55,7 @@ impl Moments {
         self.n_steps = self.n_steps.saturating_sub(1);
     }
 
-    /// Moves every parameter that has a gradient, and all averages, by `rule`, clipped by a norm where there is one.
+    /// Moves every parameter that has a gradient, and all averages, by `rule`, clipped by a norm if there is one.
     ///
     /// Where that norm is known and not finite the step is taken back.
     pub(super) fn step(

@@ -62,7 +62,7 @@ impl MuonConstants {
 /// Muon for the matrices, Adam for everything else.
 ///
 /// A matrix is a parameter `*.weight` of two dimensions of at least eight, or of more dimensions,
-/// taken as `(d_out, the rest)`; embeddings are none.
+/// taken as `(d_out, the rest)`; embeddings are excluded.
 #[derive(Debug)]
 pub struct Muon {
     constants: MuonConstants,
@@ -108,7 +108,7 @@ impl Muon {
 /// NS, eq. (2).
 fn orthogonal(m: &Tensor) -> candle_core::Result<Tensor> {
     let [a, b, c] = COEFFICIENTS;
-    // The norm stays on its device; that of a zero matrix is taken as the smallest number.
+    // The norm stays on its device; a zero matrix gets the smallest positive number as its norm.
     let norm = m.sqr()?.sum_all()?.sqrt()?;
     let norm = norm.maximum(&filled_like(&norm, f32::MIN_POSITIVE.into())?)?;
     let is_tall = m.dim(0)? > m.dim(1)?;
@@ -156,7 +156,7 @@ impl Matrix {
 }
 
 impl Muon {
-    /// One update, clipped by a norm that a device keeps where there is one.
+    /// One update, clipped by a norm that a device keeps if there is one.
     fn advance(
         &mut self,
         gradients: &GradStore,

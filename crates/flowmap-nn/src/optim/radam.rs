@@ -4,7 +4,7 @@
 //! θ ← θ − lr r m̂ / (√v̂ + eps),  r² = (ρ − 4)(ρ − 2) ρ∞ / ((ρ∞ − 4)(ρ∞ − 2) ρ)  where ρ ≥ 5
 //! θ ← θ − lr m̂  elsewhere
 //!
-//! Liu and others 2019, arXiv:1908.03265, algorithm 2; the threshold 5 is that of the code the flow-map papers trained with.
+//! Liu and others 2019, arXiv:1908.03265, algorithm 2; the threshold 5 comes from the code of the flow-map papers.
 
 use std::collections::BTreeMap;
 

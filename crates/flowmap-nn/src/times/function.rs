@@ -149,7 +149,7 @@ impl Column {
         vec![Self::Of(at, TimeFunction::ALPHA_DOT), Self::Of(at, TimeFunction::BETA_DOT)]
     }
 
-    /// `columns` and those of functions of jumps, each once.
+    /// `columns` and the columns of functions of jumps, each once.
     pub fn and_jumps(columns: Vec<Self>, jumps: impl IntoIterator<Item = JumpFunction>) -> Vec<Self> {
         let mut columns = columns;
         for jump in jumps.into_iter().map(Self::Jump) {

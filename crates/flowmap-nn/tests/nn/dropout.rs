@@ -1,4 +1,4 @@
-//! Dropout of the U-Nets: where it is on, and that nothing but seed, step, row and layer decides its masks.
+//! Dropout of the U-Nets: if it is on, and that nothing but seed, step, row and layer decides its masks.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

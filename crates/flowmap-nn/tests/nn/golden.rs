@@ -73,7 +73,7 @@ fn parse<T: serde::de::DeserializeOwned>(name: &str) -> T {
     T::deserialize(name).unwrap()
 }
 
-/// The objective that a file names; `None` where it is not built.
+/// The objective that a file names; `None` if it is not built.
 fn objective(name: &str) -> Option<Objective> {
     let esd = |stop| Objective::Esd(Esd { stop });
     let psd = |form, stop| Objective::Psd(Psd { form, stop });

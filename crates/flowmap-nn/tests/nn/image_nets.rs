@@ -30,7 +30,7 @@ fn relative(found: &[f64], expected: &[f64]) -> f64 {
 /// The gradients of all parameters by name.
 ///
 /// Not that of a bias of the keys: it adds the same to every score of a query, which a softmax does not see,
-/// so that its gradient is zero but for rounding.
+/// so that its gradient is zero except for rounding.
 fn gradients(loss: &Tensor, params: &Params) -> Vec<(String, Vec<f64>)> {
     let gradients = loss.backward().unwrap();
     let of = |(name, var): (&String, &candle_core::Var)| {

@@ -58,7 +58,7 @@ const RESIDUALS: [Objective; 24] = [
     Objective::MapDistillation(MapDistillation { solver: OdeSolver::Rk4, n_steps: 256 }),
 ];
 
-/// The truth as the flow to distill from: its field from flowmap-core, its map where that is asked for.
+/// The truth as the flow to distill from: its field from flowmap-core, its map if asked for.
 fn known(mixture: &Mixture, objective: &Objective) -> Teacher {
     match objective {
         Objective::Pfmm(_) => Teacher::Map(Arc::new(mixture.frozen(0.0, N_STEPS))),

@@ -39,7 +39,7 @@ fn host(x: &Tensor) -> Vec<f64> {
 /// The gradients of all parameters, and that they are in f32.
 ///
 /// Not that of a bias of the keys: it adds the same to every score of a query, which a softmax does not see,
-/// so that its gradient is zero but for rounding.
+/// so that its gradient is zero except for rounding.
 fn gradients(name: &str, loss: &Tensor, params: &Params) -> Vec<(String, Vec<f64>)> {
     assert_eq!(loss.dtype(), DType::F32, "{name}");
     let gradients = loss.backward().unwrap();

@@ -22,7 +22,7 @@ pub struct Plan {
     pub base: Config,
     /// The methods that will be trained, in the order of [`METHODS`].
     pub planned: Vec<Planned>,
-    /// Those that will not.
+    /// The methods that will not run.
     pub omitted: Vec<Omitted>,
 }
 
@@ -31,7 +31,7 @@ pub struct Plan {
 pub struct Planned {
     /// The method.
     pub method: &'static Card,
-    /// Its recipe.
+    /// The recipe.
     pub recipe: Recipe,
     /// Where it departs from what all share.
     pub notes: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Omitted {
 }
 
 impl Plan {
-    /// All methods that apply to the config that `sources` make, or those of them that are `asked` for by name.
+    /// All methods that apply to the config of `sources`, or those named in `asked` if it is not empty.
     ///
     /// # Errors
     /// As [`resolve`]; [`Error::UnknownName`], and [`Error::MethodUnavailable`] for a method that is asked for

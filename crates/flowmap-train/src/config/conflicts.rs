@@ -1,6 +1,6 @@
 //! Parts of a config that are right by themselves and wrong together.
 //!
-//! All of these would otherwise come to light in the run, or not at all.
+//! Without these checks each conflict would be found during the run, or not at all.
 
 use std::borrow::Cow;
 
@@ -131,7 +131,7 @@ mod tests {
         resolve(&sources)
     }
 
-    /// Checks that the last setting, or that of `key`, is refused.
+    /// Checks that the last setting, or the one of `key`, is refused.
     #[track_caller]
     fn refuses(preset: &str, sets: &[&str], key: &str, words: &[&str]) {
         let message = set(preset, sets).unwrap_err().to_string();
@@ -161,7 +161,7 @@ mod tests {
         let shown = [&shortcut[..], &["train.label_dropout=0.0"]].concat();
         refuses("digits", &shown, "train.label_dropout", &["`shortcut` guides", "found 0"]);
         assert!(set("digits", &shortcut).is_ok());
-        // Its scale cannot be an input as well.
+        // Its scale of guidance cannot be an input as well.
         let message = set("digits", &[shortcut[0], shortcut[1], "guidance.max=3"]).unwrap_err().to_string();
         assert!(message.contains("`shortcut`"), "{message}");
     }

@@ -14,7 +14,7 @@ use super::refusal::{explain, lookup, name_origin, origin_of, parse};
 use crate::presets::preset;
 use crate::{Error, Result};
 
-/// Keys of an objective that stand beside those of its kind.
+/// Keys that every objective has, in addition to those of its kind.
 pub(super) const TERM_KEYS: [&str; 12] = [
     "kind",
     "weight",
@@ -63,7 +63,7 @@ impl ConfigSource {
     /// One `KEY=VALUE`, the key with dots, the value in TOML or a bare word.
     ///
     /// # Errors
-    /// [`Error::SetArgument`] where there is no `=` or no key.
+    /// [`Error::SetArgument`] if there is no `=` or no key.
     pub fn set(argument: &str) -> Result<Self> {
         let Some((key, value)) = argument.split_once('=') else {
             return Err(Error::SetArgument(argument.to_owned()));
@@ -132,7 +132,7 @@ pub fn resolve(sources: &[ConfigSource]) -> Result<Config> {
 
 /// A path of a data file or a teacher is relative to the file that names it, or for `--set` to the current directory.
 ///
-/// It is made absolute, so that the config of the run means the same file from everywhere.
+/// The path is made absolute, so that the config of the run means the same file from everywhere.
 fn anchor_data_path(table: &mut Table, dir: &Path) {
     for (key, name) in [("data", "path"), ("teacher", "path"), ("teacher", "guide")] {
         if let Some(Value::Table(part)) = table.get_mut(key)
@@ -149,7 +149,7 @@ fn anchor_data_path(table: &mut Table, dir: &Path) {
 fn merge(base: &mut Table, top: Table) {
     for (key, value) in top {
         match (base.get_mut(&key), value) {
-            // Its one key names which it is, as `kind` does elsewhere.
+            // The one key of the table names the interpolant, as `kind` does elsewhere.
             (Some(Value::Table(below)), Value::Table(above)) if key == "interpolant" => {
                 below.retain(|name, _| above.contains_key(name));
                 merge(below, above);
@@ -200,7 +200,7 @@ fn merge_term(below: &mut Table, above: Table) {
     merge(below, above);
 }
 
-/// The objective of a term, `None` where it is malformed.
+/// The objective of a term, `None` if it is malformed.
 fn objective_of(term: &Table) -> Option<Objective> {
     let own = |key: &str| key == "kind" || !TERM_KEYS.contains(&key);
     let own: Table = term.iter().filter(|(key, _)| own(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -256,7 +256,7 @@ mod tests {
         let (before, after) = (term(&common), term(&[&common[..], &["objective.1.kind=mean_flow"]].concat()));
         assert_eq!(after.objective.name(), "mean_flow");
         assert_eq!(after, Term { objective: after.objective.clone(), ..before });
-        // Times by default are those of the new objective.
+        // The default times are those of the new objective.
         let mean_flow = term(&["objective.1.kind=mean_flow"]);
         assert_eq!((mean_flow.share, mean_flow.times), (0.4, mean_flow.objective.times()));
     }

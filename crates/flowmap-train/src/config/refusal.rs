@@ -102,7 +102,7 @@ pub(super) fn lookup<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     })
 }
 
-/// The same values but for one key.
+/// The same values except for one key.
 fn without(value: &Value, key: &str) -> Value {
     let mut copy = value.clone();
     let (parent, last) = key.rsplit_once('.').unwrap_or(("", key));

@@ -1,4 +1,4 @@
-//! What is probably not meant in a file of samples: other units than those of the data, classes in other shares.
+//! Warnings about a file of samples: units that differ from the data's, classes in other shares.
 
 use flowmap_data::Warning;
 

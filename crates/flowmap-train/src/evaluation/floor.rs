@@ -28,7 +28,7 @@ pub(super) struct Floor {
     pub kind: FloorKind,
 }
 
-/// What a floor depends on, beside the data: the metric with its constants, the number of samples, and the seed of draws
+/// What a floor depends on, in addition to the data: the metric with its constants, the number of samples, and the seed of draws
 /// and directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FloorKey {

@@ -1,10 +1,10 @@
 //! The judge of images: trained once on the real ones, and kept for the next time.
 //!
-//! It learns from the training part of the data and is tested on the part that is held out; where the data come in one
-//! part, on every sixth sample, which it does not learn from.
-//! Its weights lie in the folder `judges` of the cache, `$FLOWMAP_CACHE`, or `$XDG_CACHE_HOME/flowmap`, or
-//! `~/.cache/flowmap`, named by a hash of the images, their labels and the version of the judge: the same data have the
-//! same judge.
+//! The judge learns from the training part of the data and is tested on the held-out part; if the data have one part
+//! only, every sixth sample is held out.
+//! The weights of the judge are in the folder `judges` of the cache, `$FLOWMAP_CACHE`, or `$XDG_CACHE_HOME/flowmap`, or
+//! `~/.cache/flowmap`, named by a hash of the images, their labels and the version of the judge: equal data
+//! share a judge.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -68,10 +68,10 @@ impl ImageJudge {
         data.shape().len() == 3 && data.n_classes() > 1 && data.n_samples().is_some_and(|n| n > 1)
     }
 
-    /// The judge of these data, from the cache or trained now; tested on their held-out part where there is one.
+    /// The judge of these data, from the cache or trained now; tested on their held-out part if there is one.
     ///
     /// # Errors
-    /// Where the data are no images with labels.
+    /// An error if the data are not images with labels.
     pub fn of(config: &DataConfig, data: &dyn DataSet, held_out: Option<&dyn DataSet>) -> Result<Self> {
         let &[c, h, w] = data.shape() else { return Err(Error::NoLabels { kind: config.kind() }) };
         let (shape, n_classes) = ([c, h, w], data.n_classes());
@@ -142,7 +142,7 @@ fn hash([c, h, w]: [usize; 3], n_classes: usize, images: &Images) -> u64 {
     words.fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Where the judge of this hash is kept; `None` where there is no place for it.
+/// The file of the judge with this hash; `None` if no cache folder is known.
 fn cache_file(hash: u64) -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("FLOWMAP_CACHE")
@@ -151,7 +151,7 @@ fn cache_file(hash: u64) -> Option<PathBuf> {
     Some(cache.join("judges").join(format!("{hash:016x}.safetensors")))
 }
 
-/// The judge in a file; `None` where there is none that fits, which is then trained again.
+/// The judge in a file; `None` if the file is missing or does not fit, and the judge is trained again.
 fn kept(file: &PathBuf, shape: [usize; 3], n_classes: usize) -> Option<Classifier> {
     let bytes = fs::read(file).ok()?;
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).ok()?;
@@ -159,7 +159,7 @@ fn kept(file: &PathBuf, shape: [usize; 3], n_classes: usize) -> Option<Classifie
     Classifier::from_tensors(shape, n_classes, tensors).ok()
 }
 
-/// Keeps a judge; where that is not possible, the next evaluation takes a minute longer, and nothing else.
+/// Keeps a judge; a failure only means that the next evaluation trains it again, which takes about a minute.
 fn keep(file: &std::path::Path, classifier: &Classifier) {
     let Some(dir) = file.parent() else { return };
     let Ok(bytes) = safetensors::serialize(classifier.tensors(), None) else { return };

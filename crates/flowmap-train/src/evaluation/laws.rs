@@ -8,7 +8,7 @@
 //!
 //! Times are uniform with s <= u <= t. Points go through the network in tiles, so that memory stays bounded.
 //! A conditional model is given the class of the x_1 of each I_s: under another class I_s is no point of its paths.
-//! Only flow map matching trains jumps back in time: of other models the invertibility error shows what such jumps are worth.
+//! Only flow map matching trains jumps back in time: for other models the invertibility error shows the quality of such jumps.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ pub struct LawErrors {
     pub lagrangian: SquaredError,
     /// The derivative along the flow of the start, which moves no end.
     pub eulerian: SquaredError,
-    /// The velocity against the exact one, where it is known.
+    /// The velocity against the exact one, if it is known.
     pub tangent: Option<SquaredError>,
 }
 

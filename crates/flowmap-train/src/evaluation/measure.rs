@@ -1,4 +1,4 @@
-//! Measuring samples by each metric, beside what exact samples score.
+//! Scores of samples by each metric, and of exact samples for comparison.
 //!
 //! Costly metrics take a part of the samples, drawn at random by the seed: the first rows of a file that is sorted by
 //! class would all be of one class, and so would every n-th row if n classes take turns.

@@ -50,7 +50,7 @@ pub enum Metric {
 pub struct Measured {
     /// The number.
     pub value: f64,
-    /// What exact samples of the same number score, where it is known.
+    /// What exact samples of the same number score, if it is known.
     pub floor: Option<f64>,
     /// What the floor is.
     pub floor_kind: Option<FloorKind>,
@@ -125,7 +125,7 @@ impl Metric {
         }
     }
 
-    /// Those that suit the data and cost little.
+    /// The metrics that suit the data and cost little.
     pub fn defaults(reference: &Reference) -> Vec<Self> {
         let data = reference.data();
         let mut metrics = Vec::new();
@@ -174,7 +174,7 @@ impl Metric {
     pub fn check_sampling(self, how: &Generation, steps: &[u32]) -> Result<()> {
         let adds_noise = how.sampler == Sampling::Consistency && steps.iter().any(|n| *n > 1);
         match self {
-            // With fresh noise on its way, the end is no function of the start.
+            // With fresh noise between jumps, the end is not a function of the start.
             Self::MapError if adds_noise => {
                 Err(Error::MetricUnavailable { metric: self.name(), reason: NEEDS_A_MAP })
             }

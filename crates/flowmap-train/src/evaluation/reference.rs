@@ -1,10 +1,10 @@
 //! What samples are judged against: a data set, and its exact flow where one is known.
 //!
-//! The reference is the held-out part of the data where they have one that is there, so that a model that repeats its
-//! training samples is not taken for a good one; else the data themselves, generated anew without end, or the finitely
-//! many that the training sees too.
-//! Of finitely many samples none is drawn twice as long as there are enough: an estimator that counts pairs of
-//! different samples would take copies for pairs.
+//! The reference is the held-out part of the data if it is available, so that a model which repeats its training
+//! samples does not look good; otherwise the data themselves: generated anew without end, or the finite set that the
+//! training sees too.
+//! A finite set is drawn without replacement as long as it has enough samples: an estimator over pairs of different
+//! samples would take copies for pairs.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -29,7 +29,7 @@ pub struct Reference {
     config: DataConfig,
     /// The data to learn from.
     data: Box<dyn DataSet>,
-    /// The part that no training sees, where there is one.
+    /// The part that no training sees, if the data have one.
     held_out: Option<Box<dyn DataSet>>,
     exact: Option<MixtureFlow>,
     /// Why there is no exact flow, although one of these data is known.
@@ -123,17 +123,17 @@ impl Reference {
         &self.warnings
     }
 
-    /// The exact flow from the base, where it is known for the model to be judged.
+    /// The exact flow from the base, if it is known for the model to be judged.
     pub fn exact(&self) -> Option<&MixtureFlow> {
         self.exact.as_ref()
     }
 
-    /// Why the model is not judged by the exact flow, although that of these data is known.
+    /// Why the model is not judged by the exact flow, although the flow of these data is known.
     pub(super) fn no_exact(&self) -> Option<&'static str> {
         self.no_exact
     }
 
-    /// The share of each class, for labels of samples of a model of these classes; `None` where they are not known.
+    /// The share of each class, from which labels of samples are drawn; `None` if unknown.
     pub(super) fn class_shares(&self) -> Option<Vec<f64>> {
         let n_classes = self.data.n_classes();
         (n_classes > 0 && self.n_classes == Some(n_classes)).then(|| self.data.class_shares())
@@ -192,7 +192,7 @@ impl Reference {
         n.min(usize::try_from(self.set().n_samples().unwrap_or(u64::MAX)).unwrap_or(usize::MAX))
     }
 
-    /// `n` exact samples that are not those of [`draw`](Self::draw), as far as there are others, and what they are.
+    /// `n` exact samples other than those of [`draw`](Self::draw), as far as there are enough, and their kind.
     pub(super) fn second_draw(&self, seed: u64, n: usize) -> (Vec<f32>, FloorKind) {
         let stream = NoiseStream::new(seed, Stream::Evaluation);
         let kind = match (self.data.n_samples(), &self.held_out) {
@@ -230,7 +230,7 @@ impl Reference {
         Ok(self.judge.get_or_init(|| judge))
     }
 
-    /// Its config.
+    /// The config.
     pub fn config(&self) -> &DataConfig {
         &self.config
     }

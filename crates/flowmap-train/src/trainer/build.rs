@@ -12,7 +12,7 @@ use super::Trainer;
 use crate::model::network_tensors;
 use crate::{Checkpoint, Config, DataPrint, Error, ModelConfig, Reads, Result, resume};
 
-/// Standard deviations of data and base whose squares, inverses and tails f32 holds beside them.
+/// Standard deviations of data and base whose squares, inverses and tails fit in f32.
 const UNITS: RangeInclusive<f64> = 1e-30..=1e30;
 
 impl Trainer {

@@ -19,7 +19,7 @@ pub(super) enum First {
     Sample(Option<Warning>),
 }
 
-/// Columns from which on a line that counts them is no sample, even among whole numbers.
+/// Columns from which on a line that counts them is not a sample, even among whole numbers.
 const MANY: usize = 5;
 
 /// Content below the first line, column by column.
@@ -134,7 +134,7 @@ impl Below {
         below
     }
 
-    /// Whether each value is outside of its column by more than so many widths of the column.
+    /// Whether each value is outside of its column by more than `widths` widths of the column.
     fn are_outside(&self, values: &[f64], widths: f64) -> bool {
         let is_outside = |(value, (low, high)): (&f64, &(f64, f64))| {
             let margin = widths * (high - low);

@@ -37,7 +37,7 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// The records of a whole text; its separator is that of the first line that says something, or `sep=` names it.
+    /// The records of a whole text; the first line that is not empty decides the separator, or `sep=` names it.
     pub fn of(text: &'a str) -> Self {
         let mut records = Self { rest: text, line: 1, separator: Separator::Blanks };
         records.skip_silent_lines();

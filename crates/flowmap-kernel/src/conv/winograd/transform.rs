@@ -156,7 +156,7 @@ impl VectorKernel for ToPlaces<'_> {
         assert!(end <= places.len() && V::N == lanes(), "room for places");
         let vectors = tiles.in_phase();
         // SAFETY: the caller vouches for the instructions, the assertion for the rows of pixels; the zeros behind a row
-        // go where there are zeros or the next row of the phase will be. A vector of a phase starts at a tile's own
+        // go if there are zeros or the next row of the phase will be. A vector of a phase starts at a tile's own
         // place or one row and column further, which the phase has, and ends in its room for a vector more; a vector
         // of the places starts at one of the tiles, and the last ends where the assertion says.
         unsafe {

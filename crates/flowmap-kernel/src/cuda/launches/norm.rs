@@ -2,7 +2,7 @@
 
 use super::{Arg, Config, Kernel, Launcher, Partials, THREADS, WARPS, config};
 
-/// x, gain and shift with their tangents, where they have one.
+/// x, gain and shift with their tangents, if they have one.
 #[derive(Clone, Copy, Debug)]
 pub struct NormInputs<P> {
     pub x: P,
@@ -90,7 +90,7 @@ pub fn norm_forward<L: Launcher>(
     }
 }
 
-/// ȳ with, where the output is stacked, ẏ̄; and where the gradients of x go, that of ẋ with ẏ̄ alone.
+/// ȳ, and ẏ̄ if the output is stacked; and the outputs for the gradients of x and, with ẏ̄, of ẋ.
 #[derive(Clone, Copy, Debug)]
 pub struct NormGradients<P> {
     pub gy: P,
@@ -99,7 +99,7 @@ pub struct NormGradients<P> {
     pub gdx: Option<P>,
 }
 
-/// The gradients of x and ẋ, and the partial sums of those of gain and shift.
+/// The gradients of x and ẋ, and partial sums of the gradients of gain and shift.
 pub fn norm_backward<L: Launcher>(
     launcher: &mut L,
     activation: Option<&'static str>,

@@ -51,7 +51,7 @@ pub struct AdamRule {
     pub beta1: f64,
     /// β₂.
     pub beta2: f64,
-    /// c, the factor of the gradient beside that of clipping.
+    /// c, a factor of the gradient in addition to the factor of clipping.
     pub gradient_scale: f64,
     /// rate.
     pub rate: f64,

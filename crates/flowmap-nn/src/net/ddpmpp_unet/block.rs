@@ -32,7 +32,7 @@ pub(super) const INIT_LAST: Init = Init::XavierUniform(1e-5);
 /// Factor of the variance of the first weights of queries, keys and values.
 const QKV_VARIANCE: f64 = 0.2;
 
-/// Whether there is a number of groups for so many channels.
+/// Whether there is a number of groups for this number of channels.
 pub(super) fn has_groups(channels: usize) -> bool {
     channels >= MIN_CHANNELS_OF_GROUP && channels.is_multiple_of(n_groups(channels))
 }
@@ -62,22 +62,22 @@ impl GroupNorm {
         Ok(x.group_norm_with(n_groups(self.weight.elem_count()), EPS, affine, activation)?)
     }
 
-    /// What it costs for so many pixels.
+    /// The cost for `pixels` pixels.
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         Cost::layer(0, pixels * self.weight.elem_count())
     }
 }
 
-/// What a block is, beside its sizes.
+/// What a block does, apart from its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// A residual block.
     Plain,
     /// With attention.
     Attending,
-    /// One that takes a skip connection beside its input.
+    /// A block that takes a skip connection in addition to its input.
     Joining,
-    /// The same with attention.
+    /// A block with a skip connection and attention.
     JoiningAttending,
     /// One that changes the resolution.
     Resampling(Resample),
@@ -181,7 +181,7 @@ impl Block {
         self.role.joins()
     }
 
-    /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout where it is on.
+    /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout if it is on.
     pub(super) fn forward(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
         let resampled = |x: &Dual| match &self.resampler {
             Some(resampler) => resampler.forward(x),
@@ -217,7 +217,7 @@ impl Block {
         }
     }
 
-    /// What a plain forward pass at so many pixels of input costs.
+    /// The cost of a plain forward pass for `pixels` pixels of input.
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         let after = self.pixels_after(pixels);
         let mut cost = Cost::layer(self.affine.products(), self.affine.bias.elem_count());

@@ -52,7 +52,7 @@ pub struct DdpmPpUNetConfig {
     pub filter: Vec<f64>,
     /// Probability that an activation is dropped, in the passes that a term of the loss names.
     pub dropout: f64,
-    /// How many numbers the network is told of the augmentation of an image; 0 where it is told nothing.
+    /// Numbers that tell the network how an image was augmented; 0 for none.
     pub augment_dim: usize,
     /// Which way the time runs that the network is given.
     pub time: TimeDirection,
@@ -122,7 +122,7 @@ impl DdpmPpUNetConfig {
         let levels = &self.channel_mult;
         range("channel_mult", !levels.is_empty(), "one number for each level", levels.len() as f64)?;
         range("channel_mult", levels.iter().all(|n| *n > 0), "positive numbers", 0.0)?;
-        // Widths are multiples of `channels` up to that of two levels joined.
+        // Widths are multiples of `channels`, the largest being the width of two levels joined.
         let most = levels.iter().copied().max().unwrap_or(1).max(1) * 2;
         let fits = (1..=most).all(|mult| has_groups(self.channels.saturating_mul(mult)));
         let expected = "a multiple of 32, or one of 4 in a network of at most 128 channels";

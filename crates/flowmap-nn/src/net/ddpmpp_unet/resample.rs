@@ -17,9 +17,9 @@ use crate::{ParamBuilder, Result};
 pub(super) enum Resample {
     /// Nothing.
     Keep,
-    /// It is doubled.
+    /// The resolution is doubled.
     Up,
-    /// It is halved.
+    /// The resolution is halved.
     Down,
 }
 
@@ -59,7 +59,7 @@ impl Resampler {
         Ok(x.linear(&self.of_height, None)?.transpose(2, 3)?.contiguous()?)
     }
 
-    /// What it costs for so many channels.
+    /// The cost for `channels` channels.
     pub(super) fn cost(&self, channels: usize) -> Cost {
         let sizes = |matrix: &Tensor| (matrix.dims()[0], matrix.dims()[1]);
         let ((rows_after, rows), (columns_after, columns)) = (sizes(&self.of_height), sizes(&self.of_width));

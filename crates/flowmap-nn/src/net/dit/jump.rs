@@ -20,7 +20,7 @@ const SHORTEST: f64 = 1.0 / 1_048_576.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JumpInput {
-    /// Its length t − s.
+    /// The length t − s.
     #[default]
     Length,
     /// How often 1 is halved to be its length, at most 20 times: for jumps whose lengths are powers of ½.

@@ -6,7 +6,7 @@
 //!
 //! Queries, keys and values are divided by their magnitudes, head by head.
 //! EDM2, Karras and others 2023, arXiv:2312.02696, figure 15.
-//! Factors of SiLU and of sums are taken into the weights beside them.
+//! Factors of SiLU and of sums are folded into the weights of the next layer.
 
 use candle_core::{Device, Tensor};
 use flowmap_dual::{Activation, Dual, Modulation};
@@ -38,9 +38,9 @@ pub(super) enum Flavor {
 pub(super) enum Resample {
     /// Nothing.
     Keep,
-    /// It is doubled.
+    /// The resolution is doubled.
     Up,
-    /// It is halved.
+    /// The resolution is halved.
     Down,
 }
 
@@ -115,7 +115,7 @@ impl Block {
         self.flavor == Flavor::Joining
     }
 
-    /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout where it is on.
+    /// x `(B, C, H, W)` after the block, with the embedding e `(B, n_emb)` and the keys of dropout if it is on.
     pub(super) fn forward(&self, x: &Dual, e: &Dual, keys: Option<DropoutKeys>) -> Result<Dual> {
         let mut x = match self.resample {
             Resample::Keep => x.clone(),
@@ -158,13 +158,13 @@ impl Block {
         }
     }
 
-    /// What a plain forward pass at so many pixels costs.
+    /// The cost of a plain forward pass for `pixels` pixels.
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         let mut cost = self.emb.cost(1);
         for weight in [Some(&self.conv0), Some(&self.conv1), self.skip.as_ref()].into_iter().flatten() {
             cost += weight.cost(pixels);
         }
-        // Two activations and a sum beside the convolutions.
+        // Two activations and a sum in addition to the convolutions.
         cost += Cost::layer(0, 3 * self.conv1.cost(pixels).activations);
         if let Some(attention) = &self.attention {
             let width = attention.proj.cost(1).activations;

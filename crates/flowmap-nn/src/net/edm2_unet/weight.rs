@@ -38,12 +38,12 @@ impl MpWeight {
         rows_of_magnitude(&self.0, factor / (fan_in as f64).sqrt())
     }
 
-    /// The same with its rows in another order.
+    /// This weight with its rows in another order, times `factor`.
     pub(super) fn scaled_rows(&self, factor: f64, order: &Tensor) -> Result<Tensor> {
         Ok(self.scaled(factor)?.index_select(order, 0)?)
     }
 
-    /// The cost of a layer that is applied at so many pixels.
+    /// The cost of a layer that is applied to `pixels` pixels.
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         Cost::layer(pixels * self.0.elem_count(), pixels * self.0.dims().first().copied().unwrap_or(1))
     }

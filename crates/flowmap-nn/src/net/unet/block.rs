@@ -61,7 +61,7 @@ impl ResBlock {
         Ok(x.add(&y)?)
     }
 
-    /// What a plain forward pass at so many pixels costs.
+    /// The cost of a plain forward pass for `pixels` pixels.
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         let mut cost = Cost::layer(self.modulation.products(), self.modulation.bias.elem_count());
         cost += self.conv0.cost(pixels);
@@ -113,7 +113,7 @@ impl Attention {
         Ok(x.add(&y.transpose(1, 2)?.contiguous()?.reshape(&dims)?)?)
     }
 
-    /// What a plain forward pass at so many pixels costs.
+    /// The cost of a plain forward pass for `pixels` pixels.
     pub(super) fn cost(&self, pixels: usize) -> Cost {
         let channels = self.norm_weight.elem_count();
         let products = pixels * (self.qkv.products() + self.proj.products()) + 2 * pixels * pixels * channels;

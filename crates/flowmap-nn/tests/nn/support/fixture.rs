@@ -51,7 +51,7 @@ impl Fixture {
         text.split(',').map(str::trim).filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect()
     }
 
-    /// Labels as u32, where there are any.
+    /// Labels as u32, if there are any.
     pub fn labels(&self, name: &str) -> Option<Tensor> {
         self.find(name).map(|labels| labels.to_dtype(DType::U32).unwrap())
     }

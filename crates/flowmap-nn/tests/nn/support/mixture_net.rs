@@ -130,7 +130,7 @@ fn filled(theta: f64, shape: &[usize]) -> BTreeMap<String, Tensor> {
 
 /// What every component contributes to a conditional mean; all but the first `(B, K, D)`.
 pub struct Shares {
-    /// Its probability given I_t = x, `(B, K, 1)`.
+    /// The probability given I_t = x, `(B, K, 1)`.
     pub responsibility: Dual,
     /// E[İ_t | I_t = x] within the component.
     pub velocity: Dual,

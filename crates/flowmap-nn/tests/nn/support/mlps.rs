@@ -75,7 +75,7 @@ impl Case {
         self.conditioning.n_classes() as u32
     }
 
-    /// Labels, with scales of guidance from 1 to 3 where the network takes them: 1 where there is no label.
+    /// Labels, with scales of guidance from 1 to 3 where the network takes them: 1 if there is no label.
     pub fn condition(&self, n: usize, dtype: DType) -> OwnedCondition {
         let null = self.null_label();
         let scale = |i: u32| if i % (null + 1) == null { 1.0 } else { 1.0 + 2.0 * f64::from(i) / n as f64 };
