@@ -1,5 +1,6 @@
 //! Optimizers with their state in the open, learning-rate schedules, and clipping.
 
+mod adam;
 mod adamw;
 mod clip;
 mod inplace;

@@ -1,28 +1,26 @@
 //! Rectified Adam: no second moment until its variance is known.
 //!
 //! ρ∞ = 2/(1 − β₂) − 1,  ρ = ρ∞ − 2 k β₂ᵏ/(1 − β₂ᵏ)
-//! θ ← θ − lr r m̂ / (√v̂ + eps),  r² = (ρ − 4)(ρ − 2) ρ∞ / ((ρ∞ − 4)(ρ∞ − 2) ρ)  where ρ ≥ 5
-//! θ ← θ − lr m̂  elsewhere
+//! θ ← θ − lr r m̂ / (√v̂ + eps),  r² = (ρ − 4)(ρ − 2) ρ∞ / ((ρ∞ − 4)(ρ∞ − 2) ρ)  if ρ ≥ 5
+//! θ ← θ − lr m̂  otherwise
 //!
 //! Liu and others 2019, arXiv:1908.03265, algorithm 2; the threshold 5 comes from the code of the flow-map papers.
 
-use std::collections::BTreeMap;
+use flowmap_dual::cuda::AdamRule;
 
-use candle_core::Tensor;
-use candle_core::backprop::GradStore;
-use flowmap_dual::cuda::{AdamRule, GradientNorm};
-
-use super::Optimizer;
-use super::moments::Moments;
-use crate::{Ema, Params, Result};
+use super::adam::{Adam, Rule};
+use super::moments::check_constants;
+use crate::{Params, Result};
 
 /// From this length of the moving average on, the second moment is used.
 const THRESHOLD: f64 = 5.0;
 
 /// Rectified Adam.
+pub type RAdam = Adam<Rectified>;
+
+/// The constants of [`RAdam`].
 #[derive(Debug)]
-pub struct RAdam {
-    moments: Moments,
+pub struct Rectified {
     beta1: f64,
     beta2: f64,
     eps: f64,
@@ -34,10 +32,12 @@ impl RAdam {
     /// # Errors
     /// [`crate::Error::OutOfRange`] for a bad constant.
     pub fn new(params: &Params, beta1: f64, beta2: f64, eps: f64) -> Result<Self> {
-        super::moments::check_constants(beta1, beta2, eps, 0.0)?;
-        Ok(Self { moments: Moments::new(params)?, beta1, beta2, eps })
+        check_constants(beta1, beta2, eps, 0.0)?;
+        Self::with_rule(params, Rectified { beta1, beta2, eps })
     }
+}
 
+impl Rectified {
     /// The rectification r at step k, `None` while the variance of the second moment is not known.
     fn rectification(&self, k: f64) -> Option<f64> {
         let rho_inf = 2.0 / (1.0 - self.beta2) - 1.0;
@@ -46,10 +46,10 @@ impl RAdam {
         let r = (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho);
         (rho >= THRESHOLD).then(|| r.sqrt())
     }
+}
 
-    /// Counts a step and gives its constants.
-    fn next_rule(&mut self, lr: f64, gradient_scale: f64) -> AdamRule {
-        let k = self.moments.next_step();
+impl Rule for Rectified {
+    fn at(&self, k: f64, lr: f64, gradient_scale: f64) -> AdamRule {
         let (bias1, bias2) = (1.0 - self.beta1.powf(k), 1.0 - self.beta2.powf(k));
         let rectification = self.rectification(k);
         AdamRule {
@@ -61,45 +61,5 @@ impl RAdam {
             eps: self.eps,
             keep: 1.0,
         }
-    }
-}
-
-impl Optimizer for RAdam {
-    fn step_and_average(
-        &mut self,
-        gradients: &GradStore,
-        lr: f64,
-        gradient_scale: f64,
-        averages: &mut [Ema],
-    ) -> Result<()> {
-        let rule = self.next_rule(lr, gradient_scale);
-        self.moments.step(&rule, gradients, averages, None)
-    }
-
-    fn step_clipped(
-        &mut self,
-        gradients: &GradStore,
-        lr: f64,
-        norm: &GradientNorm,
-        averages: &mut [Ema],
-    ) -> Result<()> {
-        let rule = self.next_rule(lr, 1.0);
-        self.moments.step(&rule, gradients, averages, Some(norm))
-    }
-
-    fn n_steps(&self) -> u64 {
-        self.moments.n_steps()
-    }
-
-    fn uncount_step(&mut self) {
-        self.moments.uncount_step();
-    }
-
-    fn state(&self) -> BTreeMap<String, Tensor> {
-        self.moments.state()
-    }
-
-    fn restore(&mut self, state: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
-        self.moments.restore(state, n_steps)
     }
 }

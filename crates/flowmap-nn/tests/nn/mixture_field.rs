@@ -75,3 +75,40 @@ fn mixture_without_a_velocity_at_the_data_is_refused() {
     let error = MixtureField::new(InterpolantKind::Linear, 1.0, &[], &Device::Cpu).unwrap_err();
     assert!(error.to_string().contains("component"), "{error}");
 }
+
+#[test]
+fn exact_field_of_a_mixture_keeps_shape_and_type_and_has_the_slope_of_a_difference() {
+    const STEP: f64 = 1e-5;
+    let component = |x: f64| Component {
+        weight: 1.0,
+        mean: vec![x, 0.5],
+        covariance: Covariance::Full(vec![vec![0.3, 0.1], vec![0.1, 0.2]]),
+    };
+    let flow = MixtureFlow::new(InterpolantKind::Linear, 1.0, &[component(-1.0), component(1.0)]).unwrap();
+    let field = ExactField::new(flow);
+    let t = Tensor::new(&[0.3, 0.8, 1.0], &Device::Cpu).unwrap();
+    let x = Var::new(&[[0.1, 0.4], [-0.6, 0.2], [0.9, 0.8]], &Device::Cpu).unwrap();
+    let weights = Tensor::new(&[[1.0, -2.0], [0.5, 1.0], [2.0, 0.3]], &Device::Cpu).unwrap();
+    let value = |x: &Tensor| {
+        (field.velocity(&t, x, Condition::default()).unwrap() * &weights).unwrap().sum_all().unwrap()
+    };
+    let gradient = value(&x).backward().unwrap().get(&x).unwrap().to_vec2::<f64>().unwrap();
+    for row in 0..3 {
+        for column in 0..2 {
+            let moved = |h: f64| {
+                let mut values = x.to_vec2::<f64>().unwrap();
+                values[row][column] += h;
+                value(&Tensor::new(values, &Device::Cpu).unwrap()).to_scalar::<f64>().unwrap()
+            };
+            let difference = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+            assert!((difference - gradient[row][column]).abs() < 1e-8);
+        }
+    }
+    let single = field.velocity(
+        &t,
+        &x.to_dtype(DType::F32).unwrap().reshape((3, 1, 2)).unwrap(),
+        Condition::default(),
+    );
+    let single = single.unwrap();
+    assert_eq!((single.dims(), single.dtype()), ([3, 1, 2].as_slice(), DType::F32));
+}
