@@ -8,7 +8,7 @@ use crate::{
     Checkerboard, CheckerboardConfig, Cifar10Config, Cifar100Config, DataSet, DigitsConfig,
     EightGaussiansConfig, Error, FashionMnistConfig, GaussianMixtureConfig, IdxConfig, ImageFolderConfig,
     ImagesConfig, LatentsConfig, MoonsConfig, OwnData, ParquetConfig, PinwheelConfig, PointsConfig, Result,
-    RingsConfig, SpiralsConfig, Split, SwissRollConfig, WebdatasetConfig, digits,
+    RingsConfig, SimulationsConfig, SpiralsConfig, Split, SwissRollConfig, WebdatasetConfig, digits,
 };
 
 /// Which data set, with its options; in a file, `kind` says which, and every option has a default.
@@ -48,6 +48,8 @@ pub enum DataConfig {
     Rings(RingsConfig),
     /// Isotropic Gaussians of any number, in any dimension.
     GaussianMixture(GaussianMixtureConfig),
+    /// Parameters and data of a benchmark task of simulation-based inference.
+    Simulations(SimulationsConfig),
     /// Samples from an NPZ, NPY or CSV file.
     Points(PointsConfig),
     /// The 1797 handwritten digits of scikit-learn.
@@ -125,7 +127,7 @@ impl DataConfig {
     }
 
     /// Every value of `kind`.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 20] = [
         "checkerboard",
         "eight_gaussians",
         "moons",
@@ -134,6 +136,7 @@ impl DataConfig {
         "swiss_roll",
         "rings",
         "gaussian_mixture",
+        "simulations",
         "points",
         "digits",
         "idx",
@@ -158,6 +161,7 @@ impl DataConfig {
             Self::SwissRoll(_) => "swiss_roll",
             Self::Rings(_) => "rings",
             Self::GaussianMixture(_) => "gaussian_mixture",
+            Self::Simulations(_) => "simulations",
             Self::Points(_) => "points",
             Self::Digits(_) => "digits",
             Self::Idx(_) => "idx",
@@ -187,6 +191,7 @@ impl DataConfig {
             Self::SwissRoll(config) => Box::new(config.checked()?),
             Self::Rings(config) => Box::new(config.checked()?),
             Self::GaussianMixture(config) => Box::new(config.checked()?),
+            Self::Simulations(config) => Box::new(config.simulate()?),
             Self::Points(config) => Box::new(config.read(base_dir)?),
             Self::Digits(DigitsConfig {}) => Box::new(digits()?),
             Self::Idx(config) => Box::new(config.read(base_dir)?),

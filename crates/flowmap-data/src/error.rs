@@ -53,6 +53,17 @@ pub enum Error {
         /// Length of the list at fault.
         found: usize,
     },
+    /// No parameters of the prior explain the data, or so few that a rejection sampler does not find them.
+    #[error("{task}: expected data that parameters of the prior explain, found none in {n_tries} tries")]
+    NoPosterior {
+        /// Name of the task.
+        task: &'static str,
+        /// Number of proposals, all rejected.
+        n_tries: usize,
+    },
+    /// The mathematics below refused its arguments, or an integrator its equation.
+    #[error(transparent)]
+    Core(#[from] flowmap_core::Error),
     /// The operating system refused to read the file.
     #[error("reading {}: {source}", path.display())]
     Io {

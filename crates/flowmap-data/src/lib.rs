@@ -16,6 +16,7 @@ mod labels;
 mod own;
 mod points;
 mod shuffle;
+pub mod task;
 mod warning;
 
 pub use augmentation::{Augmentation, Augmenter, EdmAugmentation};
@@ -41,4 +42,5 @@ pub use image::{
 pub use own::OwnData;
 pub use points::{Column, PointsConfig};
 pub use shuffle::Permutation;
+pub use task::SimulationsConfig;
 pub use warning::Warning;

@@ -1,9 +1,11 @@
-//! Distances between samples: histogram KL, Wasserstein, energy, MMD, law errors.
+//! Distances between samples: histogram KL, Wasserstein, energy, MMD, C2ST, column by column, law errors.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod c2st;
 #[cfg(feature = "classifier")]
 mod classifier;
+mod columns;
 mod energy;
 mod error;
 mod frechet;
@@ -11,12 +13,15 @@ mod histogram_kl;
 mod laws;
 mod mmd;
 mod pairwise;
+mod quantiles;
 mod samples;
 mod sliced_wasserstein;
 mod wasserstein;
 
+pub use c2st::{C2st, c2st};
 #[cfg(feature = "classifier")]
 pub use classifier::{ClassAccuracy, Classifier, ClassifierError, ClassifierResult, Labelled, Verdict};
+pub use columns::{ColumnDistance, ColumnDistances, column_distances};
 pub use energy::{EnergyDistance, energy_distance};
 pub use error::{Error, Result};
 pub use frechet::{Frechet, Moments, frechet};

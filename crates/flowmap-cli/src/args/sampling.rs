@@ -60,6 +60,10 @@ Metrics:
   w2          exact W2, at most 1 024 samples a side
   energy      unbiased energy distance, at most 10 000 samples a side
   mmd2        unbiased MMD^2, five Gaussian kernels, at most 4 000 samples a side
+  column_w1   largest W1 of a column over its standard deviation, at most 20 000 samples a side
+  column_ks   largest Kolmogorov-Smirnov statistic of a column, at most 20 000 samples a side
+  correlation largest difference of the correlation of two columns, at most 20 000 samples a side
+  c2st        classifier two-sample test by the protocol of sbibm, at most 10 000 samples a side
   map_error   mean squared distance to the exact flow map, for a gaussian_mixture and independent pairs
   class_accuracy  share of images that a network trained on the data recognizes as their class
   frechet     Frechet distance in the features of that network (not the FID of Inception)

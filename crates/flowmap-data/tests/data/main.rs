@@ -12,5 +12,6 @@ mod robustness;
 #[cfg(feature = "webdataset")]
 mod seeds;
 mod support;
+mod tasks;
 #[cfg(feature = "webdataset")]
 mod webdataset;

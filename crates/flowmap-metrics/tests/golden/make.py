@@ -12,7 +12,7 @@ import ot
 import scipy
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist, pdist
-from scipy.stats import energy_distance
+from scipy.stats import energy_distance, ks_2samp, wasserstein_distance
 
 rng = np.random.default_rng(20260101)
 
@@ -39,6 +39,18 @@ def mmd2(x, y):
     }
 
 
+def columns(x, y):
+    """Distances column by column, and the largest difference of a correlation."""
+    dim = x.shape[1]
+    answer = {
+        "w1": [float(wasserstein_distance(x[:, k], y[:, k])) for k in range(dim)],
+        "ks": [float(ks_2samp(x[:, k], y[:, k]).statistic) for k in range(dim)],
+    }
+    if dim > 1:
+        answer["correlation_error"] = float(np.abs(np.corrcoef(x.T) - np.corrcoef(y.T)).max())
+    return answer
+
+
 def case(n, m, dim, n_directions):
     x = single(rng.normal(size=(n, dim)))
     y = single(rng.normal(size=(m, dim)) * 1.3 + 0.4)
@@ -52,6 +64,7 @@ def case(n, m, dim, n_directions):
         "sliced": float(ot.sliced_wasserstein_distance(x, y, projections=theta, p=2)),
         "energy_dcor": float(dcor.energy_distance(x, y)),
         "mmd2": mmd2(x, y),
+        "columns": columns(x, y),
     }
     if dim == 1:
         answer["energy_scipy"] = float(energy_distance(x.ravel(), y.ravel()))

@@ -1,8 +1,8 @@
 //! Agreement with POT, SciPy, dcor and NumPy on small inputs; `golden/make.py` made the numbers.
 
 use flowmap_metrics::{
-    Bandwidths, CellMasses, Directions, PaperTarget, Samples, energy_distance, exact_kl, mmd2, paper_kl,
-    sliced_wasserstein, wasserstein,
+    Bandwidths, CellMasses, Directions, PaperTarget, Samples, column_distances, energy_distance, exact_kl,
+    mmd2, paper_kl, sliced_wasserstein, wasserstein,
 };
 use serde_json::Value;
 
@@ -52,6 +52,21 @@ fn exact_distance_is_the_root_of_emd2_of_pot_and_of_the_assignment_of_scipy() {
             assert_close(ours, &record["w2_assignment"]);
         }
         None => assert!(wasserstein(x, y).is_err()),
+    });
+}
+
+#[test]
+fn distances_of_columns_are_those_of_scipy_and_correlations_those_of_numpy() {
+    for_each_pair(|x, y, record| {
+        let (ours, theirs) = (column_distances(x, y).unwrap(), &record["columns"]);
+        for (k, column) in ours.columns.iter().enumerate() {
+            assert_close(column.w1, &theirs["w1"][k]);
+            assert_close(column.ks, &theirs["ks"][k]);
+        }
+        match ours.correlation_error {
+            Some(error) => assert_close(error, &theirs["correlation_error"]),
+            None => assert_eq!(x.dim(), 1),
+        }
     });
 }
 

@@ -1,6 +1,7 @@
 //! Claims about metrics.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod c2st;
 #[cfg(feature = "classifier")]
 mod classifier;
 mod floors;

@@ -16,7 +16,6 @@ use flowmap_nn::method::{
 };
 use flowmap_nn::{
     AverageVelocity, Batch, Condition, ExactField, FlowMap, Params, PerSample, Teacher, TimeColumn, Times,
-    VelocityField,
 };
 use proptest::prelude::*;
 

@@ -9,8 +9,9 @@ use flowmap_core::exact::ExactFlow;
 use flowmap_core::{NoiseStream, Stream};
 use flowmap_data::{DataConfig, Permutation};
 use flowmap_metrics::{
-    Bandwidths, CellMasses, Directions, Moments, PaperTarget, Samples, SquareGrid, energy_distance, exact_kl,
-    frechet, mean_squared_error, mmd2, paper_kl, sliced_wasserstein, wasserstein,
+    Bandwidths, CellMasses, ColumnDistances, Directions, Moments, PaperTarget, Samples, SquareGrid, c2st,
+    column_distances, energy_distance, exact_kl, frechet, mean_squared_error, mmd2, paper_kl,
+    sliced_wasserstein, wasserstein,
 };
 use rayon::prelude::*;
 use serde::Serialize;
@@ -30,6 +31,10 @@ const ENERGY_SAMPLES: usize = 10_000;
 const MMD_SAMPLES: usize = 4_000;
 /// Samples on each side for exact W2, which costs n³.
 const W2_SAMPLES: usize = 1_024;
+/// Samples on each side for distances of columns.
+const COLUMN_SAMPLES: usize = 20_000;
+/// Samples on each side for C2ST, as in the protocol.
+const C2ST_SAMPLES: usize = 10_000;
 /// Points whose exact end is integrated.
 const EXACT_SAMPLES: usize = 4_000;
 /// Samples of the `paper` protocol.
@@ -123,6 +128,32 @@ impl Metric {
                 // Of the data alone, so that every row is judged by the same kernel.
                 let distance = mmd2(samples, data, &Bandwidths::median_heuristic(data)?)?;
                 measured(distance.unbiased, Some(Floor::computed(0.0)), &distance)
+            }
+            Self::ColumnW1 | Self::ColumnKs | Self::Correlation => {
+                self.check(reference)?;
+                let value = |distances: &ColumnDistances| match self {
+                    Self::ColumnW1 => distances.largest_relative_w1,
+                    Self::ColumnKs => distances.largest_ks,
+                    _ => distances.correlation_error.unwrap_or(0.0),
+                };
+                let x = subset.x(COLUMN_SAMPLES);
+                let samples = Samples::new(&x, dim)?;
+                let n = samples.n();
+                let data = reference.draw(seed, 0, reference.n_different(n));
+                let data = Samples::new(&data, dim)?;
+                let distances = column_distances(samples, data)?;
+                let floor = reference.floor(FloorKey { metric: self, n, seed }, || {
+                    let (other, kind) = reference.second_draw(seed, n);
+                    Ok(Floor { value: value(&column_distances(Samples::new(&other, dim)?, data)?), kind })
+                })?;
+                measured(value(&distances), Some(floor), &distances)
+            }
+            Self::C2st => {
+                self.check(reference)?;
+                let n = reference.n_different(all.n().min(C2ST_SAMPLES));
+                let (x, data) = (subset.x(n), reference.draw(seed, 0, n));
+                let score = c2st(Samples::new(&data, dim)?, Samples::new(&x, dim)?, seed)?;
+                measured(score.accuracy, Some(Floor::computed(0.5)), &score)
             }
             Self::MapError => {
                 let noise =

@@ -19,6 +19,13 @@ pub(super) const NEEDS_CLASSES: &str =
     "needs samples of the classes of the data, of a conditional model or a file with labels";
 pub(super) const NEEDS_EXACT_FLOW: &str =
     "needs data whose flow map is known, a `gaussian_mixture` without labels";
+/// The most numbers of a sample for metrics of columns.
+const MOST_COLUMNS: usize = 1000;
+const NEEDS_COLUMNS: &str = "needs samples of at most 1000 numbers, the columns of a table";
+const NEEDS_PAIRS: &str = "needs samples of 2 to 1000 numbers, the columns of a table";
+/// The most numbers of a sample for C2ST, whose classifier has ten times as many units in each layer.
+const MOST_CLASSIFIED: usize = 100;
+const NEEDS_FEW: &str = "needs samples of at most 100 numbers, since its classifier grows with their square";
 const NEEDS_A_MAP: &str = "compares ends of the same noise, and `consistency` adds fresh noise on the way";
 
 /// A distance between samples and data.
@@ -37,6 +44,14 @@ pub enum Metric {
     Energy,
     /// Squared maximum mean discrepancy.
     Mmd2,
+    /// The largest W₁ of a column over its standard deviation.
+    ColumnW1,
+    /// The largest statistic of Kolmogorov and Smirnov of a column.
+    ColumnKs,
+    /// The largest difference of a correlation between two columns.
+    Correlation,
+    /// Classifier two-sample test.
+    C2st,
     /// E|X̂_{0,1}(x) − X_{0,1}(x)|² against the exact flow map.
     MapError,
     /// The share of images whose class a judge recognizes.
@@ -60,13 +75,17 @@ pub struct Measured {
 
 impl Metric {
     /// All metrics, in the order of tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::KlExact,
         Self::KlPaper,
         Self::SlicedW2,
         Self::W2,
         Self::Energy,
         Self::Mmd2,
+        Self::ColumnW1,
+        Self::ColumnKs,
+        Self::Correlation,
+        Self::C2st,
         Self::MapError,
         Self::ClassAccuracy,
         Self::Frechet,
@@ -81,6 +100,10 @@ impl Metric {
             Self::W2 => "w2",
             Self::Energy => "energy",
             Self::Mmd2 => "mmd2",
+            Self::ColumnW1 => "column_w1",
+            Self::ColumnKs => "column_ks",
+            Self::Correlation => "correlation",
+            Self::C2st => "c2st",
             Self::MapError => "map_error",
             Self::ClassAccuracy => "class_accuracy",
             Self::Frechet => "frechet",
@@ -96,6 +119,10 @@ impl Metric {
             Self::W2 => "W2",
             Self::Energy => "energy",
             Self::Mmd2 => "MMD²",
+            Self::ColumnW1 => "W1/σ",
+            Self::ColumnKs => "KS",
+            Self::Correlation => "correlation",
+            Self::C2st => "C2ST",
             Self::MapError => "E|X̂−X|²",
             Self::ClassAccuracy => "recognized",
             Self::Frechet => "Fréchet",
@@ -114,6 +141,18 @@ impl Metric {
             }
             Self::Mmd2 => {
                 "unbiased MMD^2, five Gaussian kernels by the median distance of the data, 0 on average for exact samples, at most 4 000 samples a side"
+            }
+            Self::ColumnW1 => {
+                "largest W1 of a column over its standard deviation in the data, at most 20 000 samples a side"
+            }
+            Self::ColumnKs => {
+                "largest Kolmogorov-Smirnov statistic of a column, at most 20 000 samples a side"
+            }
+            Self::Correlation => {
+                "largest difference of the correlation of two columns, at most 20 000 samples a side"
+            }
+            Self::C2st => {
+                "classifier two-sample test by the protocol of sbibm, 0.5 for exact samples, at most 10 000 samples a side"
             }
             Self::MapError => "mean squared distance to the exact flow map at the same noise, 4 000 samples",
             Self::ClassAccuracy => {
@@ -139,6 +178,11 @@ impl Metric {
         if data.shape().iter().product::<usize>() > 2 {
             metrics.push(Self::Energy);
         }
+        if matches!(reference.config(), DataConfig::Points(_)) {
+            metrics.extend(
+                [Self::ColumnW1, Self::Correlation].into_iter().filter(|m| m.check(reference).is_ok()),
+            );
+        }
         if reference.exact().is_some() {
             metrics.push(Self::MapError);
         }
@@ -156,7 +200,11 @@ impl Metric {
     /// # Errors
     /// [`Error::MetricUnavailable`] with what it needs.
     pub fn check(self, reference: &Reference) -> Result<()> {
+        let dim: usize = reference.data().shape().iter().product();
         let reason = match self {
+            Self::ColumnW1 | Self::ColumnKs if dim > MOST_COLUMNS => NEEDS_COLUMNS,
+            Self::Correlation if !(2..=MOST_COLUMNS).contains(&dim) => NEEDS_PAIRS,
+            Self::C2st if dim > MOST_CLASSIFIED => NEEDS_FEW,
             Self::KlExact if cell_masses(reference).is_none() => NEEDS_MASSES,
             Self::KlPaper if reference.config() != &DataConfig::default() => NEEDS_CHECKERBOARD,
             Self::MapError if reference.exact().is_none() => reference.no_exact().unwrap_or(NEEDS_EXACT_FLOW),
