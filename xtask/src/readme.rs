@@ -78,7 +78,7 @@ fn as_written(command: &str) -> String {
     command.to_owned()
 }
 
-/// The same command with the program of the tests, and fewer steps for the training.
+/// The command with the program of the tests, and fewer steps for the training.
 fn of_the_gate(command: &str, built: &str) -> String {
     let (train, steps) = TRAINS;
     let more = if command == train { steps } else { "" };

@@ -21,7 +21,7 @@ use flowmap_train::bench::peak_memory_mib;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// That of the program `flowmap`.
+/// The allocator of the program `flowmap`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

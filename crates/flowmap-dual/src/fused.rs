@@ -7,7 +7,7 @@ use candle_core::Device;
 /// How an operation runs in f32 on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Execution {
-    /// By a kernel of its own, with a backward pass written by hand.
+    /// By a separate kernel, with a backward pass written by hand.
     Fused,
     /// By Candle's operations.
     Composed,

@@ -1,7 +1,7 @@
 //! Blocks whose activations are computed again in the backward pass instead of being kept.
 //!
 //! y = f(x; w), of which the tape keeps x and y alone;
-//! backward: f runs again on a tape of its own, whose backward pass takes ȳ to x̄ and w̄
+//! backward: f runs again on a separate tape, whose backward pass takes ȳ to x̄ and w̄
 //!
 //! Chen, Xu, Zhang, Guestrin 2016, arXiv:1604.06174 (activation checkpointing).
 //! Cost: one more forward pass of f.

@@ -209,7 +209,7 @@ impl GradientSums {
     /// Adds the sums of another part of the batch.
     ///
     /// # Errors
-    /// As Candle, for sums on another device than the CPU.
+    /// Candle's error, for sums on another device than the CPU.
     pub fn add(&mut self, other: Self) -> Result<()> {
         for (id, other) in other.0 {
             match self.0.get_mut(&id) {

@@ -69,7 +69,7 @@ pub use tvm::Tvm;
 use crate::times::Column;
 use crate::{PerSample, Result};
 
-/// A training method: what it is called, what it needs, which times it draws, and its loss.
+/// A training method: its name, its needs, its distribution of times and its loss.
 ///
 /// A method of another crate is trained like ours: `Objective::own(MyMethod)` makes it an objective.
 pub trait Method: fmt::Debug + Send + Sync {
@@ -81,20 +81,20 @@ pub trait Method: fmt::Debug + Send + Sync {
         Needs::NOTHING
     }
 
-    /// The distribution of (s, t) of the paper, which a term has unless told otherwise; independent uniform times
-    /// unless the method says so.
+    /// The distribution of (s, t) of the paper, the default of a term.
+    /// The default of the trait is independent uniform times.
     fn times(&self) -> TimeDistribution {
         TimeDistribution::Uniform {}
     }
 
-    /// The middle time u of the paper, which a term has unless told otherwise; the midpoint unless the method says so.
+    /// The middle time u of the paper, the default of a term. The default of the trait is the midpoint.
     fn middle(&self) -> MiddleTime {
         MiddleTime::Midpoint
     }
 
     /// The functions of times that [`Method::loss`] takes at a step, which go to the device in one piece.
     ///
-    /// A function that is missing here is sent by itself: slower on a device, and the same number.
+    /// A function that is missing here is sent separately: slower on a device, with the same result.
     fn columns(&self, _step: u64) -> Vec<Column> {
         Vec::new()
     }
@@ -120,7 +120,7 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// The loss of each sample: a sum over its dimensions, without weight.
     ///
     /// # Errors
-    /// What is missing, such as [`crate::Error::NoTeacher`]; as the networks.
+    /// An error that names what is missing, such as [`crate::Error::NoTeacher`]; an error of the networks.
     fn loss(&self, p: &Pass<'_>) -> Result<PerSample>;
 }
 

@@ -51,7 +51,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Layers that the tests of a crate may know besides: those of kernel and dual draw their inputs from core's noise
+/// More layers that the tests of a crate may know: the tests of kernel and dual draw their inputs from core's noise
 /// streams, and the oracle of the kernels are the composed operations of dual.
 const TESTS_MAY_KNOW: &[(&str, &[&str])] =
     &[("flowmap-kernel", &["flowmap-core", "flowmap-dual"]), ("flowmap-dual", &["flowmap-core"])];

@@ -44,7 +44,7 @@ impl Source {
         (1..).zip(self.text.lines())
     }
 
-    /// Those that run outside of tests: no comments.
+    /// Lines that run outside of tests, without comments.
     pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let code = self.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
         code.filter(|(_, line)| !line.trim_start().starts_with("//"))

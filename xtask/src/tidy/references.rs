@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Findings;
 use super::files::Source;
 
-/// Words of a name from which on it is taken for that of a test; settings and functions have fewer.
+/// The smallest number of words in the name of a test; settings and functions have fewer.
 const WORDS_OF_A_TEST: usize = 6;
 
 /// Checks all Markdown files against all sources.

@@ -12,7 +12,7 @@ const PLACES: &[&str] = &[
     "crates/flowmap-train/src/batches.rs",
 ];
 
-/// What brings numbers to a device, unless it is that of the host.
+/// Calls that bring numbers to a device other than the host.
 const SENDS: &[&str] = &[
     "Tensor::new(",
     "Tensor::from_vec(",

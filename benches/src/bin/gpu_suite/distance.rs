@@ -1,11 +1,11 @@
-//! How far results are from those of the oracle: f64, composed operations, on the CPU.
+//! The distance of results from the results of the oracle: f64, composed operations, on the CPU.
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 
 /// Tolerance in f32, relative to the largest number of a result: rounding of some hundred terms.
 pub const F32: f64 = 1e-4;
-/// The same in bf16, whose numbers have eight bits.
+/// The tolerance in bf16, whose numbers have eight bits.
 pub const BF16: f64 = 2e-2;
 
 /// Results smaller than this are compared with it: what cancels to nothing is rounding alone.
@@ -20,7 +20,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// The largest distance of a result from that of `oracle`; infinite where a number is not finite.
+    /// The largest distance of a result from the result of `oracle`; infinite if a number is not finite.
     ///
     /// # Errors
     /// Where shapes differ, and as Candle.

@@ -22,7 +22,7 @@ use clap::Parser;
 
 use report::{Outcome, Report};
 
-/// That of the program `flowmap`.
+/// The allocator of the program `flowmap`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

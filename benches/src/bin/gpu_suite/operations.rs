@@ -43,7 +43,7 @@ const fn case(
     Case { name, half: Half::Known, inputs, run }
 }
 
-/// The same for what Candle has no bf16 of.
+/// An operation that Candle does not have in bf16.
 const fn wide(
     name: &'static str,
     inputs: &'static [Input],
@@ -167,7 +167,7 @@ pub fn check(device: &Device, report: &mut Report) {
 
 impl Case {
     fn distance(&self, dtype: DType, device: &Device) -> Result<f64> {
-        // Both see the same numbers, those of the narrower type.
+        // Both see the numbers of the narrower type.
         let oracle = self.results(dtype, DType::F64, &Device::Cpu)?;
         poison(device, dtype)?;
         self.results(dtype, dtype, device)?.distance(&oracle)

@@ -1,4 +1,4 @@
-//! JAX and PyTorch, each in a process of its own that answers requests, one JSON object a line (`benches/peers`).
+//! JAX and PyTorch, each in a separate process that answers requests, one JSON object a line (`benches/peers`).
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -77,7 +77,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It waits for requests that do not come.
+        // The process waits for requests that do not come.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

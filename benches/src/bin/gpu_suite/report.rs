@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It agrees.
+    /// The results agree.
     Passed,
-    /// It does not agree, or could not run.
+    /// The results do not agree, or the case could not run.
     Failed,
-    /// It was timed.
+    /// The case was timed.
     Measured,
     /// Left out, for the given reason.
     Skipped,

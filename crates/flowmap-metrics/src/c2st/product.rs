@@ -2,13 +2,15 @@
 //!
 //! c ← a b, with a `(m, k)`, b `(k, n)` and c `(m, n)` row-major, and n a multiple of [`LANES`]
 //!
-//! The loops over [`LANES`] columns are what the compiler turns into vectors; `pulp` chooses the instructions when the
-//! program runs.
+//! `pulp` chooses the instructions when the program runs.
 
-/// Columns that are computed at once.
+use pulp::{Arch, Simd, WithSimd};
+
+/// Columns of the widest vectors: every vector length divides it.
 pub(super) const LANES: usize = 16;
-/// Rows that are computed at once, so that a row of b is read once for all of them.
-const ROWS: usize = 4;
+/// Rows that are computed at once, and vectors of columns: as many independent sums as hide the latency of an addition.
+const ROWS: usize = 6;
+const VECTORS: usize = 2;
 
 /// `n` rounded up to whole vectors.
 pub(super) fn padded(n: usize) -> usize {
@@ -17,41 +19,80 @@ pub(super) fn padded(n: usize) -> usize {
 
 /// c ← a b with rows of `k` numbers in a and of `n` in b and c.
 pub(super) fn product(a: &[f32], b: &[f32], c: &mut [f32], k: usize, n: usize) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut rows = c.chunks_exact_mut(ROWS * n);
-            let mut a_rows = a.chunks_exact(ROWS * k);
-            for (c, a) in rows.by_ref().zip(a_rows.by_ref()) {
-                block::<ROWS>(a, b, c, k, n);
-            }
-            for (c, a) in rows.into_remainder().chunks_exact_mut(n).zip(a_rows.remainder().chunks_exact(k)) {
-                block::<1>(a, b, c, k, n);
-            }
-        },
-    );
+    Arch::new().dispatch(Product { a, b, c, k, n });
 }
 
-/// `R` rows of the product.
+/// The arguments of [`product`].
+struct Product<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    c: &'a mut [f32],
+    k: usize,
+    n: usize,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { a, b, c, k, n } = self;
+        let (b, _) = S::as_simd_f32s(b);
+        let width = n / S::F32_LANES;
+        let mut rows = c.chunks_exact_mut(ROWS * n);
+        let mut a_rows = a.chunks_exact(ROWS * k);
+        for (c, a) in rows.by_ref().zip(a_rows.by_ref()) {
+            some_rows::<S, ROWS>(simd, a, b, S::as_mut_simd_f32s(c).0, k, width);
+        }
+        for (c, a) in rows.into_remainder().chunks_exact_mut(n).zip(a_rows.remainder().chunks_exact(k)) {
+            some_rows::<S, 1>(simd, a, b, S::as_mut_simd_f32s(c).0, k, width);
+        }
+    }
+}
+
+/// `R` rows of the product; rows of b and c are `width` vectors.
 #[inline(always)]
-fn block<const R: usize>(a: &[f32], b: &[f32], c: &mut [f32], k: usize, n: usize) {
-    let (b, _) = b.as_chunks::<LANES>();
-    let (c, _) = c.as_chunks_mut::<LANES>();
-    let n_blocks = n / LANES;
-    for j in 0..n_blocks {
-        let mut sums = [[0.0f32; LANES]; R];
-        for p in 0..k {
-            let row = &b[p * n_blocks + j];
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let x = a[r * k + p];
-                for (sum, y) in sums.iter_mut().zip(row) {
-                    *sum += x * y;
-                }
+fn some_rows<S: Simd, const R: usize>(
+    simd: S,
+    a: &[f32],
+    b: &[S::f32s],
+    c: &mut [S::f32s],
+    k: usize,
+    width: usize,
+) {
+    let paired = width - width % VECTORS;
+    for j in (0..paired).step_by(VECTORS) {
+        block::<S, R, VECTORS>(simd, a, b, c, k, width, j);
+    }
+    for j in paired..width {
+        block::<S, R, 1>(simd, a, b, c, k, width, j);
+    }
+}
+
+/// `R` rows and `C` vectors of columns from `j` on.
+#[inline(always)]
+fn block<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    a: &[f32],
+    b: &[S::f32s],
+    c: &mut [S::f32s],
+    k: usize,
+    width: usize,
+    j: usize,
+) {
+    let a: [&[f32]; R] = std::array::from_fn(|r| &a[r * k..][..k]);
+    let mut sums = [[simd.splat_f32s(0.0); C]; R];
+    for (p, row) in b.chunks_exact(width).enumerate() {
+        let row = &row[j..][..C];
+        for (sums, a) in sums.iter_mut().zip(a) {
+            let x = simd.splat_f32s(a[p]);
+            for (sum, y) in sums.iter_mut().zip(row) {
+                *sum = simd.mul_add_e_f32s(x, *y, *sum);
             }
         }
-        for (r, sums) in sums.into_iter().enumerate() {
-            c[r * n_blocks + j] = sums;
-        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        c[r * width + j..][..C].copy_from_slice(&sums);
     }
 }
 

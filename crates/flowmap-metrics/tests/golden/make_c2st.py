@@ -74,7 +74,7 @@ def c2st(reference, samples, seed):
 
 
 cases = []
-for make, n, dim in [(equal, 2000, 2), (shifted, 2000, 2), (correlated, 2000, 5), (ring, 2000, 2)]:
+for make, n, dim in [(equal, 1000, 2), (shifted, 1000, 2), (correlated, 1000, 4), (ring, 1000, 2)]:
     scores = [c2st(*make(n, dim), seed) for seed in SEEDS]
     cases.append({"law": make.__name__, "n": n, "dim": dim, "scores": scores})
 versions = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__}

@@ -1,4 +1,4 @@
-//! What there is to know of a method before choosing it.
+//! Cards of methods: name, paper, cost and use.
 
 use std::fmt;
 
@@ -81,7 +81,7 @@ pub struct Evaluations {
 }
 
 impl Evaluations {
-    /// None.
+    /// No evaluations.
     pub const NONE: Self = Self { plain: 0, dual: 0, teacher: 0 };
 
     /// `n` plain forward passes.
@@ -99,7 +99,7 @@ impl Evaluations {
         Self { teacher: n, ..Self::NONE }
     }
 
-    /// Both.
+    /// The sum of these evaluations and `other`.
     pub const fn and(self, other: Self) -> Self {
         Self {
             plain: self.plain + other.plain,

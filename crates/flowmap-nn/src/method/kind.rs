@@ -90,7 +90,7 @@ pub const METHODS: &[&Card] = &[
     &map_distillation::CARD,
 ];
 
-/// The card of the method of this name, `None` if there is none.
+/// The card of the method of this name, `None` if the name is unknown.
 pub fn card_of(name: &str) -> Option<&'static Card> {
     METHODS.iter().copied().find(|card| card.name == name)
 }
@@ -134,7 +134,7 @@ impl Objective {
         self.card().name
     }
 
-    /// Refuses a method of another program, of which this one has the name alone.
+    /// Refuses a method of another program, of which this program has only the name.
     ///
     /// # Errors
     /// [`Error::UnknownOwn`].
@@ -162,7 +162,7 @@ impl Objective {
     }
 }
 
-/// What the method says.
+/// Forwards to the method.
 impl Method for Objective {
     fn card(&self) -> &'static Card {
         self.method().card()

@@ -37,7 +37,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// This method.
+    /// Wraps a method of another crate.
     pub fn new(method: impl Method + 'static) -> Self {
         Self { name: method.card().name.to_owned(), method: Some(Arc::new(method)) }
     }

@@ -18,7 +18,7 @@ pub struct Pass<'a> {
     pub batch: &'a Batch<'a>,
     /// The times of each pair.
     pub times: &'a Times,
-    /// The teacher, the frozen copy and the other things that a method may use.
+    /// The teacher, the training step and the label that stands for "none".
     pub context: Context<'a>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Pass<'a> {
     /// The flow to distill from, q.
     ///
     /// # Errors
-    /// [`Error::NoTeacher`].
+    /// [`Error::NoTeacher`] without a teacher.
     pub fn teacher(&self) -> Result<&'a Teacher> {
         self.context.teacher.ok_or(Error::NoTeacher { expected: "a teacher", found: "none" })
     }
@@ -49,7 +49,7 @@ impl<'a> Pass<'a> {
     /// q_t(x), the velocity of the flow to distill from, given the condition of the model.
     ///
     /// # Errors
-    /// [`Error::NoTeacher`]; as the teacher.
+    /// [`Error::NoTeacher`] without a teacher; the errors of the teacher.
     pub fn q(&self, t: &Tensor, x: &Tensor) -> Result<Tensor> {
         self.teacher()?.velocity(t, x, self.model.condition())
     }
@@ -57,7 +57,7 @@ impl<'a> Pass<'a> {
     /// The label that stands for "none".
     ///
     /// # Errors
-    /// [`Error::Labels`].
+    /// [`Error::Labels`] if the run has no label for "none".
     pub fn null_label(&self) -> Result<u32> {
         self.context.null_label.ok_or(Error::Labels { n_classes: 0, found: "without" })
     }

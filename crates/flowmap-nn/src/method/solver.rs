@@ -24,10 +24,10 @@ use crate::times::{At, JumpFunction};
 pub enum OdeSolver {
     /// Explicit Euler, one evaluation a step.
     Euler,
-    /// Heun's, two evaluations a step.
+    /// Heun's method, two evaluations a step.
     #[default]
     Heun,
-    /// The classical one of Runge and Kutta, four evaluations a step.
+    /// The classical Runge-Kutta method, four evaluations a step.
     Rk4,
 }
 
@@ -75,7 +75,7 @@ impl OdeSolver {
     }
 }
 
-/// Σ_i a_i k_i as a sum and a factor before it, the first a_i that is not zero; `None` where all are.
+/// Σ_i a_i k_i as a sum and a factor before it, the first a_i that is not zero; `None` if all are zero.
 ///
 /// Equal coefficients are added before they are multiplied: RK4 is 1/6 times (k_1 + k_4) + 2 (k_2 + k_3).
 fn weighted_sum(a: &[f64], k: &[Tensor]) -> Result<Option<(Tensor, f64)>> {
@@ -94,7 +94,7 @@ fn weighted_sum(a: &[f64], k: &[Tensor]) -> Result<Option<(Tensor, f64)>> {
     Ok(Some((total, factor)))
 }
 
-/// The time a part of a step after the steps before it, of `n_steps` in all.
+/// The time after `step` whole steps and the fraction `part` of the next, of `n_steps` steps.
 fn part_way(to: At, step: u32, part: f64, n_steps: u32) -> JumpFunction {
     JumpFunction::part_way(to, (f64::from(step) + part) / f64::from(n_steps.max(1)))
 }

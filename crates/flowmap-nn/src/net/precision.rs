@@ -1,6 +1,6 @@
 //! The number type in which a network computes between its inputs and its output.
 //!
-//! Micikevicius and others 2018, arXiv:1710.03740, with bf16, whose range is that of f32, so that no loss is scaled.
+//! Micikevicius and others 2018, arXiv:1710.03740, with bf16, which has the range of f32, so that no loss is scaled.
 //! Parameters, embeddings of times, the statistics of normalizations, softmax and the output are in the type of the
 //! parameters; activations and products are in the half type, and gradients arrive at the parameters in theirs.
 
