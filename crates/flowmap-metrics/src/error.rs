@@ -57,6 +57,22 @@ pub enum Error {
         /// Number of samples in the second set.
         right: usize,
     },
+    /// The draws cannot be shared out among the true parameters.
+    #[error("expected as many draws for each of {n_truths} true parameters, got {n_draws} in all")]
+    Draws {
+        /// Number of true parameters.
+        n_truths: usize,
+        /// Number of draws.
+        n_draws: usize,
+    },
+    /// The number of bins does not suit a χ² test of ranks.
+    #[error("expected an odd number of bins from 3 to {most}, got {n_bins}")]
+    Bins {
+        /// Number of bins.
+        n_bins: usize,
+        /// Number of values that a rank can have.
+        most: usize,
+    },
     /// The metric is defined for one dimension only.
     #[error("expected samples of dimension {expected}, got dimension {got}")]
     Dimension {

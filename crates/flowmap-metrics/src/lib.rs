@@ -15,7 +15,9 @@ mod mmd;
 mod pairwise;
 mod quantiles;
 mod samples;
+mod sbc;
 mod sliced_wasserstein;
+mod tarp;
 mod wasserstein;
 
 pub use c2st::{C2st, c2st};
@@ -31,5 +33,7 @@ pub use histogram_kl::{
 pub use laws::{SquaredError, mean_squared_error};
 pub use mmd::{Bandwidths, Mmd2, mmd2};
 pub use samples::Samples;
+pub use sbc::{Ranks, Uniformity};
 pub use sliced_wasserstein::{Directions, SlicedWasserstein, sliced_wasserstein};
+pub use tarp::{Tarp, tarp};
 pub use wasserstein::{Wasserstein, wasserstein};
