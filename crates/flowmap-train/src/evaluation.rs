@@ -93,6 +93,10 @@ impl Evaluation {
     }
 }
 
+/// Why a model of another program is not judged by what depends on its interpolant.
+pub(crate) const OF_KNOWN_INTERPOLANTS: &str =
+    "depends on the interpolant, which belongs to another program that trained the model";
+
 /// Judges `model` with `how.num` samples for each number of steps; `progress` is told of every sample made.
 ///
 /// The classes of the samples of a conditional model have the shares that they have in the data, unless `how` says
@@ -138,6 +142,13 @@ pub fn evaluate(
         let metrics = judge(drawn, reference, &kept, how.seed)?;
         rows.push(StepsRow { steps: Some(*n), metrics });
     }
+    let laws = match model.config.interpolant.check_known() {
+        Ok(()) => Some(LawErrors::of(model, reference, how, device)?),
+        Err(_) => {
+            omitted.push(Omission { name: "laws", reason: OF_KNOWN_INTERPOLANTS });
+            None
+        }
+    };
     Ok(Evaluation {
         subject: model.path.display().to_string(),
         reference: reference.description(),
@@ -146,7 +157,7 @@ pub fn evaluate(
         sampler: Some(how.sampler),
         guidance: how.guidance.or(model.config.guidance.map(|trained| trained.min)),
         rows,
-        laws: Some(LawErrors::of(model, reference, how, device)?),
+        laws,
         omitted,
         warnings: warnings(model, reference, how.sampler, steps)
             .into_iter()

@@ -13,6 +13,7 @@ use flowmap_core::exact::{Component, Covariance, MixtureFlow};
 use flowmap_core::{Coupling, InterpolantKind, NoiseStream, Stream};
 use flowmap_data::{DataConfig, DataSet, FolderFault, GaussianMixtureConfig, Warning};
 
+use super::OF_KNOWN_INTERPOLANTS;
 use super::floor::{Floor, FloorKey, FloorKind};
 use super::image_judge::ImageJudge;
 use super::measure::integrate_to_data;
@@ -83,6 +84,9 @@ impl Reference {
             let coupling = model.trained.as_ref().map(|trained| trained.coupling);
             match coupling {
                 _ if model.n_classes > 0 => reference.no_exact = Some(OF_ALL_CLASSES),
+                _ if model.interpolant.check_known().is_err() => {
+                    reference.no_exact = Some(OF_KNOWN_INTERPOLANTS);
+                }
                 None | Some(Coupling::Independent {}) => {
                     reference.exact = Some(exact_flow(mixture, &model.interpolant, model.sigma_data)?);
                 }
@@ -322,7 +326,6 @@ fn exact_flow(
     interpolant: &InterpolantKind,
     sigma0: f64,
 ) -> Result<MixtureFlow> {
-    interpolant.check_known()?;
     Ok(MixtureFlow::new(interpolant.clone(), sigma0, &components(mixture))?)
 }
 

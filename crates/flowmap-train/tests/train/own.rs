@@ -19,8 +19,8 @@ use flowmap_nn::{
     PerSample, Result, Teacher, VelocityField,
 };
 use flowmap_train::{
-    Checkpoint, Config, ConfigSource, Model, Observer, RunDir, StepReport, TeacherConfig, Trainer, Weights,
-    judge_and_draw, resolve, train,
+    Checkpoint, Config, ConfigSource, Generation, Metric, Model, Observer, Reference, RunDir, StepReport,
+    TeacherConfig, Trainer, Weights, evaluate, judge_and_draw, resolve, train,
 };
 
 /// Rounding of central differences in f32.
@@ -265,8 +265,13 @@ fn own_interpolant_trains_as_the_same_one_of_flowmap() {
     let other = tempfile::tempdir().unwrap();
     assert_eq!(whole, run(other.path(), &ours, false).2);
     judge_and_draw(&run_dir, &own, &model, &Device::Cpu, &mut Quiet).unwrap();
-    // Another program has the name alone: it samples by jumps, and does not train.
-    Model::open(run_dir.path(), Weights::Best, &Device::Cpu).unwrap();
+    // Another program has the name alone: it samples by jumps, judges without the laws, and does not train.
+    let opened = Model::open(run_dir.path(), Weights::Best, &Device::Cpu).unwrap();
+    let reference = Reference::for_model(&opened.config.data, &opened.config).unwrap();
+    let how = Generation::new(100, 0);
+    let judged =
+        evaluate(&opened, &reference, &[Metric::SlicedW2], &[1], &how, &Device::Cpu, &mut |_| ()).unwrap();
+    assert!(judged.laws.is_none() && judged.omitted.iter().any(|omission| omission.name == "laws"));
     let read = Config::read(&run_dir.config()).unwrap();
     let message = Trainer::new(read, &Device::Cpu).err().unwrap().to_string();
     assert!(message.contains("the interpolant `quarter_turn` belongs to another program"), "{message}");
